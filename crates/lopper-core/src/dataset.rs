@@ -1,0 +1,240 @@
+//! The trait behind which labelled data stands.
+
+use crate::{Error, Model, Predictions, Preprocessor, Result};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tch::{Device, Tensor};
+
+/// A named part of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Split(Cow<'static, str>);
+
+impl Split {
+    /// What is trained on.
+    pub const TRAIN: Self = Self(Cow::Borrowed("train"));
+    /// What is evaluated during and after training.
+    pub const VALIDATION: Self = Self(Cow::Borrowed("validation"));
+
+    /// A split of another name, such as `validation_mismatched` or `test`.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self(Cow::Owned(name.into()))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A raw input, before any model has seen it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub enum Input<'a> {
+    /// One text, or a pair.
+    Text {
+        /// The first or only text.
+        first: &'a str,
+        /// The second of a pair.
+        second: Option<&'a str>,
+    },
+    /// Mono audio.
+    Audio {
+        /// Samples in `[-1, 1]`.
+        samples: &'a [f32],
+        /// Samples a second.
+        sample_rate: u32,
+    },
+}
+
+/// One input as a model reads it, before batching.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Features {
+    /// Token ids with special tokens, and the segment of each.
+    Tokens {
+        /// Vocabulary ids.
+        ids: Vec<u32>,
+        /// 0 for the first text, 1 for the second; as long as `ids`.
+        segments: Vec<u32>,
+    },
+    /// A waveform at the model's rate.
+    Samples(Vec<f32>),
+}
+
+impl Features {
+    /// Tokens or samples: what batches are bucketed by.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Tokens { ids, .. } => ids.len(),
+            Self::Samples(samples) => samples.len(),
+        }
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Named input tensors of a batch, such as `input_ids [batch, time]` (int64).
+pub type Inputs = BTreeMap<&'static str, Tensor>;
+
+/// What the outputs should be.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Targets {
+    /// `[batch]`, int64 class ids.
+    Classes(Tensor),
+    /// `[batch]`, float32.
+    Values(Tensor),
+    /// Token ids of each row, for CTC.
+    Sequences(Vec<Vec<i64>>),
+}
+
+/// Several examples at once.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the model reads.
+    pub inputs: Inputs,
+    /// What it should answer; `None` for prediction alone.
+    pub targets: Option<Targets>,
+    /// Rows.
+    pub len: usize,
+}
+
+impl Batch {
+    /// The same batch on another device.
+    ///
+    /// # Errors
+    /// Errors of libtorch, out of memory among them.
+    pub fn to_device(&self, device: Device) -> Result<Self> {
+        let inputs = self
+            .inputs
+            .iter()
+            .map(|(name, tensor)| Ok((*name, tensor.f_to_device(device)?)))
+            .collect::<Result<_, tch::TchError>>()?;
+        let targets = match &self.targets {
+            None => None,
+            Some(Targets::Classes(t)) => Some(Targets::Classes(t.f_to_device(device)?)),
+            Some(Targets::Values(t)) => Some(Targets::Values(t.f_to_device(device)?)),
+            Some(Targets::Sequences(rows)) => Some(Targets::Sequences(rows.clone())),
+        };
+        Ok(Self { inputs, targets, len: self.len })
+    }
+
+    /// The named input.
+    ///
+    /// # Errors
+    /// [`Error::Other`] when the batch has none of that name.
+    pub fn input(&self, name: &str) -> Result<&Tensor> {
+        self.inputs.get(name).ok_or_else(|| {
+            let known: Vec<_> = self.inputs.keys().copied().collect();
+            Error::Other(format!("the batch has no input `{name}`; it has {}", known.join(", ")))
+        })
+    }
+}
+
+/// The head that a task needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Head {
+    /// One of several classes; the labels in class order.
+    Classification {
+        /// Label of each class.
+        labels: Vec<String>,
+    },
+    /// One number.
+    Regression,
+    /// A sequence of symbols through CTC.
+    Ctc {
+        /// Symbol of each output.
+        vocabulary: Vec<String>,
+        /// Index of the blank.
+        blank: usize,
+    },
+}
+
+impl Head {
+    /// Outputs an input (or a time step).
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Classification { labels } => labels.len(),
+            Self::Regression => 1,
+            Self::Ctc { vocabulary, .. } => vocabulary.len(),
+        }
+    }
+}
+
+/// What is to be learned, and how it is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Such as `rte`.
+    pub name: String,
+    /// The head it needs.
+    pub head: Head,
+    /// The metric quoted first, one of those that [`Dataset::evaluate`] returns.
+    pub primary_metric: String,
+    /// False for error rates.
+    pub higher_is_better: bool,
+}
+
+/// A named number: a share in `[0, 1]`, a correlation in `[-1, 1]`, or a rate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricValue {
+    /// Such as `accuracy`, `f1`, `matthews`, `pearson`, `spearman`.
+    pub name: String,
+    /// The value; never scaled to percent.
+    pub value: f64,
+}
+
+/// Labelled examples in splits.
+pub trait Dataset: Send + Sync {
+    /// Examples of a split; 0 for a split it does not have.
+    fn len(&self, split: &Split) -> usize;
+
+    /// Length of an example in tokens or samples, for bucketing.
+    fn cost(&self, split: &Split, index: usize) -> u32;
+
+    /// The examples at `indices` as one CPU batch with targets.
+    ///
+    /// # Errors
+    /// When an index is out of range.
+    fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch>;
+
+    /// The head it needs and the metric it is judged by.
+    fn task(&self) -> &Task;
+
+    /// The splits that are evaluated, the first being the one quoted.
+    fn evaluation_splits(&self) -> Vec<Split> {
+        vec![Split::VALIDATION]
+    }
+
+    /// The task's metrics of a split. `outputs` holds, for batches that cover the split once, their indices and
+    /// predictions on the CPU.
+    ///
+    /// # Errors
+    /// When the predictions do not cover the split, or are of another head's shape.
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>>;
+
+    /// A hash over all examples and everything else that batches depend on.
+    fn identity(&self) -> String;
+}
+
+/// What a dataset plugin is asked to open.
+pub struct DatasetRequest<'a> {
+    /// The plugin's own options, relative paths resolved against the working directory.
+    pub options: &'a toml::Table,
+    /// How the model at hand reads inputs.
+    pub preprocessor: Option<Arc<dyn Preprocessor>>,
+}
+
+impl<'a> DatasetRequest<'a> {
+    /// A request on behalf of `model`.
+    pub fn for_model(options: &'a toml::Table, model: &dyn Model) -> Self {
+        Self { options, preprocessor: model.preprocessor() }
+    }
+}

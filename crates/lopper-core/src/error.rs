@@ -1,0 +1,189 @@
+//! What can go wrong. Every variant names the thing, its value and what would be accepted.
+
+use std::path::PathBuf;
+
+/// The result of every fallible operation of Lopper.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A failure that a user can act on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A sparsity outside `[0, 1]`, or not a number.
+    #[error("sparsity {value} is not accepted: give a number from 0 (dense) to 1 (everything pruned)")]
+    Sparsity {
+        /// The refused value as it was written.
+        value: String,
+    },
+
+    /// A weight or score that cannot be ranked.
+    #[error("{tensor}[{index}] is {value}: magnitudes can only be ranked when every weight is finite")]
+    NonFinite {
+        /// Name of the tensor.
+        tensor: String,
+        /// Flat index into the tensor, row-major.
+        index: u64,
+        /// The value found.
+        value: f32,
+    },
+
+    /// Two mask sets, or a mask set and a model, that do not describe the same tensors.
+    #[error("{context}: {}", list(problems))]
+    Layout {
+        /// Which two things were compared.
+        context: String,
+        /// One line a difference.
+        problems: Vec<String>,
+    },
+
+    /// Bytes that are not a mask file of this version.
+    #[error("not a Lopper mask: {reason}")]
+    MaskFormat {
+        /// What was found, and what was expected.
+        reason: String,
+    },
+
+    /// A name that no plugin has registered.
+    #[error("no {kind} is called `{name}`{}; registered: {}", hint(nearest.as_deref()), known.join(", "))]
+    UnknownPlugin {
+        /// `strategy`, `model`, `dataset` or `mask schedule`.
+        kind: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The most similar registered name, if any is close.
+        nearest: Option<String>,
+        /// All registered names, sorted.
+        known: Vec<String>,
+    },
+
+    /// Two plugins under one name.
+    #[error("two {kind} plugins are called `{name}`: one from {first}, one from {second}; remove or rename one")]
+    DuplicatePlugin {
+        /// `strategy`, `model`, `dataset` or `mask schedule`.
+        kind: &'static str,
+        /// The shared name.
+        name: String,
+        /// The crate that registered it first.
+        first: String,
+        /// The crate that registered it again.
+        second: String,
+    },
+
+    /// A key that nothing reads.
+    #[error("{context}: unknown key `{key}`{}; accepted: {}", hint(nearest.as_deref()), known.join(", "))]
+    UnknownKey {
+        /// The table the key stands in.
+        context: String,
+        /// The key.
+        key: String,
+        /// The most similar accepted key, if any is close.
+        nearest: Option<String>,
+        /// All accepted keys.
+        known: Vec<String>,
+    },
+
+    /// A key whose value cannot be used.
+    #[error("{key} = {value} is not accepted: {expected}")]
+    InvalidValue {
+        /// Dotted path of the key.
+        key: String,
+        /// The value as it was written.
+        value: String,
+        /// What would be accepted.
+        expected: String,
+    },
+
+    /// A file that cannot be read, written or understood.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it, and what would be accepted.
+        reason: String,
+    },
+
+    /// One line of a text file that cannot be used.
+    #[error("{}, line {line}: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// One-based line number.
+        line: u64,
+        /// What is wrong with it, and what would be accepted.
+        reason: String,
+    },
+
+    /// Something this model, dataset or device cannot do.
+    #[error("{what} does not support {feature}")]
+    Unsupported {
+        /// The model, dataset or device.
+        what: String,
+        /// What was asked of it.
+        feature: String,
+    },
+
+    /// Training that produced no usable number.
+    #[error("{0}")]
+    Diverged(String),
+
+    /// The run was asked to stop; what was done is saved.
+    #[error("interrupted: {0}")]
+    Interrupted(String),
+
+    /// An error of libtorch.
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+
+    /// Several independent problems, reported together.
+    #[error("{} problems:\n{}", .0.len(), .0.iter().map(|e| format!("  - {e}")).collect::<Vec<_>>().join("\n"))]
+    Many(Vec<Error>),
+
+    /// An error of a plugin that fits nothing above.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// An [`Error::File`] from anything printable.
+    pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
+        Self::File { path: path.into(), reason: reason.to_string() }
+    }
+
+    /// An [`Error::InvalidValue`] from anything printable.
+    pub fn invalid(key: impl Into<String>, value: impl std::fmt::Display, expected: impl Into<String>) -> Self {
+        Self::InvalidValue { key: key.into(), value: value.to_string(), expected: expected.into() }
+    }
+
+    /// No error for an empty list, the error itself for one, [`Error::Many`] for more.
+    ///
+    /// # Errors
+    /// When `problems` is not empty.
+    pub fn all(mut problems: Vec<Error>) -> Result<()> {
+        match problems.len() {
+            0 => Ok(()),
+            1 => Err(problems.remove(0)),
+            _ => Err(Self::Many(problems)),
+        }
+    }
+}
+
+/// The most similar of `known` to `name`, when one is similar enough to be a likely typo.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.len().max(name.len()) / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate.to_owned())
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
+}
+
+fn list(problems: &[String]) -> String {
+    match problems {
+        [one] => one.clone(),
+        many => format!("{} problems\n  - {}", many.len(), many.join("\n  - ")),
+    }
+}

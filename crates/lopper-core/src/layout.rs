@@ -1,0 +1,107 @@
+//! Which tensors a mask covers, in which order.
+
+use crate::{Error, ParameterName, Result};
+use serde::{Deserialize, Serialize};
+
+/// One prunable tensor of a [`Layout`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TensorLayout {
+    name: ParameterName,
+    shape: Vec<u64>,
+    entries: u64,
+}
+
+impl TensorLayout {
+    /// The parameter's name, Hugging Face's.
+    pub fn name(&self) -> &ParameterName {
+        &self.name
+    }
+
+    /// Its dimensions, outermost first.
+    pub fn shape(&self) -> &[u64] {
+        &self.shape
+    }
+
+    /// The product of its dimensions.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+}
+
+/// The prunable tensors of a model in the model's order, which fixes how ties are broken and how masks are stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    tensors: Vec<TensorLayout>,
+    entries: u64,
+}
+
+impl Layout {
+    /// A layout of named shapes, in order. Shapes hold dimensions, outermost first; an empty shape is a scalar.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] for a repeated name, or a number of entries over `u64` or this machine's address space.
+    pub fn new(tensors: impl IntoIterator<Item = (ParameterName, Vec<u64>)>) -> Result<Self> {
+        let mut problems = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut total = 0u64;
+        let mut checked = Vec::new();
+        for (name, shape) in tensors {
+            if !seen.insert(name.clone()) {
+                problems.push(format!("`{name}` is listed twice"));
+            }
+            let entries = shape.iter().try_fold(1u64, |product, dimension| product.checked_mul(*dimension));
+            match entries.filter(|n| usize::try_from(*n).is_ok()).and_then(|n| Some((n, total.checked_add(n)?))) {
+                Some((entries, sum)) => {
+                    total = sum;
+                    checked.push(TensorLayout { name, shape, entries });
+                }
+                None => problems.push(format!("`{name}` of shape {shape:?} has more entries than can be counted")),
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self { tensors: checked, entries: total })
+        } else {
+            Err(Error::Layout { context: "prunable tensors".into(), problems })
+        }
+    }
+
+    /// The tensors in order.
+    pub fn tensors(&self) -> &[TensorLayout] {
+        &self.tensors
+    }
+
+    /// Entries over all tensors: the denominator of every global sparsity.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// Fails with every difference at once unless `other` has the same names and shapes in the same order.
+    ///
+    /// # Errors
+    /// [`Error::Layout`], `context` naming what is compared.
+    pub fn check_same(&self, other: &Self, context: &str) -> Result<()> {
+        if self == other {
+            return Ok(());
+        }
+        let mut problems = Vec::new();
+        let find = |layout: &'_ Self, name: &ParameterName| layout.tensors.iter().find(|t| t.name == *name).map(|t| t.shape.clone());
+        for mine in &self.tensors {
+            match find(other, &mine.name) {
+                None => problems.push(format!("`{}` is missing from the second", mine.name)),
+                Some(shape) if shape != mine.shape => {
+                    problems.push(format!("`{}` has shape {:?} in the first and {shape:?} in the second", mine.name, mine.shape));
+                }
+                Some(_) => {}
+            }
+        }
+        for theirs in &other.tensors {
+            if find(self, &theirs.name).is_none() {
+                problems.push(format!("`{}` is only in the second", theirs.name));
+            }
+        }
+        if problems.is_empty() {
+            problems.push("the tensors stand in another order".into());
+        }
+        Err(Error::Layout { context: context.into(), problems })
+    }
+}

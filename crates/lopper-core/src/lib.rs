@@ -1,0 +1,45 @@
+//! Masks, plans and the four traits of Lopper.
+//!
+//! A [`Model`], a [`Dataset`], a [`PruningStrategy`] and a [`MaskSchedule`] are plugins; this crate knows none by name.
+//! It opens no file, reads no clock, and starts no thread it does not join.
+
+extern crate self as lopper_core;
+
+mod dataset;
+mod error;
+mod layout;
+mod mask;
+mod mask_file;
+mod model;
+mod options;
+mod parameters;
+mod plan;
+mod random;
+pub mod registry;
+mod schedule;
+mod select;
+mod sparsity;
+mod strategy;
+
+pub use dataset::*;
+pub use error::{Error, Result, nearest};
+pub use layout::{Layout, TensorLayout};
+pub use mask::*;
+pub use mask_file::*;
+pub use model::*;
+pub use options::{OptionDoc, parse_options};
+pub use parameters::{Parameter, ParameterName, Parameters, Role};
+pub use plan::*;
+pub use random::*;
+pub use registry::{DatasetEntry, MaskScheduleEntry, ModelEntry, StrategyEntry};
+pub use schedule::{ConstantOptions, ListOptions, MaskSchedule, RampOptions};
+pub use select::*;
+pub use sparsity::Sparsity;
+pub use strategy::*;
+
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+    pub use serde;
+    pub use toml;
+}

@@ -1,0 +1,110 @@
+//! Options of plugins: one declaration gives the type, its defaults, its parser and its documentation.
+
+use crate::{Error, Result, error::nearest};
+use serde::de::DeserializeOwned;
+
+/// One option as `lopper plugins` prints it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct OptionDoc {
+    /// The key in the configuration.
+    pub name: &'static str,
+    /// Its type, as written in the source.
+    pub kind: &'static str,
+    /// Its default, as written in the source.
+    pub default: &'static str,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// Declares a struct of options: every field has a doc comment and a default; unknown keys are refused with the
+/// nearest known one.
+///
+/// ```
+/// lopper_core::options! {
+///     /// Options of a method.
+///     pub struct MyOptions {
+///         /// Updates between re-prunes.
+///         every: u64 = 50,
+///     }
+/// }
+/// assert_eq!(MyOptions::default().every, 50);
+/// assert_eq!(MyOptions::DOCS[0].doc, "Updates between re-prunes.");
+/// let table = "evry = 3".parse().unwrap();
+/// let error = MyOptions::parse(&table, "[prune]").unwrap_err();
+/// assert!(error.to_string().contains("did you mean `every`?"), "{error}");
+/// ```
+#[macro_export]
+macro_rules! options {
+    (
+        $(#[$meta:meta])*
+        $visibility:vis struct $name:ident {
+            $($(#[doc = $doc:literal])+ $field:ident : $kind:ty = $default:expr),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, $crate::__private::serde::Serialize, $crate::__private::serde::Deserialize)]
+        #[serde(crate = "lopper_core::__private::serde", default, deny_unknown_fields)]
+        $visibility struct $name {
+            $($(#[doc = $doc])+ pub $field: $kind,)*
+        }
+
+        impl ::std::default::Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+
+        impl $name {
+            /// Every option with its type, default and purpose.
+            pub const DOCS: &'static [$crate::OptionDoc] = &[
+                $($crate::OptionDoc {
+                    name: stringify!($field),
+                    kind: stringify!($kind),
+                    default: stringify!($default),
+                    doc: concat!($($doc),+).trim_ascii(),
+                },)*
+            ];
+
+            /// Reads a table that may hold these options and nothing else; `context` names it in errors.
+            ///
+            /// # Errors
+            /// [`UnknownKey`]($crate::Error::UnknownKey) and [`InvalidValue`]($crate::Error::InvalidValue), all
+            /// problems at once.
+            pub fn parse(table: &$crate::__private::toml::Table, context: &str) -> $crate::Result<Self> {
+                $crate::parse_options(table, context, Self::DOCS)
+            }
+
+            /// The options as a table.
+            pub fn to_table(&self) -> $crate::__private::toml::Table {
+                $crate::__private::toml::Table::try_from(self).unwrap_or_default()
+            }
+        }
+    };
+}
+
+/// Reads a table into `T`, whose fields `docs` lists; [`options!`](crate::options) calls it.
+///
+/// # Errors
+/// [`Error::UnknownKey`] and [`Error::InvalidValue`], all problems at once.
+pub fn parse_options<T: DeserializeOwned>(table: &toml::Table, context: &str, docs: &[OptionDoc]) -> Result<T> {
+    let known: Vec<&str> = docs.iter().map(|d| d.name).collect();
+    let mut problems = Vec::new();
+    for (key, value) in table {
+        let Some(doc) = docs.iter().find(|d| d.name == key) else {
+            problems.push(Error::UnknownKey {
+                context: context.to_owned(),
+                key: key.clone(),
+                nearest: nearest(key, known.iter().copied()),
+                known: known.iter().map(|k| (*k).to_owned()).collect(),
+            });
+            continue;
+        };
+        // One key at a time, so that every bad value is reported and not only the first.
+        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
+        if let Err(e) = T::deserialize(alone) {
+            problems.push(Error::invalid(format!("{context} {key}"), value, format!("{} ({})", e.message(), doc.doc)));
+        }
+    }
+    Error::all(problems)?;
+    T::deserialize(table.clone()).map_err(|e| Error::invalid(context, table, e.message().to_owned()))
+}

@@ -1,0 +1,267 @@
+//! Stages as data: a plan can be printed, hashed, shared and run elsewhere.
+
+use crate::{Among, Sparsity};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Which weights a stage starts from, or ranks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewindPoint {
+    /// theta_0 with the run's fresh head.
+    Pretrained,
+    /// The weights after that many updates of the plan's first stage, the dense finetuning.
+    Update(u64),
+    /// The weights at the end of the stage before; theta_0 for the first.
+    Current,
+}
+
+/// How random masks are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RandomKind {
+    /// Every set of exactly k entries is equally likely.
+    Uniform,
+    /// The k smallest magnitudes of a freshly initialised network: what the paper's own code does.
+    RandomInitMagnitude,
+}
+
+/// The mask at the start of a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InitialMask {
+    /// Everything kept.
+    Dense,
+    /// The mask at the end of the stage before; dense for the first.
+    Keep,
+    /// Ranked by the strategy.
+    Discover {
+        /// On these weights.
+        on: RewindPoint,
+        /// To exactly this global sparsity.
+        sparsity: Sparsity,
+        /// Which entries it may keep, with respect to the mask at the end of the stage before.
+        among: Among,
+    },
+    /// Drawn.
+    Random {
+        /// How.
+        kind: RandomKind,
+        /// To exactly this global sparsity.
+        sparsity: Sparsity,
+        /// Seeds the draw.
+        seed: u64,
+    },
+    /// Read from a mask file; the stage's identity holds its content hash, not its path.
+    Load(PathBuf),
+}
+
+/// What becomes of pruned weights during a stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PrunedWeights {
+    /// Zero after every update: a hard mask.
+    Frozen,
+    /// Zeroed when the mask is set, then trained like all others (PARP, Algorithm 1, lines 4 and 5).
+    Trainable,
+    /// Zero in the forward pass only; the dense weights stay and are trained.
+    Hidden,
+}
+
+/// What a re-prune does to the optimizer's moments of pruned entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moments {
+    /// Nothing: what the paper's code does.
+    #[default]
+    Keep,
+    /// Sets them to zero.
+    Zero,
+}
+
+/// Which head a stage starts with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeadStart {
+    /// The one that belongs to the weights it starts from.
+    #[default]
+    Rewound,
+    /// The trained one of the stage before (BERT-Tickets does not rewind the classifier).
+    Previous,
+}
+
+/// When the mask is recomputed within a stage, by the name of a registered mask schedule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleSpec {
+    /// Such as `constant`, `linear`, `cubic`, `list`.
+    pub name: String,
+    /// The schedule's options.
+    pub options: toml::Table,
+}
+
+/// The optimizer and its hyper-parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Adam (Kingma and Ba 2015, Algorithm 1); weight decay is added to the gradient.
+    Adam {
+        /// Decay of the first moment.
+        beta1: f64,
+        /// Decay of the second moment.
+        beta2: f64,
+        /// Added to the root of the second moment.
+        epsilon: f64,
+        /// L2 penalty.
+        weight_decay: f64,
+    },
+    /// AdamW (Loshchilov and Hutter 2019, Algorithm 2); weight decay is decoupled.
+    #[serde(rename = "adamw")]
+    AdamW {
+        /// Decay of the first moment.
+        beta1: f64,
+        /// Decay of the second moment.
+        beta2: f64,
+        /// Added to the root of the second moment.
+        epsilon: f64,
+        /// Decoupled decay.
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent with heavy-ball momentum.
+    Sgd {
+        /// 0 for none.
+        momentum: f64,
+        /// L2 penalty.
+        weight_decay: f64,
+    },
+}
+
+/// How the learning rate moves over a stage's horizon; shares are of the horizon.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum RateSchedule {
+    /// The peak throughout.
+    Constant,
+    /// Linear warm-up, then linear decay to 0 at the horizon.
+    Linear {
+        /// Share of warm-up.
+        warmup: f64,
+    },
+    /// Linear warm-up from `initial_scale`, hold, exponential decay to `final_scale` of the peak (paper, A.2).
+    TriStage {
+        /// Share of warm-up.
+        warmup: f64,
+        /// Share at the peak.
+        hold: f64,
+        /// Share of decay.
+        decay: f64,
+        /// Rate at the start, as a share of the peak.
+        initial_scale: f64,
+        /// Rate at the end, as a share of the peak.
+        final_scale: f64,
+    },
+}
+
+/// How examples become batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Batching {
+    /// So many examples a batch.
+    Examples(u64),
+    /// So many tokens or samples a batch, padding counted; examples of like length together.
+    Budget(u64),
+}
+
+/// Everything about training that a stage's result depends on, besides data and model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The optimizer; every stage starts it anew.
+    pub optimizer: Optimizer,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// How the rate moves.
+    pub rate_schedule: RateSchedule,
+    /// Updates over which the rate schedule spans; the stage's updates when `None`.
+    pub rate_horizon: Option<u64>,
+    /// Examples or budget a micro-batch.
+    pub batching: Batching,
+    /// Whether batches hold examples of like length; always so under a budget.
+    pub bucket_by_length: bool,
+    /// Micro-batches an update.
+    pub accumulate: u64,
+    /// Largest global norm of the gradients; `None` clips nothing.
+    pub clip_norm: Option<f64>,
+}
+
+/// One finetuning, or none for a stage of 0 updates.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stage {
+    /// For people; not part of the identity.
+    pub name: String,
+    /// The mask it starts with.
+    pub mask: InitialMask,
+    /// The weights it starts from.
+    pub weights: RewindPoint,
+    /// The head it starts with.
+    pub head: HeadStart,
+    /// Optimizer steps.
+    pub updates: u64,
+    /// When the mask is recomputed; never when `None`.
+    pub schedule: Option<ScheduleSpec>,
+    /// What becomes of pruned weights.
+    pub pruned: PrunedWeights,
+    /// What a re-prune does to the moments.
+    pub moments: Moments,
+    /// Updates after which the weights are kept as rewind points, for later stages.
+    pub snapshots: Vec<u64>,
+    /// How it trains.
+    pub recipe: Recipe,
+}
+
+impl Stage {
+    /// A dense finetuning from theta_0 as `run` describes it: the base that methods change fields of.
+    pub fn dense(run: &RunSpec) -> Self {
+        Self {
+            name: "dense".into(),
+            mask: InitialMask::Dense,
+            weights: RewindPoint::Pretrained,
+            head: HeadStart::Rewound,
+            updates: run.updates,
+            schedule: None,
+            pruned: PrunedWeights::Frozen,
+            moments: Moments::Keep,
+            snapshots: Vec::new(),
+            recipe: run.recipe.clone(),
+        }
+    }
+
+    /// Whether it trains, and so counts as a finetuning (paper, Figure 1 and Table 1).
+    pub fn is_finetuning(&self) -> bool {
+        self.updates > 0
+    }
+
+    /// Whether its result depends on the stage before it.
+    pub fn needs_previous(&self) -> bool {
+        self.weights != RewindPoint::Pretrained
+            || self.head == HeadStart::Previous
+            || match &self.mask {
+                InitialMask::Keep => true,
+                InitialMask::Discover { on, among, .. } => *on != RewindPoint::Pretrained || *among == Among::Survivors,
+                InitialMask::Dense | InitialMask::Random { .. } | InitialMask::Load(_) => false,
+            }
+    }
+}
+
+/// What a strategy plans for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunSpec {
+    /// The sparsity to end at.
+    pub sparsity: Sparsity,
+    /// Updates of one full finetuning.
+    pub updates: u64,
+    /// Updates that pass over the training split once.
+    pub updates_per_epoch: u64,
+    /// How a full finetuning trains.
+    pub recipe: Recipe,
+    /// Seeds everything that is drawn.
+    pub seed: u64,
+}

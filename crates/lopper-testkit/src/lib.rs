@@ -1,0 +1,1 @@
+//! Toy model and data, and the laws every plugin must obey.

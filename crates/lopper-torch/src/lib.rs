@@ -1,0 +1,1 @@
+//! The C++ shim over libtorch, and everything unsafe about it.

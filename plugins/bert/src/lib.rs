@@ -1,0 +1,1 @@
+//! BERT encoder and task heads.

@@ -1,0 +1,1 @@
+//! The pruning methods: dense, RP, MPI, OMP, IMP, PARP and PARP-P, one file each.
