@@ -101,11 +101,13 @@ pub trait PruningStrategy: Send {
         Ranking::Own
     }
 
-    /// How much each prunable entry matters.
+    /// How much each prunable entry matters. The default is unstructured magnitude pruning.
     ///
     /// # Errors
     /// Errors of libtorch, and a strategy's own.
-    fn score(&mut self, view: &WeightView<'_>) -> Result<Scores>;
+    fn score(&mut self, _view: &WeightView<'_>) -> Result<Scores> {
+        Ok(Scores::Magnitude)
+    }
 
     /// A mask of exactly `target` sparsity. The default ranks [`score`](Self::score) globally over all tensors.
     ///

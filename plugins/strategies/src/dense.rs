@@ -1,0 +1,38 @@
+//! The dense finetuning: what every method is compared with.
+
+use lopper_core::{Ranking, Result, RunSpec, Stage, StrategyEntry, options};
+
+options! {
+    /// A dense finetuning has no options.
+    pub struct DenseOptions {}
+}
+
+/// One finetuning of all weights; `sparsity` must be 0.
+#[derive(Debug)]
+pub struct Dense;
+
+impl lopper_core::PruningStrategy for Dense {
+    fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+        if run.sparsity != lopper_core::Sparsity::DENSE {
+            return Err(lopper_core::Error::invalid("sparsity", run.sparsity, "0 for the method `dense`"));
+        }
+        Ok(vec![Stage::dense(run)])
+    }
+
+    fn ranking(&self) -> Ranking {
+        Ranking::Magnitude
+    }
+}
+
+inventory::submit! {
+    StrategyEntry {
+        name: "dense",
+        summary: "no pruning: one dense finetuning, the baseline",
+        options: DenseOptions::DOCS,
+        origin: env!("CARGO_PKG_NAME"),
+        open: |options| {
+            DenseOptions::parse(options, "[prune]")?;
+            Ok(Box::new(Dense))
+        },
+    }
+}

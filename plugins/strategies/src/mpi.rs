@@ -1,0 +1,41 @@
+//! Magnitude pruning at pre-trained initialisation (MPI; paper, section 2.3).
+
+use lopper_core::{
+    Among, InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Stage, StrategyEntry, options,
+};
+
+options! {
+    /// MPI has no options.
+    pub struct MpiOptions {}
+}
+
+/// Ranks theta_0, prunes the smallest and finetunes what is left.
+#[derive(Debug)]
+pub struct Mpi;
+
+impl PruningStrategy for Mpi {
+    fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+        Ok(vec![Stage {
+            name: format!("mpi at {}", run.sparsity),
+            mask: InitialMask::Discover { on: RewindPoint::Pretrained, sparsity: run.sparsity, among: Among::All },
+            ..Stage::dense(run)
+        }])
+    }
+
+    fn ranking(&self) -> Ranking {
+        Ranking::Magnitude
+    }
+}
+
+inventory::submit! {
+    StrategyEntry {
+        name: "mpi",
+        summary: "magnitude pruning of the pre-trained weights, then one finetuning",
+        options: MpiOptions::DOCS,
+        origin: env!("CARGO_PKG_NAME"),
+        open: |options| {
+            MpiOptions::parse(options, "[prune]")?;
+            Ok(Box::new(Mpi))
+        },
+    }
+}

@@ -1,0 +1,52 @@
+//! Random pruning (RP; paper, section 2.3): a mask drawn without looking at the weights.
+
+use lopper_core::{InitialMask, PruningStrategy, RandomKind, Ranking, Result, RunSpec, Stage, StrategyEntry, options};
+
+options! {
+    /// Options of random pruning.
+    pub struct RpOptions {
+        /// `uniform`, or `random_init_magnitude`: the magnitudes of a freshly initialised network, as the paper's code does.
+        kind: RandomKind = RandomKind::Uniform,
+        /// Seeds the mask; the run's seed when absent.
+        mask_seed: Option<u64> = None,
+    }
+}
+
+/// Draws a mask, lays it over theta_0 and finetunes what is left.
+#[derive(Debug)]
+pub struct Rp {
+    options: RpOptions,
+}
+
+impl Rp {
+    /// The method with these options.
+    pub fn new(options: RpOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl PruningStrategy for Rp {
+    fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+        let seed = self.options.mask_seed.unwrap_or(run.seed);
+        Ok(vec![Stage {
+            name: format!("rp at {}", run.sparsity),
+            mask: InitialMask::Random { kind: self.options.kind, sparsity: run.sparsity, seed },
+            ..Stage::dense(run)
+        }])
+    }
+
+    // The draw is part of the stage; nothing is ever ranked by this strategy.
+    fn ranking(&self) -> Ranking {
+        Ranking::Magnitude
+    }
+}
+
+inventory::submit! {
+    StrategyEntry {
+        name: "rp",
+        summary: "random pruning: a drawn mask over the pre-trained weights, then one finetuning",
+        options: RpOptions::DOCS,
+        origin: env!("CARGO_PKG_NAME"),
+        open: |options| Ok(Box::new(Rp::new(RpOptions::parse(options, "[prune]")?))),
+    }
+}

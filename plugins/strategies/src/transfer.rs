@@ -1,0 +1,56 @@
+//! Mask transfer with regular finetuning (paper, sections 4.3 and 4.5): a mask found elsewhere over theta_0.
+
+use lopper_core::{Error, InitialMask, PruningStrategy, Ranking, Result, RunSpec, Stage, StrategyEntry, options};
+use std::path::PathBuf;
+
+options! {
+    /// Options of a transfer.
+    pub struct TransferOptions {
+        /// The mask file; its sparsity must be the run's.
+        mask: PathBuf = PathBuf::new(),
+    }
+}
+
+/// Lays a given mask over theta_0 and finetunes what is left. PARP's side of the comparison is `parp` with
+/// `initial` set to the same file.
+#[derive(Debug)]
+pub struct Transfer {
+    options: TransferOptions,
+}
+
+impl Transfer {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] when no mask is named.
+    pub fn new(options: TransferOptions) -> Result<Self> {
+        if options.mask.as_os_str().is_empty() {
+            return Err(Error::invalid("[prune] mask", "\"\"", "the path of a mask file for the method `transfer`"));
+        }
+        Ok(Self { options })
+    }
+}
+
+impl PruningStrategy for Transfer {
+    fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+        Ok(vec![Stage {
+            name: format!("transfer at {}", run.sparsity),
+            mask: InitialMask::Load(self.options.mask.clone()),
+            ..Stage::dense(run)
+        }])
+    }
+
+    fn ranking(&self) -> Ranking {
+        Ranking::Magnitude
+    }
+}
+
+inventory::submit! {
+    StrategyEntry {
+        name: "transfer",
+        summary: "a mask found on another task over the pre-trained weights, then one finetuning",
+        options: TransferOptions::DOCS,
+        origin: env!("CARGO_PKG_NAME"),
+        open: |options| Ok(Box::new(Transfer::new(TransferOptions::parse(options, "[prune]")?)?)),
+    }
+}
