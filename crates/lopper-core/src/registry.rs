@@ -18,7 +18,7 @@ pub trait Entry: Send + Sync + 'static {
     fn summary(&self) -> &'static str;
     /// Its options.
     fn options(&self) -> &'static [OptionDoc];
-    /// The crate that registered it.
+    /// The crate that registered it, and its version.
     fn origin(&self) -> &'static str;
 }
 
@@ -32,7 +32,7 @@ macro_rules! entry {
             pub summary: &'static str,
             /// Every option it reads.
             pub options: &'static [OptionDoc],
-            /// `env!("CARGO_PKG_NAME")` of the plugin's crate.
+            /// The crate and its version: `concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))`.
             pub origin: &'static str,
             $($(#[$field_meta])* pub $field: $type,)*
         }

@@ -104,7 +104,7 @@ inventory::submit! {
         name: "constant",
         summary: "the same sparsity every n updates and at the last (PARP)",
         options: ConstantOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| {
             let o = ConstantOptions::parse(options, "mask schedule")?;
             Ok(Box::new(Constant { every: every(o.every)?, sparsity: Sparsity::new(o.sparsity)? }))
@@ -117,7 +117,7 @@ inventory::submit! {
         name: "linear",
         summary: "a straight ramp, raised every n updates (PARP-P)",
         options: RampOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| ramp(options, 1),
     }
 }
@@ -127,7 +127,7 @@ inventory::submit! {
         name: "cubic",
         summary: "fast at first, then slower (Zhu and Gupta 2017)",
         options: RampOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| ramp(options, 3),
     }
 }
@@ -137,7 +137,7 @@ inventory::submit! {
         name: "list",
         summary: "given sparsities after given updates",
         options: ListOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| {
             let o = ListOptions::parse(options, "mask schedule")?;
             if o.updates.len() != o.sparsities.len() || !o.updates.is_sorted_by(|a, b| a < b) {

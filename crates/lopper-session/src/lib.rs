@@ -1,1 +1,43 @@
-//! Executes a plan.
+//! Runs a plan: the update loop, optimizers whose state can be read, rates, batches, checkpoints and the store of
+//! finished stages.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed test panics"))]
+
+mod batching;
+mod checkpoint;
+mod evaluate;
+mod events;
+mod identity;
+mod optimizer;
+mod progress;
+mod rate;
+mod record;
+mod session;
+mod settings;
+mod store;
+mod train;
+mod weights;
+
+pub use batching::{Batcher, evaluation_batches};
+pub use evaluate::evaluate;
+pub use identity::RunIdentity;
+pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
+pub use rate::LearningRate;
+pub use record::{RunRecord, RunStage, SplitMetrics, StageRecord, Validation};
+pub use session::{Participants, PlannedStage, Session, updates_per_epoch};
+pub use settings::{CheckpointEvery, Precision, SessionSettings};
+pub use store::{StageStore, StoredStage};
+
+use lopper_core::Result;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Version of stage and run records.
+pub const RECORD_FORMAT: u32 = 1;
+
+fn save_values(path: &Path, values: &weights::Values) -> Result<()> {
+    lopper_weights::save_tensors(path, values.iter().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
+}
+
+fn load_values(path: &Path) -> Result<weights::Values> {
+    lopper_weights::load_tensors_verified(path)
+}

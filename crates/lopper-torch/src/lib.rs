@@ -1,1 +1,18 @@
 //! The C++ shim over libtorch, and everything unsafe about it.
+//!
+//! Fused optimizer steps, the global norm, autocast, host slices and the choice of a device: what `tch` lacks or does
+//! unsafely. No C++ exception and no panic of a [`guarded`] closure leaves this crate; both become errors.
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed test panics"))]
+#![allow(unsafe_code, reason = "calls C++; every other crate of the project denies unsafe code")]
+
+mod device;
+mod ffi;
+mod fused;
+mod host;
+mod mode;
+
+pub use device::{libtorch_version, resolve_device};
+pub use fused::{AdamStep, SgdStep, fused_adam, fused_adamw, fused_sgd, global_norm, scale};
+pub use host::{clear_gradient, host_slice, host_slice_mut};
+pub use mode::{AutocastGuard, deterministic_algorithms, guarded, set_deterministic_algorithms};
+pub use tch::{NoGradGuard, no_grad_guard};

@@ -1,1 +1,143 @@
-fn main(){}
+//! `cargo xtask`: what a fresh checkout needs before, and beside, plain `cargo`.
+//!
+//! Depends on nothing of ours and on no libtorch, because it is what puts libtorch there.
+#![allow(clippy::print_stdout, reason = "a command-line tool")]
+
+mod absence;
+mod checkout;
+mod demo;
+mod libtorch;
+mod licences;
+mod metadata;
+mod minilm;
+mod python;
+mod results;
+mod test;
+
+use anyhow::{Result, bail};
+use checkout::Checkout;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask VERB
+
+  setup [--cuda]   put libtorch 2.11.0 at .libtorch/torch; with --cuda the full set of CUDA wheels (5 GB) in place of
+                   the CPU ones (1.2 GB). LIBTORCH=DIR or LIBTORCH_USE_PYTORCH=1 links an installation of yours
+                   instead, if its version is right
+  demo             set up, fetch a small BERT into .models/minilm, build, prune it with four methods, print a table
+  test             set up and run every check, the cheapest first; the last line is `N passed, N failed`
+  help             this text
+
+Each verb does the set-up it needs. What is there already is not fetched again.
+";
+
+const VERBS: [&str; 4] = ["setup", "demo", "test", "help"];
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq)]
+enum Verb {
+    Setup { cuda: bool },
+    Demo,
+    Test,
+    Help,
+}
+
+/// The known word that `word` was probably meant to be.
+fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let (distance, best) = known.iter().map(|k| (strsim::damerau_levenshtein(word, k), *k)).min()?;
+    (distance <= 3 && distance < best.len()).then_some(best)
+}
+
+fn unknown(kind: &str, word: &str, known: &[&str]) -> String {
+    match nearest(word, known) {
+        Some(best) => format!("unknown {kind} `{word}`; did you mean `{best}`?"),
+        None if known.is_empty() => format!("unknown {kind} `{word}`; there are none here"),
+        None => format!("unknown {kind} `{word}`; there are: {}", known.join(", ")),
+    }
+}
+
+fn parse(arguments: &[String]) -> Result<Verb, String> {
+    let Some((verb, options)) = arguments.split_first() else { return Ok(Verb::Help) };
+    let (verb, allowed): (_, &[&str]) = match verb.as_str() {
+        "setup" => (Verb::Setup { cuda: options.iter().any(|o| o == "--cuda") }, &["--cuda"]),
+        "demo" => (Verb::Demo, &[]),
+        "test" => (Verb::Test, &[]),
+        "help" | "--help" | "-h" => return Ok(Verb::Help),
+        other => return Err(unknown("verb", other, &VERBS)),
+    };
+    if options.iter().any(|o| o == "--help" || o == "-h") {
+        return Ok(Verb::Help);
+    }
+    match options.iter().find(|o| !allowed.contains(&o.as_str())) {
+        Some(option) => Err(unknown("option", option, allowed)),
+        None => Ok(verb),
+    }
+}
+
+fn run(verb: &Verb) -> Result<()> {
+    if *verb == Verb::Help {
+        print!("{HELP}");
+        return Ok(());
+    }
+    if !cfg!(target_os = "linux") {
+        bail!(
+            "this set-up knows Linux alone; elsewhere, set LIBTORCH to libtorch {} and use plain cargo",
+            libtorch::VERSION
+        );
+    }
+    let checkout = Checkout::find()?;
+    match verb {
+        Verb::Setup { cuda } => {
+            let place = libtorch::ensure(&checkout, *cuda)?;
+            println!("libtorch {}: {}", libtorch::VERSION, place.display());
+            Ok(())
+        }
+        Verb::Demo => demo::run(&checkout),
+        Verb::Test => test::run(&checkout),
+        Verb::Help => Ok(()),
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let verb = match parse(&arguments) {
+        Ok(verb) => verb,
+        Err(message) => {
+            eprintln!("error: {message}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Verb, String> {
+        parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn verbs_and_options() {
+        assert_eq!(parsed("setup"), Ok(Verb::Setup { cuda: false }));
+        assert_eq!(parsed("setup --cuda"), Ok(Verb::Setup { cuda: true }));
+        assert_eq!(parsed("test"), Ok(Verb::Test));
+        assert_eq!(parsed("demo --help"), Ok(Verb::Help));
+        assert_eq!(parsed(""), Ok(Verb::Help));
+    }
+
+    #[test]
+    fn a_slip_is_answered_with_the_nearest_word() {
+        assert_eq!(parsed("tets"), Err("unknown verb `tets`; did you mean `test`?".into()));
+        assert_eq!(parsed("setup --cdua"), Err("unknown option `--cdua`; did you mean `--cuda`?".into()));
+        assert_eq!(parsed("benchmarks"), Err("unknown verb `benchmarks`; there are: setup, demo, test, help".into()));
+        assert_eq!(parsed("demo --cuda"), Err("unknown option `--cuda`; there are none here".into()));
+    }
+}

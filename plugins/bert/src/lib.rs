@@ -1,1 +1,36 @@
-//! BERT encoder and task heads.
+//! BERT encoders of any size with heads for classification and regression of texts and pairs: the model plugin `bert`.
+//!
+//! Checkpoints are Hugging Face directories; parameter names are Hugging Face's with the `bert.` prefix.
+
+mod config;
+mod dropout;
+mod encoder;
+mod fresh;
+mod load;
+mod model;
+mod shapes;
+mod tokenizer;
+
+pub use config::{Activation, BertConfig};
+pub use model::{BertModel, BertOptions};
+pub use shapes::{parameter_shapes, prunable_layout};
+pub use tokenizer::BertTokenizer;
+
+use lopper_core::ModelEntry;
+use std::path::Path;
+
+inventory::submit! {
+    ModelEntry {
+        name: "bert",
+        summary: "BERT encoder with a head for classification or regression of texts and pairs",
+        options: BertOptions::DOCS,
+        origin: env!("CARGO_PKG_NAME"),
+        recognises,
+        open: |request| Ok(Box::new(BertModel::open(request)?)),
+    }
+}
+
+fn recognises(directory: &Path) -> bool {
+    let read = std::fs::read(directory.join("config.json")).ok();
+    read.and_then(|text| serde_json::from_slice(&text).ok()).is_some_and(|source| config::is_bert(&source))
+}

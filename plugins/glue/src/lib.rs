@@ -1,1 +1,103 @@
-//! The nine GLUE tasks and their metrics.
+//! The nine tasks of GLUE (Wang et al. 2018) from the benchmark's own TSV files, or from JSON lines.
+//!
+//! [`TASKS`] is the table of everything that differs between tasks; [`read`](mod@read) turns a file into examples,
+//! [`files`] finds the files of a task.
+
+pub mod files;
+pub mod read;
+mod tasks;
+
+pub use tasks::{Columns, GlueTask, TASKS, parse_task};
+
+use lopper_core::{Dataset, DatasetEntry, DatasetRequest, Error, Result, Split, Task, options};
+use lopper_text::{Example, TextDataset};
+
+options! {
+    /// Options of the `glue` dataset.
+    pub struct GlueOptions {
+        /// One of cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, rte, wnli. Required.
+        task: String = String::new(),
+        /// The directory of the task's files (or the one above, with GLUE's folder names), or one file: then it is the validation split.
+        path: String = String::new(),
+        /// The training file, relative to `path`; train.tsv or train.jsonl when absent. Without one, the data can only be evaluated on.
+        train: Option<String> = None,
+        /// The validation file, relative to `path`; dev.tsv, or MNLI's dev_matched.tsv, when absent.
+        validation: Option<String> = None,
+        /// MNLI's mismatched validation file, relative to `path`; dev_mismatched.tsv when absent, left out where there is none.
+        validation_mismatched: Option<String> = None,
+        /// Tokens kept of an input, special tokens counted.
+        max_length: u32 = 128,
+        /// Training examples used, drawn without replacement; 0 for all. A larger limit contains a smaller one.
+        limit_train: u64 = 0,
+        /// Validation examples used, drawn in the same way; 0 for all.
+        limit_validation: u64 = 0,
+        /// Seeds the draw of both limits.
+        limit_seed: u64 = 0,
+        /// Leaves out TSV rows with a wrong number of columns instead of refusing the file; GLUE's own QQP training file has a few.
+        skip_malformed: bool = false,
+    }
+}
+
+/// The task that `options` describe, as the core knows it.
+///
+/// # Errors
+/// As [`GlueOptions::parse`] and [`parse_task`].
+pub fn task(options: &toml::Table) -> Result<Task> {
+    let parsed = GlueOptions::parse(options, "[data]");
+    match (parsed, parse_task(options)) {
+        (Ok(_), Ok(task)) => Ok(task.task()),
+        (Err(e), Ok(_)) | (Ok(_), Err(e)) => Err(e),
+        (Err(a), Err(b)) => Err(Error::Many(vec![a, b])),
+    }
+}
+
+/// Reads a task's files and tokenises them.
+///
+/// # Errors
+/// Bad options, files that are missing or cannot be used (see [`files::find`] and [`read::read`]; the problems of all
+/// files together), and those of [`TextDataset::new`].
+pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
+    task(request.options)?;
+    let options = GlueOptions::parse(request.options, "[data]")?;
+    let task = GlueTask::find(&options.task)?;
+    let mut splits = Vec::new();
+    let mut problems = Vec::new();
+    for (split, path) in files::find(task, &options)? {
+        let limit = if split == Split::TRAIN { options.limit_train } else { options.limit_validation };
+        match read::read(&path, task, options.skip_malformed) {
+            Ok(examples) => splits.push((split, subset(examples, limit, options.limit_seed))),
+            Err(e) => problems.push(e),
+        }
+    }
+    Error::all(problems)?;
+    TextDataset::new(task.name, task.kind, &splits, options.max_length, request.preprocessor.clone())
+}
+
+/// `limit` of the examples in their own order; all of them for 0. An example is drawn by the hash of its position, so
+/// the draws of one seed are nested, and equal on every machine.
+fn subset(examples: Vec<Example>, limit: u64, seed: u64) -> Vec<Example> {
+    if limit == 0 || limit >= examples.len() as u64 {
+        return examples;
+    }
+    let rank = |index: usize| {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&seed.to_le_bytes()).update(&(index as u64).to_le_bytes());
+        (*hash.finalize().as_bytes(), index)
+    };
+    let mut ranks: Vec<_> = (0..examples.len()).map(rank).collect();
+    ranks.sort_unstable();
+    let mut drawn = vec![false; examples.len()];
+    ranks.iter().take(limit as usize).for_each(|(_, index)| drawn[*index] = true);
+    examples.into_iter().zip(drawn).filter_map(|(example, drawn)| drawn.then_some(example)).collect()
+}
+
+inventory::submit! {
+    DatasetEntry {
+        name: "glue",
+        summary: "the nine GLUE tasks, from GLUE's own TSV files or JSON lines",
+        options: GlueOptions::DOCS,
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        task,
+        open: |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
+    }
+}

@@ -29,7 +29,7 @@ inventory::submit! {
         name: "dense",
         summary: "no pruning: one dense finetuning, the baseline",
         options: DenseOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| {
             DenseOptions::parse(options, "[prune]")?;
             Ok(Box::new(Dense))

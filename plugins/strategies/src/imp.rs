@@ -143,7 +143,7 @@ inventory::submit! {
         name: "imp",
         summary: "iterative magnitude pruning: finetune, prune a little, rewind, repeat (lottery tickets)",
         options: ImpOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| Ok(Box::new(Imp::new(ImpOptions::parse(options, "[prune]")?)?)),
     }
 }

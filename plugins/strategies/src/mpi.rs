@@ -32,7 +32,7 @@ inventory::submit! {
         name: "mpi",
         summary: "magnitude pruning of the pre-trained weights, then one finetuning",
         options: MpiOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| {
             MpiOptions::parse(options, "[prune]")?;
             Ok(Box::new(Mpi))

@@ -35,7 +35,7 @@ inventory::submit! {
         name: "omp",
         summary: "one-shot magnitude pruning: finetune, prune once, rewind to the pre-trained weights, finetune",
         options: OmpOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| {
             OmpOptions::parse(options, "[prune]")?;
             Ok(Box::new(Omp))

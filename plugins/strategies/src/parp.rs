@@ -64,7 +64,7 @@ inventory::submit! {
         name: "parp",
         summary: "prune, adjust, re-prune: pruned weights are zeroed but keep training; one finetuning",
         options: ParpOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| Ok(Box::new(Parp::new(ParpOptions::parse(options, "[prune]")?)?)),
     }
 }

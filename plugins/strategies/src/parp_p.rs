@@ -116,7 +116,7 @@ inventory::submit! {
         name: "parp-p",
         summary: "PARP from a lower sparsity, raised to the target at each re-prune, in one or several finetunings",
         options: ParpPOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| Ok(Box::new(ParpP::new(ParpPOptions::parse(options, "[prune]")?)?)),
     }
 }

@@ -46,7 +46,7 @@ inventory::submit! {
         name: "rp",
         summary: "random pruning: a drawn mask over the pre-trained weights, then one finetuning",
         options: RpOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| Ok(Box::new(Rp::new(RpOptions::parse(options, "[prune]")?))),
     }
 }

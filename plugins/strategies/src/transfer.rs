@@ -50,7 +50,7 @@ inventory::submit! {
         name: "transfer",
         summary: "a mask found on another task over the pre-trained weights, then one finetuning",
         options: TransferOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| Ok(Box::new(Transfer::new(TransferOptions::parse(options, "[prune]")?)?)),
     }
 }

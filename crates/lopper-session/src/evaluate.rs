@@ -1,0 +1,45 @@
+//! Metrics of a model over a split.
+
+use crate::{Precision, evaluation_batches};
+use lopper_core::{Dataset, Error, MetricValue, Model, Predictions, Result, Split};
+use lopper_torch::AutocastGuard;
+use tch::{Device, Kind};
+
+/// The task's metrics of `split`, in batches of at most `rows` examples of like length.
+///
+/// # Errors
+/// [`Error::Other`] for a split without examples; errors of the model, the dataset and libtorch.
+pub fn evaluate(
+    model: &dyn Model,
+    dataset: &dyn Dataset,
+    split: &Split,
+    device: Device,
+    precision: Precision,
+    rows: usize,
+) -> Result<Vec<MetricValue>> {
+    let costs = costs(dataset, split);
+    if costs.is_empty() {
+        return Err(Error::Other(format!("task {} has no examples in its {} split", dataset.task().name, split.as_str())));
+    }
+    let _no_grad = tch::no_grad_guard();
+    let mut outputs = Vec::new();
+    for indices in evaluation_batches(&costs, rows, None) {
+        let batch = dataset.batch(split, &indices)?.to_device(device)?;
+        let _autocast = autocast(device, precision)?;
+        let predictions = model.predict(&batch)?;
+        let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
+        outputs.push((indices, Predictions { logits, lengths: predictions.lengths }));
+    }
+    dataset.evaluate(split, &outputs)
+}
+
+pub(crate) fn costs(dataset: &dyn Dataset, split: &Split) -> Vec<u32> {
+    (0..dataset.len(split)).map(|index| dataset.cost(split, index)).collect()
+}
+
+pub(crate) fn autocast(device: Device, precision: Precision) -> Result<Option<AutocastGuard>> {
+    match precision {
+        Precision::Float32 => Ok(None),
+        Precision::Bf16 => AutocastGuard::new(device, Kind::BFloat16).map(Some),
+    }
+}

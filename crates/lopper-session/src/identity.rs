@@ -1,0 +1,141 @@
+//! A stage's identity: the hash of everything its result depends on.
+
+use crate::{Precision, SessionSettings};
+use lopper_core::{InitialMask, Ranking, Result, Stage, registry};
+use serde::Serialize;
+use std::path::Path;
+use tch::Device;
+
+/// Raised when training changes in a way that makes older results differ.
+const FORMAT: u32 = 1;
+
+/// Who takes part in a run, as the command line or a program knows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunIdentity {
+    /// Name of the model plugin.
+    pub model: String,
+    /// Name of the strategy plugin.
+    pub strategy: String,
+    /// The strategy's options.
+    pub strategy_options: toml::Table,
+    /// Crate and version of the model plugin.
+    pub model_origin: String,
+    /// Crate and version of the dataset plugin.
+    pub dataset_origin: String,
+    /// Crate and version of the strategy plugin.
+    pub strategy_origin: String,
+}
+
+/// What all stages of a run have in common.
+#[derive(Debug, Serialize)]
+pub(crate) struct Surroundings {
+    format: u32,
+    lopper: &'static str,
+    libtorch: String,
+    model: String,
+    model_origin: String,
+    /// Hash of theta_0 with its fresh head: checkpoint content, and not where it lay.
+    pretrained: String,
+    dataset: String,
+    dataset_origin: String,
+    task: lopper_core::Task,
+    seed: u64,
+    precision: Precision,
+    device: &'static str,
+}
+
+impl Surroundings {
+    pub(crate) fn new(
+        identity: &RunIdentity,
+        model: &dyn lopper_core::Model,
+        dataset: &dyn lopper_core::Dataset,
+        pretrained: String,
+        settings: &SessionSettings,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            lopper: env!("CARGO_PKG_VERSION"),
+            libtorch: lopper_torch::libtorch_version(),
+            model: format!("{} {}", identity.model, model.identity()),
+            model_origin: identity.model_origin.clone(),
+            pretrained,
+            dataset: dataset.identity(),
+            dataset_origin: identity.dataset_origin.clone(),
+            task: dataset.task().clone(),
+            seed: settings.seed,
+            precision: settings.precision,
+            device: device_kind(settings.device),
+        }
+    }
+}
+
+/// `cpu`, `cuda` and so on, without an index.
+pub(crate) fn device_kind(device: Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Mps => "mps",
+        Device::Vulkan => "vulkan",
+    }
+}
+
+/// The identity of `stage`, in hexadecimal.
+///
+/// Left out are its name and its snapshots (they change no result) and, unless it depends on them, the stage before
+/// and the strategy: that is what lets methods share their stages.
+pub(crate) fn stage_key(
+    surroundings: &Surroundings,
+    stage: &Stage,
+    previous: Option<&str>,
+    rewind_source: Option<&str>,
+    identity: &RunIdentity,
+    ranking: Ranking,
+) -> Result<String> {
+    #[derive(Serialize)]
+    struct Identity<'a> {
+        surroundings: &'a Surroundings,
+        stage: serde_json::Value,
+        mask_file: Option<String>,
+        schedule_origin: Option<&'static str>,
+        strategy: Option<(&'a str, &'a str, &'a toml::Table)>,
+        previous: Option<&'a str>,
+        rewind_source: Option<&'a str>,
+    }
+    let ranks = stage.schedule.is_some() || matches!(stage.mask, InitialMask::Discover { .. });
+    let strategy = (ranks && ranking == Ranking::Own).then_some((
+        identity.strategy.as_str(),
+        identity.strategy_origin.as_str(),
+        &identity.strategy_options,
+    ));
+    let mut anonymous = Stage { name: String::new(), snapshots: Vec::new(), ..stage.clone() };
+    let mask_file = match &stage.mask {
+        InitialMask::Load(path) => {
+            anonymous.mask = InitialMask::Load(std::path::PathBuf::new());
+            Some(blake3::hash(&read(path)?).to_hex().to_string())
+        }
+        _ => None,
+    };
+    let schedule_origin = match &stage.schedule {
+        Some(spec) => Some(registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.origin),
+        None => None,
+    };
+    let identity = Identity {
+        surroundings,
+        stage: json(&anonymous)?,
+        mask_file,
+        schedule_origin,
+        strategy,
+        previous: previous.filter(|_| stage.needs_previous()),
+        rewind_source,
+    };
+    // serde_json keeps object keys sorted, so equal identities are equal text.
+    Ok(blake3::hash(json(&identity)?.to_string().as_bytes()).to_hex().to_string())
+}
+
+fn json(value: &impl Serialize) -> Result<serde_json::Value> {
+    serde_json::to_value(value).map_err(|e| lopper_core::Error::Other(format!("a stage cannot be written as JSON: {e}")))
+}
+
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|e| lopper_core::Error::file(path, e))
+}

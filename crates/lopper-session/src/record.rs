@@ -1,0 +1,120 @@
+//! What a run leaves for people and programs to read.
+
+use crate::Precision;
+use lopper_core::{MetricValue, Split, Stage};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// Metrics of one split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SplitMetrics {
+    /// Which split.
+    pub split: Split,
+    /// Its metrics, in the dataset's order.
+    pub metrics: Vec<MetricValue>,
+}
+
+/// One validation within a stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// After so many updates of the stage.
+    pub update: u64,
+    /// Of mask ⊙ weights.
+    pub splits: Vec<SplitMetrics>,
+}
+
+/// A finished stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageRecord {
+    /// Version of this record's format.
+    pub format: u32,
+    /// Hash of everything the result depends on.
+    pub key: String,
+    /// The stage as planned.
+    pub stage: Stage,
+    /// Exact share of pruned entries in the final mask.
+    pub sparsity: f64,
+    /// Pruned entries of the final mask.
+    pub pruned: u64,
+    /// Prunable entries.
+    pub entries: u64,
+    /// Validations of mask ⊙ weights, the last one after the last update.
+    pub validations: Vec<Validation>,
+    /// Updates skipped for a loss or gradient that was not finite.
+    pub skipped_updates: u64,
+    /// Wall-clock seconds that training and validating took, over all sittings.
+    pub seconds: f64,
+}
+
+impl StageRecord {
+    /// Metrics after the last update; empty for a stage that evaluated nothing.
+    pub fn final_metrics(&self) -> &[SplitMetrics] {
+        self.validations.last().map_or(&[], |v| &v.splits)
+    }
+}
+
+/// One stage within a run's record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStage {
+    /// The stage's name.
+    pub name: String,
+    /// Its identity.
+    pub key: String,
+    /// Optimizer steps.
+    pub updates: u64,
+    /// False when its result was in the store already.
+    pub trained: bool,
+    /// Seconds it took, when it was trained.
+    pub seconds: f64,
+    /// Exact sparsity of its final mask.
+    pub sparsity: f64,
+    /// Its final metrics.
+    pub metrics: Vec<SplitMetrics>,
+}
+
+/// A finished run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunRecord {
+    /// Version of this record's format.
+    pub format: u32,
+    /// Version of Lopper.
+    pub lopper: String,
+    /// Version of libtorch.
+    pub libtorch: String,
+    /// The pruning method.
+    pub method: String,
+    /// The model plugin.
+    pub model: String,
+    /// The task.
+    pub task: String,
+    /// The task's primary metric on its first evaluation split.
+    pub metric: MetricValue,
+    /// All metrics of all evaluation splits.
+    pub metrics: Vec<SplitMetrics>,
+    /// Exact share of pruned entries.
+    pub sparsity: f64,
+    /// Pruned entries.
+    pub pruned: u64,
+    /// Prunable entries.
+    pub entries: u64,
+    /// Stages that train, shared ones included (paper, Table 1).
+    pub finetunings: u64,
+    /// Finetunings that this run trained itself.
+    pub trained: u64,
+    /// Optimizer steps over all stages.
+    pub updates: u64,
+    /// Seconds of all stages, shared ones included: what the method costs alone.
+    pub seconds: f64,
+    /// Each stage.
+    pub stages: Vec<RunStage>,
+    /// The pruned model, a Hugging Face directory with the mask beside the weights.
+    pub model_dir: PathBuf,
+    /// The mask file.
+    pub mask: PathBuf,
+    /// `cpu` or `cuda`.
+    pub device: String,
+    /// Arithmetic.
+    pub precision: Precision,
+    /// The run's seed.
+    pub seed: u64,
+}

@@ -1,0 +1,408 @@
+//! A run: plans, skips what the store already holds, trains the rest, and writes what came out.
+
+use crate::checkpoint::CheckpointStore;
+use crate::events::{Event, EventLog};
+use crate::identity::{RunIdentity, Surroundings, device_kind, stage_key};
+use crate::store::{StageStore, StoredStage, read_mask};
+use crate::train::{Trainer, rank};
+use crate::weights::{Values, Weights};
+use crate::{Batcher, RECORD_FORMAT, RunRecord, RunStage, SessionSettings, StageRecord};
+use lopper_core::{
+    Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PruningStrategy, RandomKind, Recipe, Result,
+    RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
+};
+use lopper_weights::files;
+
+/// A planned stage and what is known of its result.
+#[derive(Debug, Clone)]
+pub struct PlannedStage {
+    /// What will be done.
+    pub stage: Stage,
+    /// Its identity, in hexadecimal.
+    pub key: String,
+    /// Whether the store holds its result.
+    pub done: bool,
+}
+
+/// Who takes part in a run.
+pub struct Participants {
+    /// The model, holding theta_0 and the run's fresh head.
+    pub model: Box<dyn Model>,
+    /// The data.
+    pub dataset: Box<dyn Dataset>,
+    /// The method.
+    pub strategy: Box<dyn PruningStrategy>,
+    /// Their names, options and origins.
+    pub identity: RunIdentity,
+}
+
+/// One run of one method on one task.
+pub struct Session {
+    participants: Participants,
+    spec: RunSpec,
+    settings: SessionSettings,
+    store: StageStore,
+    weights: Weights,
+    pretrained: Values,
+    plan: Vec<PlannedStage>,
+    selector: Selector,
+}
+
+/// Updates of one pass over the training split.
+///
+/// # Errors
+/// [`Error::Other`] when the split is empty; a batching that holds nothing.
+pub fn updates_per_epoch(dataset: &dyn Dataset, recipe: &Recipe, seed: u64) -> Result<u64> {
+    let costs = crate::evaluate::costs(dataset, &Split::TRAIN);
+    if costs.is_empty() {
+        return Err(Error::Other(format!("task {} has no training examples", dataset.task().name)));
+    }
+    let batches = Batcher::new(&costs, &recipe.batching, recipe.bucket_by_length, seed)?.batches_per_epoch();
+    Ok(batches.div_ceil(recipe.accumulate.max(1)))
+}
+
+impl Session {
+    /// Plans the run and looks up which stages are done; trains and writes nothing.
+    ///
+    /// # Errors
+    /// A strategy whose options do not fit, a mask file that cannot be read or is of another model or sparsity, a store
+    /// that cannot be read.
+    pub fn new(participants: Participants, spec: RunSpec, settings: SessionSettings) -> Result<Self> {
+        let weights = Weights::of(participants.model.as_ref())?;
+        let surroundings = Surroundings::new(
+            &participants.identity,
+            participants.model.as_ref(),
+            participants.dataset.as_ref(),
+            weights.hash()?,
+            &settings,
+        );
+        let stages = participants.strategy.plan(&spec)?;
+        check(&stages, &spec, &weights)?;
+        let store = StageStore::new(&settings.store);
+        let mut plan: Vec<PlannedStage> = Vec::new();
+        for (index, stage) in stages.iter().enumerate() {
+            let key = stage_key(
+                &surroundings,
+                stage,
+                plan.last().map(|p| p.key.as_str()),
+                plan.first().filter(|_| rewinds(stage).is_some()).map(|p| p.key.as_str()),
+                &participants.identity,
+                participants.strategy.ranking(),
+            )?;
+            let done = store.find(&key, &needed_snapshots(&stages, index))?.is_some();
+            plan.push(PlannedStage { stage: stage.clone(), key, done });
+        }
+        let pretrained = weights.copy()?;
+        Ok(Self { participants, spec, settings, store, weights, pretrained, plan, selector: Selector::new() })
+    }
+
+    /// The stages in order.
+    pub fn plan(&self) -> &[PlannedStage] {
+        &self.plan
+    }
+
+    /// Trains what the store does not hold, then writes `model/` (a Hugging Face directory with `mask.safetensors`
+    /// beside the weights) and `record.json` into the run's directory. Per-update metrics go to `metrics.jsonl`.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
+    /// when something cannot be written, and errors of the plugins.
+    pub fn run(&mut self) -> Result<RunRecord> {
+        files::create_dir(&self.settings.out)?;
+        let _lock = lock(&self.settings.out)?;
+        let checkpoints = CheckpointStore::new(&self.settings.out);
+        let mut events = EventLog::create(&self.settings.out.join("metrics.jsonl"))?;
+        let stages: Vec<Stage> = self.plan.iter().map(|p| p.stage.clone()).collect();
+        let mut finished: Vec<(StoredStage, bool)> = Vec::new();
+        for (index, planned) in self.plan.clone().iter().enumerate() {
+            let snapshots = needed_snapshots(&stages, index);
+            if let Some(stored) = self.store.find(&planned.key, &snapshots)? {
+                tracing::info!(stage = planned.stage.name, key = planned.key, "taken from the store");
+                events.begin_stage(&stored.events()?)?;
+                finished.push((stored, false));
+                continue;
+            }
+            let resume = checkpoints.load(&planned.key)?;
+            let mask = match &resume {
+                Some(checkpoint) => {
+                    tracing::info!(stage = planned.stage.name, update = checkpoint.progress.update, "continued");
+                    events.begin_stage(&checkpoint.events)?;
+                    checkpoint.mask.clone()
+                }
+                None => {
+                    events.begin_stage(&[])?;
+                    let (name, key, updates) = (&planned.stage.name, &planned.key, planned.stage.updates);
+                    events.write(&Event::Stage { name, key, updates })?;
+                    self.start(&planned.stage, &finished)?
+                }
+            };
+            let trained = Trainer {
+                model: self.participants.model.as_ref(),
+                dataset: self.participants.dataset.as_ref(),
+                strategy: self.participants.strategy.as_mut(),
+                weights: &mut self.weights,
+                settings: &self.settings,
+                events: &mut events,
+                checkpoints: &checkpoints,
+                selector: &mut self.selector,
+                key: &planned.key,
+                stage: &planned.stage,
+                snapshots: &snapshots,
+            }
+            .train(mask, resume)?;
+            let record = StageRecord {
+                format: RECORD_FORMAT,
+                key: planned.key.clone(),
+                stage: planned.stage.clone(),
+                sparsity: trained.mask.sparsity().get(),
+                pruned: trained.mask.pruned(),
+                entries: trained.mask.layout().entries(),
+                validations: trained.progress.validations.clone(),
+                skipped_updates: trained.progress.skipped,
+                seconds: trained.progress.seconds,
+            };
+            let origin = self.origin(planned);
+            let stored = self.store.publish(
+                &record,
+                &self.weights.copy()?,
+                &trained.mask,
+                &trained.snapshots,
+                &origin,
+                &events.stage_lines()?,
+            )?;
+            checkpoints.clear()?;
+            finished.push((stored, true));
+        }
+        self.finish(&finished)
+    }
+
+    /// Puts the stage's starting weights into the model and returns its starting mask.
+    fn start(&mut self, stage: &Stage, finished: &[(StoredStage, bool)]) -> Result<MaskSet> {
+        let previous = finished.last().map(|(stored, _)| stored);
+        let previous_mask = |weights: &Weights| match previous {
+            Some(stored) => stored.mask(),
+            None => Ok(MaskSet::dense(weights.layout().clone())),
+        };
+        let mask = match &stage.mask {
+            InitialMask::Dense => MaskSet::dense(self.weights.layout().clone()),
+            InitialMask::Keep => previous_mask(&self.weights)?,
+            InitialMask::Load(path) => read_mask(path)?,
+            InitialMask::Random { kind: RandomKind::Uniform, sparsity, seed } => {
+                MaskSet::random(self.weights.layout().clone(), *sparsity, *seed)
+            }
+            InitialMask::Random { kind: RandomKind::RandomInitMagnitude, sparsity, seed } => random_init_mask(
+                self.participants.model.as_ref(),
+                &self.weights,
+                &mut self.selector,
+                *sparsity,
+                *seed,
+            )?,
+            InitialMask::Discover { on, sparsity, among } => {
+                self.rewind(*on, finished)?;
+                let current = previous_mask(&self.weights)?;
+                let view = self.weights.view(0, false);
+                rank(self.participants.strategy.as_mut(), &mut self.selector, &view, &current, *sparsity, *among)?
+            }
+        };
+        self.rewind(stage.weights, finished)?;
+        if stage.head == HeadStart::Previous
+            && let Some(previous) = previous
+        {
+            self.weights.load(&previous.weights()?, Some(Role::Head))?;
+        }
+        Ok(mask)
+    }
+
+    /// Puts the weights of a rewind point into the model.
+    fn rewind(&mut self, point: RewindPoint, finished: &[(StoredStage, bool)]) -> Result<()> {
+        match (point, finished.first(), finished.last()) {
+            (RewindPoint::Current, _, Some((last, _))) => self.weights.load(&last.weights()?, None),
+            (RewindPoint::Update(update), Some((first, _)), _) if update > 0 => {
+                self.weights.load(&first.snapshot(update)?, None)
+            }
+            _ => self.weights.load(&self.pretrained, None),
+        }
+    }
+
+    fn origin(&self, planned: &PlannedStage) -> MaskOrigin {
+        let identity = &self.participants.identity;
+        [
+            ("lopper", env!("CARGO_PKG_VERSION").to_owned()),
+            ("method", identity.strategy.clone()),
+            ("model", identity.model.clone()),
+            ("task", self.participants.dataset.task().name.clone()),
+            ("stage", planned.stage.name.clone()),
+            ("stage_key", planned.key.clone()),
+            ("seed", self.settings.seed.to_string()),
+        ]
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
+    }
+
+    /// Saves the pruned model and the record.
+    fn finish(&mut self, finished: &[(StoredStage, bool)]) -> Result<RunRecord> {
+        let (last, _) = finished.last().ok_or_else(|| Error::Other("the plan has no stages".into()))?;
+        let mask = last.mask()?;
+        self.weights.load(&last.weights()?, None)?;
+        self.weights.check_pruned_are_zero(&mask)?;
+        let planned = self.plan.last().ok_or_else(|| Error::Other("the plan has no stages".into()))?;
+        let model_dir = self.settings.out.join("model");
+        lopper_weights::save_model(&model_dir, self.participants.model.as_ref(), Some(&mask), &self.origin(planned))?;
+        let task = self.participants.dataset.task();
+        let metrics = last.record().final_metrics().to_vec();
+        let metric = metrics
+            .first()
+            .and_then(|split| split.metrics.iter().find(|m| m.name == task.primary_metric))
+            .cloned()
+            .ok_or_else(|| Error::Other(format!("task {} reported no {}", task.name, task.primary_metric)))?;
+        let stages = self.plan.iter().zip(finished).map(|(planned, (stored, trained))| RunStage {
+            name: planned.stage.name.clone(),
+            key: planned.key.clone(),
+            updates: planned.stage.updates,
+            trained: *trained,
+            seconds: stored.record().seconds,
+            sparsity: stored.record().sparsity,
+            metrics: stored.record().final_metrics().to_vec(),
+        });
+        let record = RunRecord {
+            format: RECORD_FORMAT,
+            lopper: env!("CARGO_PKG_VERSION").into(),
+            libtorch: lopper_torch::libtorch_version(),
+            method: self.participants.identity.strategy.clone(),
+            model: self.participants.identity.model.clone(),
+            task: task.name.clone(),
+            metric,
+            metrics,
+            sparsity: mask.sparsity().get(),
+            pruned: mask.pruned(),
+            entries: mask.layout().entries(),
+            finetunings: self.plan.iter().filter(|p| p.stage.is_finetuning()).count() as u64,
+            trained: finished
+                .iter()
+                .zip(&self.plan)
+                .filter(|((_, trained), planned)| *trained && planned.stage.is_finetuning())
+                .count() as u64,
+            updates: self.plan.iter().map(|p| p.stage.updates).sum(),
+            seconds: finished.iter().map(|(stored, _)| stored.record().seconds).sum(),
+            stages: stages.collect(),
+            mask: model_dir.join("mask.safetensors"),
+            model_dir,
+            device: device_kind(self.settings.device).into(),
+            precision: self.settings.precision,
+            seed: self.settings.seed,
+        };
+        let json = serde_json::to_vec_pretty(&record).map_err(|e| Error::Other(format!("the record: {e}")))?;
+        files::write_atomic(&self.settings.out.join("record.json"), &json)?;
+        Ok(record)
+    }
+
+    /// What the plan was made for.
+    pub fn spec(&self) -> &RunSpec {
+        &self.spec
+    }
+}
+
+/// A mask by the magnitudes of a freshly initialised network.
+///
+/// # Errors
+/// When the model makes none, or of other shapes.
+fn random_init_mask(
+    model: &dyn Model,
+    weights: &Weights,
+    selector: &mut Selector,
+    sparsity: lopper_core::Sparsity,
+    seed: u64,
+) -> Result<MaskSet> {
+    let tensors = model.random_prunable(seed)?;
+    let view = weights.view(0, false);
+    let random = view
+        .weights()
+        .iter()
+        .zip(&tensors)
+        .map(|(weight, tensor)| lopper_core::PrunableWeight {
+            name: weight.name,
+            tensor,
+            host: lopper_torch::host_slice(tensor),
+            gradient: None,
+        })
+        .collect();
+    let random = WeightView::new(weights.layout(), random, 0);
+    let dense = MaskSet::dense(weights.layout().clone());
+    selector.select(&random, &Scores::Magnitude, &dense, sparsity, lopper_core::Among::All)
+}
+
+/// Refuses plans that cannot be run, before anything is trained; all problems at once.
+fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<()> {
+    let mut problems = Vec::new();
+    if stages.is_empty() {
+        problems.push(Error::Other("the strategy planned no stages".into()));
+    }
+    for (index, stage) in stages.iter().enumerate() {
+        if let InitialMask::Load(path) = &stage.mask {
+            match read_mask(path) {
+                Err(e) => problems.push(e),
+                Ok(mask) => {
+                    if let Err(e) = mask.layout().check_same(weights.layout(), &format!("{} and the model", path.display())) {
+                        problems.push(e);
+                    } else if stage.schedule.is_none() && index + 1 == stages.len() {
+                        let wanted = spec.sparsity.pruned_of(weights.layout().entries());
+                        if mask.pruned() != wanted {
+                            problems.push(Error::invalid(
+                                "prune.sparsity",
+                                spec.sparsity,
+                                format!("{} is the sparsity of {}", mask.sparsity(), path.display()),
+                            ));
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(update) = rewinds(stage)
+            && stages.first().is_none_or(|first| index == 0 || update > first.updates)
+        {
+            problems.push(Error::Other(format!("stage {} rewinds to update {update}, which no stage before it has", stage.name)));
+        }
+        if stage.recipe.accumulate == 0 {
+            problems.push(Error::invalid("train.accumulate", 0, "micro-batches an update, from 1 up"));
+        }
+    }
+    Error::all(problems)
+}
+
+/// The update of the first stage that a stage starts from or ranks.
+fn rewinds(stage: &Stage) -> Option<u64> {
+    let ranked = match &stage.mask {
+        InitialMask::Discover { on, .. } => Some(*on),
+        _ => None,
+    };
+    [Some(stage.weights), ranked].into_iter().flatten().find_map(|point| match point {
+        RewindPoint::Update(update) => Some(update),
+        RewindPoint::Pretrained | RewindPoint::Current => None,
+    })
+}
+
+/// Snapshots that stage `index` must leave: its own, and for the first what later stages rewind to.
+fn needed_snapshots(stages: &[Stage], index: usize) -> Vec<u64> {
+    let mut updates = stages[index].snapshots.clone();
+    if index == 0 {
+        updates.extend(stages.iter().filter_map(rewinds));
+    }
+    updates.retain(|update| *update > 0);
+    updates.sort_unstable();
+    updates.dedup();
+    updates
+}
+
+/// One process a run directory: two would write over each other's checkpoints.
+fn lock(out: &std::path::Path) -> Result<std::fs::File> {
+    let path = out.join(".lock");
+    let file = std::fs::File::create(&path).map_err(|e| Error::file(&path, e))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Error::file(out, "another process is running in this directory; wait for it, or give another --out"))
+        }
+        Err(std::fs::TryLockError::Error(e)) => Err(Error::file(path, e)),
+    }
+}

@@ -1,0 +1,55 @@
+//! How a run is carried out, apart from what it trains.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tch::Device;
+
+/// The arithmetic of forward and backward. Weights, moments and masks are float32 always.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// IEEE single precision.
+    #[default]
+    Float32,
+    /// bfloat16 where libtorch's autocast deems it safe.
+    Bf16,
+}
+
+/// When the state of a stage under way is saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointEvery {
+    /// Only when the run is asked to stop.
+    OnInterrupt,
+    /// After so many updates.
+    Updates(u64),
+    /// After the first update past so much time.
+    Time(Duration),
+}
+
+/// How a run is carried out. None of it but `seed`, `device` and `precision` changes a result.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// Seeds data order, dropout and a fresh head.
+    pub seed: u64,
+    /// Where the model lies.
+    pub device: Device,
+    /// Arithmetic of forward and backward.
+    pub precision: Precision,
+    /// The run's own directory: record, metrics, checkpoint, pruned model.
+    pub out: PathBuf,
+    /// Finished stages by content, shared between runs.
+    pub store: PathBuf,
+    /// Updates between validations within a stage; 0 for one at the end of each stage.
+    pub evaluate_every: u64,
+    /// Examples a batch in evaluation.
+    pub evaluation_rows: usize,
+    /// When a stage under way is saved.
+    pub checkpoint: CheckpointEvery,
+    /// Updates in a row that may be skipped for a loss or gradient that is not finite.
+    pub max_skipped: u64,
+    /// Set from outside (a signal handler) to save and stop after the current update.
+    pub stop: Arc<AtomicBool>,
+}

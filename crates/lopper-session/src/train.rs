@@ -1,0 +1,339 @@
+//! One stage: the update loop, in the order that `ARCHITECTURE.md` gives.
+
+use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed};
+use crate::evaluate::{autocast, costs, evaluate};
+use crate::events::{Event, EventLog};
+use crate::progress::Progress;
+use crate::weights::{Values, Weights};
+use crate::{Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation, clip_gradients};
+use lopper_core::{
+    Among, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy, Ranking, Result,
+    Scores, Selector, Sparsity, Split, Stage,
+};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+/// What a stage is trained with.
+pub(crate) struct Trainer<'a> {
+    pub(crate) model: &'a dyn Model,
+    pub(crate) dataset: &'a dyn Dataset,
+    pub(crate) strategy: &'a mut dyn PruningStrategy,
+    pub(crate) weights: &'a mut Weights,
+    pub(crate) settings: &'a SessionSettings,
+    pub(crate) events: &'a mut EventLog,
+    pub(crate) checkpoints: &'a CheckpointStore,
+    pub(crate) selector: &'a mut Selector,
+    pub(crate) key: &'a str,
+    pub(crate) stage: &'a Stage,
+    /// Rewind points to keep.
+    pub(crate) snapshots: &'a [u64],
+}
+
+/// What a stage ends with; the weights are in the model, masked.
+pub(crate) struct Trained {
+    pub(crate) mask: MaskSet,
+    pub(crate) snapshots: Vec<(u64, Values)>,
+    pub(crate) progress: Progressed,
+}
+
+/// The state that changes from update to update.
+struct State {
+    mask: MaskSet,
+    optimizer: OptimizerState,
+    snapshots: Vec<(u64, Values)>,
+    progress: Progressed,
+}
+
+impl Trainer<'_> {
+    /// Trains the stage. The model holds the weights it starts from; `resume` takes it up in the middle instead.
+    pub(crate) fn train(&mut self, mask: MaskSet, resume: Option<Checkpoint>) -> Result<Trained> {
+        let stage = self.stage;
+        let started = Instant::now();
+        let schedule = stage.schedule.as_ref().map(open_schedule).transpose()?;
+        let batcher = Batcher::new(
+            &costs(self.dataset, &Split::TRAIN),
+            &stage.recipe.batching,
+            stage.recipe.bucket_by_length,
+            self.settings.seed,
+        )?;
+        let horizon = stage.recipe.rate_horizon.unwrap_or(stage.updates);
+        let rates = LearningRate::new(&stage.recipe.rate_schedule, stage.recipe.learning_rate, horizon)?;
+        let mut optimizer = OptimizerState::new(&stage.recipe.optimizer, &self.weights.trainable())?;
+        let mut state = match resume {
+            Some(checkpoint) => {
+                self.weights.load(&checkpoint.weights, None)?;
+                optimizer.load(checkpoint.optimizer)?;
+                self.strategy.load_state(checkpoint.strategy)?;
+                let Checkpoint { mask, snapshots, progress, .. } = checkpoint;
+                State { mask, optimizer, snapshots, progress }
+            }
+            None => {
+                if stage.pruned != PrunedWeights::Hidden {
+                    self.weights.zero_pruned(&mask)?;
+                }
+                let progress = Progressed::start(self.key);
+                State { mask, optimizer, snapshots: Vec::new(), progress }
+            }
+        };
+        let seconds_before = state.progress.seconds;
+        let mut saved_at = Instant::now();
+        let bar = Progress::new(&stage.name, stage.updates, state.progress.update);
+
+        for update in state.progress.update + 1..=stage.updates {
+            let target = schedule.as_ref().and_then(|s| s.target(update, stage.updates));
+            let loss = self.update(&mut state, &batcher, &rates, update, target)?;
+            bar.update(update, loss);
+            state.progress.update = update;
+            if self.snapshots.contains(&update) {
+                state.snapshots.push((update, self.weights.copy()?));
+            }
+            if self.settings.evaluate_every > 0 && update.is_multiple_of(self.settings.evaluate_every) && update < stage.updates {
+                self.validate(&mut state, update)?;
+            }
+            state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
+            let stop = self.settings.stop.load(Ordering::Relaxed);
+            let due = match self.settings.checkpoint {
+                CheckpointEvery::OnInterrupt => false,
+                CheckpointEvery::Updates(every) => update.is_multiple_of(every),
+                CheckpointEvery::Time(interval) => saved_at.elapsed() >= interval,
+            };
+            if stop || (due && update < stage.updates) {
+                self.save(&state)?;
+                saved_at = Instant::now();
+            }
+            if stop {
+                return Err(Error::Interrupted(format!(
+                    "stage {} stands at update {update} of {} and is saved in {}; the same command goes on from there",
+                    stage.name,
+                    stage.updates,
+                    self.settings.out.display()
+                )));
+            }
+        }
+        // Algorithm 1, line 8: what a stage returns is mask ⊙ weights.
+        self.weights.zero_pruned(&state.mask)?;
+        self.weights.check_pruned_are_zero(&state.mask)?;
+        self.validate(&mut state, stage.updates)?;
+        state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
+        let State { mask, snapshots, progress, .. } = state;
+        Ok(Trained { mask, snapshots, progress })
+    }
+
+    /// One optimizer step. Returns the mean loss.
+    fn update(
+        &mut self,
+        state: &mut State,
+        batcher: &Batcher,
+        rates: &LearningRate,
+        update: u64,
+        target: Option<Sparsity>,
+    ) -> Result<f64> {
+        let stage = self.stage;
+        let recipe = &stage.recipe;
+        let dense = match stage.pruned {
+            PrunedWeights::Hidden => {
+                let dense = self.weights.copy_prunable()?;
+                self.weights.zero_pruned(&state.mask)?;
+                Some(dense)
+            }
+            PrunedWeights::Frozen | PrunedWeights::Trainable => None,
+        };
+        state.optimizer.zero_grad()?;
+        let loss = self.forward_backward(batcher, update, recipe.accumulate);
+        // Before any error leaves: a hidden mask must not stay in the weights.
+        if let Some(dense) = &dense {
+            self.weights.restore_prunable(dense)?;
+        }
+        let loss = loss?;
+
+        if self.strategy.wants_gradients() {
+            self.strategy.after_backward(&self.weights.view(update - 1, true), target.is_some())?;
+        }
+        if stage.pruned == PrunedWeights::Frozen {
+            self.weights.zero_pruned_gradients(&state.mask)?;
+        }
+        let norm = clip_gradients(&self.weights.trainable(), recipe.clip_norm.unwrap_or(f64::INFINITY))?;
+        let rate = rates.at(update - 1);
+        let usable = loss.is_finite() && norm.is_finite();
+        self.events.write(&Event::Update {
+            stage: &stage.name,
+            update,
+            loss,
+            learning_rate: rate,
+            gradient_norm: norm,
+            skipped: !usable,
+        })?;
+        if usable {
+            state.progress.skipped_in_a_row = 0;
+            state.optimizer.step(rate)?;
+        } else {
+            self.skip(state, update, loss, norm)?;
+        }
+
+        if let Some(target) = target {
+            let mask = self.next_mask(&state.mask, update, target)?;
+            let revived = mask.difference(&state.mask)?.kept();
+            self.events.write(&Event::Mask { stage: &stage.name, update, sparsity: mask.sparsity().get(), revived })?;
+            state.mask = mask;
+        }
+        match stage.pruned {
+            // Momentum and weight decay move pruned weights even when their gradients are masked.
+            PrunedWeights::Frozen => {
+                self.weights.zero_pruned(&state.mask)?;
+                self.zero_moments(state)?;
+            }
+            PrunedWeights::Trainable if target.is_some() => {
+                self.weights.zero_pruned(&state.mask)?;
+                if stage.moments == Moments::Zero {
+                    self.zero_moments(state)?;
+                }
+            }
+            PrunedWeights::Trainable | PrunedWeights::Hidden => {}
+        }
+        Ok(loss)
+    }
+
+    /// Gradients of the mean loss over all micro-batches of an update. Returns that mean.
+    fn forward_backward(&mut self, batcher: &Batcher, update: u64, accumulate: u64) -> Result<f64> {
+        let mut sum = 0.0;
+        let mut count = 0.0;
+        for micro in 0..accumulate {
+            let number = (update - 1) * accumulate + micro;
+            let batch = self.dataset.batch(&Split::TRAIN, &batcher.batch(number))?.to_device(self.settings.device)?;
+            // From (seed, micro-batch) alone, so that a continued run draws what an uninterrupted one would, and methods
+            // are compared on the same data order and dropout.
+            tch::manual_seed(mix(self.settings.seed, number) as i64);
+            let loss = {
+                let _autocast = autocast(self.settings.device, self.settings.precision)?;
+                self.model.loss(&batch, Mode::Train)?
+            };
+            let scaled = if accumulate == 1 { loss.sum.f_divide_scalar(loss.count)? } else { loss.sum.shallow_clone() };
+            scaled.f_backward()?;
+            sum += loss.sum.f_double_value(&[])?;
+            count += loss.count;
+        }
+        if accumulate > 1 {
+            let gradients: Vec<_> =
+                self.weights.trainable().iter().map(|(_, t)| t.grad()).filter(tch::Tensor::defined).collect();
+            lopper_torch::scale(&gradients.iter().collect::<Vec<_>>(), 1.0 / count)?;
+        }
+        Ok(sum / count)
+    }
+
+    fn skip(&mut self, state: &mut State, update: u64, loss: f64, norm: f64) -> Result<()> {
+        state.progress.skipped += 1;
+        state.progress.skipped_in_a_row += 1;
+        tracing::warn!(update, loss, norm, "loss or gradient is not finite; the update is skipped");
+        if state.progress.skipped_in_a_row > self.settings.max_skipped {
+            return Err(Error::Diverged(format!(
+                "stage {}: loss {loss}, gradient norm {norm} at update {update}; {} updates in a row were skipped; lower \
+                 train.learning_rate ({}) or set train.clip_norm; the last checkpoint stays",
+                self.stage.name, state.progress.skipped_in_a_row, self.stage.recipe.learning_rate
+            )));
+        }
+        Ok(())
+    }
+
+    fn next_mask(&mut self, current: &MaskSet, update: u64, target: Sparsity) -> Result<MaskSet> {
+        let among = match self.stage.pruned {
+            // A hard mask only shrinks: what is zero has nothing to be ranked by.
+            PrunedWeights::Frozen => Among::Survivors,
+            PrunedWeights::Trainable | PrunedWeights::Hidden => Among::All,
+        };
+        let view = self.weights.view(update, false);
+        rank(self.strategy, self.selector, &view, current, target, among)
+    }
+
+    fn zero_moments(&mut self, state: &mut State) -> Result<()> {
+        let names: Vec<_> = self.weights.prunable_names().cloned().collect();
+        for (index, name) in names.iter().enumerate() {
+            for moment in state.optimizer.moments_mut(name) {
+                self.weights.zero(&state.mask, index, moment)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Metrics of mask ⊙ weights; weights that a method keeps outside its mask come back afterwards.
+    fn validate(&mut self, state: &mut State, update: u64) -> Result<()> {
+        let kept_outside = match self.stage.pruned {
+            PrunedWeights::Frozen => None,
+            PrunedWeights::Trainable | PrunedWeights::Hidden => {
+                let copies = self.weights.copy_prunable()?;
+                self.weights.zero_pruned(&state.mask)?;
+                Some(copies)
+            }
+        };
+        let splits = self.metrics();
+        if let Some(copies) = kept_outside {
+            self.weights.restore_prunable(&copies)?;
+        }
+        let splits = splits?;
+        self.events.write(&Event::Validation { stage: &self.stage.name, update, splits: &splits })?;
+        state.progress.validations.push(Validation { update, splits });
+        Ok(())
+    }
+
+    fn metrics(&self) -> Result<Vec<SplitMetrics>> {
+        let mut all = Vec::new();
+        for split in self.dataset.evaluation_splits() {
+            if self.dataset.len(&split) > 0 {
+                let metrics = evaluate(
+                    self.model,
+                    self.dataset,
+                    &split,
+                    self.settings.device,
+                    self.settings.precision,
+                    self.settings.evaluation_rows,
+                )?;
+                all.push(SplitMetrics { split, metrics });
+            }
+        }
+        Ok(all)
+    }
+
+    fn save(&mut self, state: &State) -> Result<()> {
+        let events = self.events.stage_lines()?;
+        self.checkpoints.save(
+            state.progress.clone(),
+            &self.weights.copy()?,
+            &state.optimizer,
+            self.strategy.state(),
+            &state.mask,
+            &state.snapshots,
+            &events,
+        )
+    }
+}
+
+/// A mask by whoever ranks: the core's magnitudes, or the strategy itself.
+pub(crate) fn rank(
+    strategy: &mut dyn PruningStrategy,
+    selector: &mut Selector,
+    view: &lopper_core::WeightView<'_>,
+    current: &MaskSet,
+    target: Sparsity,
+    among: Among,
+) -> Result<MaskSet> {
+    let mask = match strategy.ranking() {
+        Ranking::Magnitude => selector.select(view, &Scores::Magnitude, current, target, among)?,
+        Ranking::Own => strategy.next_mask(view, current, target, among)?,
+    };
+    let (pruned, wanted) = (mask.pruned(), target.pruned_of(view.layout().entries()));
+    if pruned != wanted || mask.layout() != view.layout() {
+        return Err(Error::Other(format!("the strategy's mask prunes {pruned} entries; sparsity {target} is exactly {wanted}")));
+    }
+    Ok(mask)
+}
+
+fn open_schedule(spec: &lopper_core::ScheduleSpec) -> Result<Box<dyn MaskSchedule>> {
+    (lopper_core::registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.open)(&spec.options)
+}
+
+/// SplitMix64's output function over the sum: well spread seeds from neighbouring numbers.
+fn mix(seed: u64, number: u64) -> u64 {
+    let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,198 @@
+//! A model's live tensors: copied, rewound, hashed, masked.
+
+use lopper_core::{Error, Layout, MaskSet, Model, ParameterName, PrunableWeight, Result, Role, WeightView};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tch::{Device, Tensor};
+
+/// Named values that share no storage with a model.
+pub(crate) type Values = BTreeMap<String, Tensor>;
+
+struct Live {
+    name: ParameterName,
+    role: Role,
+    tensor: Tensor,
+}
+
+/// The parameters of a model under training. Writing here changes the model.
+pub(crate) struct Weights {
+    all: Vec<Live>,
+    /// Places of the prunable tensors in `all`, in the layout's order.
+    prunable: Vec<usize>,
+    layout: Arc<Layout>,
+    /// The mask's complement as tensors, for devices other than the CPU.
+    device_masks: Option<(MaskSet, Vec<Tensor>)>,
+}
+
+impl Weights {
+    pub(crate) fn of(model: &dyn Model) -> Result<Self> {
+        let layout = Arc::new(model.layout()?);
+        let all: Vec<Live> = model
+            .parameters()
+            .iter()
+            .map(|p| Live { name: p.name.clone(), role: p.role, tensor: p.tensor.shallow_clone() })
+            .collect();
+        let prunable = layout
+            .tensors()
+            .iter()
+            .map(|t| all.iter().position(|live| live.name == *t.name()).expect("a layout holds parameters of its model"))
+            .collect();
+        Ok(Self { all, prunable, layout, device_masks: None })
+    }
+
+    pub(crate) fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Everything an optimizer updates; the tensors share storage with the model.
+    pub(crate) fn trainable(&self) -> Vec<(ParameterName, Tensor)> {
+        self.all
+            .iter()
+            .filter(|live| live.role != Role::Frozen)
+            .map(|live| (live.name.clone(), live.tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// Deep copies on the CPU. A shallow clone would follow the training and make every rewind a no-op.
+    pub(crate) fn copy(&self) -> Result<Values> {
+        self.all.iter().map(|live| Ok((live.name.to_string(), detached_copy(&live.tensor)?))).collect()
+    }
+
+    /// Writes `values` into the model; `only` restricts it to parameters of one role.
+    pub(crate) fn load(&mut self, values: &Values, only: Option<Role>) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for live in self.all.iter_mut().filter(|live| only.is_none_or(|role| live.role == role)) {
+            let value = values
+                .get(live.name.as_str())
+                .ok_or_else(|| Error::Other(format!("the stored weights have no `{}`", live.name)))?;
+            if value.size() != live.tensor.size() {
+                return Err(Error::Other(format!(
+                    "the stored `{}` has shape {:?}, the model's {:?}",
+                    live.name,
+                    value.size(),
+                    live.tensor.size()
+                )));
+            }
+            live.tensor.f_copy_(value)?;
+        }
+        Ok(())
+    }
+
+    /// A hash over every name, role, shape and bit.
+    pub(crate) fn hash(&self) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        for live in &self.all {
+            hasher.update(format!("{} {:?} {:?}\n", live.name, live.role, live.tensor.size()).as_bytes());
+            let host = detached_copy(&live.tensor)?.f_contiguous()?;
+            let values = lopper_torch::host_slice(&host)
+                .ok_or_else(|| Error::Other(format!("`{}` is not float32", live.name)))?;
+            hasher.update(bytemuck::cast_slice(values));
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// What a strategy sees.
+    pub(crate) fn view(&self, update: u64, with_gradients: bool) -> WeightView<'_> {
+        let weights = self
+            .prunable
+            .iter()
+            .map(|place| {
+                let live = &self.all[*place];
+                let gradient = with_gradients.then(|| live.tensor.grad()).filter(Tensor::defined);
+                PrunableWeight {
+                    name: &live.name,
+                    tensor: &live.tensor,
+                    host: lopper_torch::host_slice(&live.tensor),
+                    gradient,
+                }
+            })
+            .collect();
+        WeightView::new(&self.layout, weights, update)
+    }
+
+    /// Sets pruned weights to +0.
+    pub(crate) fn zero_pruned(&mut self, mask: &MaskSet) -> Result<()> {
+        for index in 0..self.prunable.len() {
+            let mut tensor = self.all[self.prunable[index]].tensor.shallow_clone();
+            self.zero(mask, index, &mut tensor)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the gradients of pruned weights to +0, so that they do not count in the norm.
+    pub(crate) fn zero_pruned_gradients(&mut self, mask: &MaskSet) -> Result<()> {
+        for index in 0..self.prunable.len() {
+            let mut gradient = self.all[self.prunable[index]].tensor.grad();
+            if gradient.defined() {
+                self.zero(mask, index, &mut gradient)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets pruned entries of something shaped like prunable tensor `index` to +0.
+    pub(crate) fn zero(&mut self, mask: &MaskSet, index: usize, tensor: &mut Tensor) -> Result<()> {
+        if let Some(values) = lopper_torch::host_slice_mut(tensor) {
+            return mask.apply(index, values);
+        }
+        let _no_grad = tch::no_grad_guard();
+        let pruned = self.device_masks(mask, tensor.device())?;
+        // masked_fill and not a product: NaN · 0 is NaN, and -w · 0 is -0.
+        let _ = tensor.f_masked_fill_(&pruned[index], 0.0)?;
+        Ok(())
+    }
+
+    fn device_masks(&mut self, mask: &MaskSet, device: Device) -> Result<&[Tensor]> {
+        if self.device_masks.as_ref().is_none_or(|(cached, _)| cached != mask) {
+            let tensors = (0..self.prunable.len()).map(|i| mask.pruned_tensor(i, device)).collect::<Result<_>>()?;
+            self.device_masks = Some((mask.clone(), tensors));
+        }
+        Ok(self.device_masks.as_ref().map_or(&[], |(_, tensors)| tensors))
+    }
+
+    /// Names of the prunable tensors, in order.
+    pub(crate) fn prunable_names(&self) -> impl Iterator<Item = &ParameterName> {
+        self.prunable.iter().map(|place| &self.all[*place].name)
+    }
+
+    /// Deep copies of the prunable tensors on their device.
+    pub(crate) fn copy_prunable(&self) -> Result<Vec<Tensor>> {
+        let _no_grad = tch::no_grad_guard();
+        self.prunable.iter().map(|place| deep_copy(&self.all[*place].tensor.f_detach()?)).collect()
+    }
+
+    /// Undoes what happened to the prunable tensors since [`copy_prunable`](Self::copy_prunable).
+    pub(crate) fn restore_prunable(&mut self, copies: &[Tensor]) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for (place, copy) in self.prunable.iter().zip(copies) {
+            self.all[*place].tensor.f_copy_(copy)?;
+        }
+        Ok(())
+    }
+
+    /// Fails when a pruned weight is not zero: the promise behind every reported sparsity.
+    pub(crate) fn check_pruned_are_zero(&self, mask: &MaskSet) -> Result<()> {
+        for (index, place) in self.prunable.iter().enumerate() {
+            let live = &self.all[*place];
+            let outside = live.tensor.f_masked_select(&mask.pruned_tensor(index, live.tensor.device())?)?;
+            let nonzero = outside.f_count_nonzero(None::<i64>)?.f_int64_value(&[])?;
+            if nonzero != 0 {
+                return Err(Error::Other(format!("{nonzero} pruned weights of `{}` are not zero; this is a bug", live.name)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn detached_copy(tensor: &Tensor) -> Result<Tensor> {
+    let _no_grad = tch::no_grad_guard();
+    let host = tensor.f_detach()?.f_to_device(Device::Cpu)?;
+    // On the CPU `to_device` is the same storage.
+    if tensor.device() == Device::Cpu { deep_copy(&host) } else { Ok(host) }
+}
+
+fn deep_copy(tensor: &Tensor) -> Result<Tensor> {
+    let mut copy = tensor.f_empty_like()?;
+    copy.f_copy_(tensor)?;
+    Ok(copy)
+}

@@ -1,0 +1,214 @@
+//! Labelled texts in splits.
+
+use crate::Kind;
+use lopper_core::{
+    Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
+};
+use rayon::prelude::*;
+use std::sync::Arc;
+use tch::{Kind as Element, Tensor};
+
+/// What a text should be answered with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Label {
+    /// A class id.
+    Class(u32),
+    /// A number.
+    Value(f32),
+}
+
+/// One labelled text or pair of texts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// The first or only text.
+    pub first: String,
+    /// The second of a pair.
+    pub second: Option<String>,
+    /// What it should be answered with.
+    pub label: Label,
+}
+
+/// A split as the model reads it.
+struct Encoded {
+    split: Split,
+    features: Vec<Features>,
+    labels: Vec<Label>,
+}
+
+/// Labelled texts in splits, tokenised once.
+pub struct TextDataset {
+    task: Task,
+    kind: Kind,
+    splits: Vec<Encoded>,
+    preprocessor: Arc<dyn Preprocessor>,
+    identity: String,
+}
+
+impl TextDataset {
+    /// Tokenises `splits`, truncated to `max_length` tokens with special ones counted. Every split but
+    /// [`Split::TRAIN`] is evaluated, in the order given.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] without a preprocessor, [`Error::InvalidValue`] for a split given twice or a label that
+    /// `kind` does not accept, and errors of the preprocessor.
+    pub fn new(
+        name: &str,
+        kind: Kind,
+        splits: &[(Split, Vec<Example>)],
+        max_length: u32,
+        preprocessor: Option<Arc<dyn Preprocessor>>,
+    ) -> Result<Self> {
+        let preprocessor = preprocessor
+            .ok_or_else(|| Error::Unsupported { what: "this model".into(), feature: format!("the texts of {name}") })?;
+        let mut problems = Vec::new();
+        for (number, (split, examples)) in splits.iter().enumerate() {
+            if splits[..number].iter().any(|(other, _)| other == split) {
+                problems.push(Error::invalid(format!("{name} split"), split.as_str(), "give every split once"));
+            }
+            if let Some(index) = examples.iter().position(|e| !kind.accepts(e.label)) {
+                let key = format!("{name} {} example {index} label", split.as_str());
+                problems.push(Error::invalid(
+                    key,
+                    format!("{:?}", examples[index].label),
+                    format!("expected {kind:?}"),
+                ));
+            }
+        }
+        Error::all(problems)?;
+        let identity = identity(name, kind, splits, max_length, &preprocessor.identity());
+        let splits = splits
+            .iter()
+            .map(|(split, examples)| {
+                let encode = |e: &Example| {
+                    let input = Input::Text { first: &e.first, second: e.second.as_deref() };
+                    preprocessor.features(input, Some(max_length))
+                };
+                let features: Vec<_> = examples.par_iter().map(encode).collect();
+                Ok(Encoded {
+                    split: split.clone(),
+                    features: features.into_iter().collect::<Result<_>>()?,
+                    labels: examples.iter().map(|e| e.label).collect(),
+                })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { task: kind.task(name), kind, splits, preprocessor, identity })
+    }
+
+    fn split(&self, split: &Split) -> Result<&Encoded> {
+        self.splits.iter().find(|s| s.split == *split).ok_or_else(|| {
+            let known: Vec<_> = self.splits.iter().map(|s| s.split.as_str()).collect();
+            let name = &self.task.name;
+            Error::Other(format!("{name} was opened without a {} split; it has {}", split.as_str(), known.join(", ")))
+        })
+    }
+
+    fn out_of_range(&self, split: &Encoded, index: usize) -> Error {
+        let (name, len) = (&self.task.name, split.labels.len());
+        Error::Other(format!(
+            "{name} has {len} examples in its {} split, and none of index {index}",
+            split.split.as_str()
+        ))
+    }
+}
+
+impl Dataset for TextDataset {
+    fn len(&self, split: &Split) -> usize {
+        self.split(split).map_or(0, |s| s.labels.len())
+    }
+
+    fn cost(&self, split: &Split, index: usize) -> u32 {
+        self.split(split).ok().and_then(|s| s.features.get(index)).map_or(0, |f| f.len() as u32)
+    }
+
+    fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch> {
+        let split = self.split(split)?;
+        if let Some(index) = indices.iter().find(|i| **i >= split.labels.len()) {
+            return Err(self.out_of_range(split, *index));
+        }
+        let features: Vec<&Features> = indices.iter().map(|i| &split.features[*i]).collect();
+        let inputs = self.preprocessor.collate(&features)?;
+        let labels = indices.iter().map(|i| split.labels[*i]);
+        let targets = match self.kind {
+            Kind::Classification { .. } => {
+                let classes = labels.filter_map(|l| if let Label::Class(c) = l { Some(i64::from(c)) } else { None });
+                Targets::Classes(Tensor::f_from_slice(&classes.collect::<Vec<_>>())?)
+            }
+            Kind::Regression { .. } => {
+                let values = labels.filter_map(|l| if let Label::Value(v) = l { Some(v) } else { None });
+                Targets::Values(Tensor::f_from_slice(&values.collect::<Vec<_>>())?)
+            }
+        };
+        Ok(Batch { inputs, targets: Some(targets), len: indices.len() })
+    }
+
+    fn task(&self) -> &Task {
+        &self.task
+    }
+
+    fn evaluation_splits(&self) -> Vec<Split> {
+        self.splits.iter().map(|s| s.split.clone()).filter(|s| *s != Split::TRAIN).collect()
+    }
+
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
+        let split = self.split(split)?;
+        let (name, width) = (&self.task.name, self.kind.outputs());
+        let mut rows: Vec<Vec<f32>> = vec![Vec::new(); split.labels.len()];
+        for (indices, predictions) in outputs {
+            let (found, expected) = (predictions.logits.size(), [indices.len() as i64, width as i64]);
+            if found != expected {
+                return Err(Error::Other(format!("{name} needs logits of shape {expected:?}, not {found:?}")));
+            }
+            let flat = predictions.logits.f_to_kind(Element::Float)?.f_reshape([-1])?;
+            let flat = Vec::<f32>::try_from(&flat)?;
+            for (index, logits) in indices.iter().zip(flat.chunks_exact(width)) {
+                let row = rows.get_mut(*index).ok_or_else(|| self.out_of_range(split, *index))?;
+                if !row.is_empty() {
+                    return Err(Error::Other(format!("{name} example {index} was predicted twice")));
+                }
+                if let Some(logit) = logits.iter().find(|l| !l.is_finite()) {
+                    let at = split.split.as_str();
+                    return Err(Error::Diverged(format!("{name} {at} example {index}: the model answers {logit}")));
+                }
+                row.extend_from_slice(logits);
+            }
+        }
+        match rows.iter().filter(|row| row.is_empty()).count() {
+            0 => self.kind.evaluate(&rows, &split.labels),
+            missing => Err(Error::Other(format!("{missing} of {} examples of {name} were not predicted", rows.len()))),
+        }
+    }
+
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
+}
+
+/// Every field is preceded by its length, so that no two datasets feed the hash the same bytes.
+fn identity(name: &str, kind: Kind, splits: &[(Split, Vec<Example>)], max_length: u32, preprocessor: &str) -> String {
+    let mut hash = blake3::Hasher::new();
+    let mut field = |bytes: &[u8]| {
+        hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+    };
+    field(b"lopper-text 1");
+    field(name.as_bytes());
+    field(format!("{kind:?}").as_bytes());
+    field(&max_length.to_le_bytes());
+    field(preprocessor.as_bytes());
+    for (split, examples) in splits {
+        field(split.as_str().as_bytes());
+        field(&(examples.len() as u64).to_le_bytes());
+        for example in examples {
+            field(example.first.as_bytes());
+            match &example.second {
+                Some(second) => field(second.as_bytes()),
+                None => field(b""),
+            }
+            field(&[u8::from(example.second.is_some())]);
+            match example.label {
+                Label::Class(class) => field(&class.to_le_bytes()),
+                Label::Value(value) => field(&value.to_bits().to_le_bytes()),
+            }
+        }
+    }
+    hash.finalize().to_hex().to_string()
+}

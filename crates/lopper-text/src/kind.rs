@@ -1,0 +1,92 @@
+//! Classes or numbers, and the metrics of each.
+
+use lopper_core::{Error, Head, MetricValue, Result, Task};
+use lopper_metrics::{ClassMetric, ValueMetric};
+
+use crate::Label;
+
+/// What a text task asks for. The first metric is the primary one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One of several classes.
+    Classification {
+        /// Label of each class.
+        labels: &'static [&'static str],
+        /// What it is judged by.
+        metrics: &'static [ClassMetric],
+    },
+    /// One number.
+    Regression {
+        /// What it is judged by.
+        metrics: &'static [ValueMetric],
+    },
+}
+
+impl Kind {
+    /// The task of this kind under `name`, as the core knows it.
+    pub fn task(&self, name: &str) -> Task {
+        let (head, primary) = match self {
+            Self::Classification { labels, metrics } => (
+                Head::Classification { labels: labels.iter().map(|l| (*l).to_owned()).collect() },
+                metrics.first().map(|m| m.name()),
+            ),
+            Self::Regression { metrics } => (Head::Regression, metrics.first().map(|m| m.name())),
+        };
+        let primary_metric = primary.unwrap_or_default().to_owned();
+        Task { name: name.to_owned(), head, primary_metric, higher_is_better: true }
+    }
+
+    /// Whether a label is one of this kind: a class below the number of labels, a finite number.
+    pub fn accepts(&self, label: Label) -> bool {
+        match (self, label) {
+            (Self::Classification { labels, .. }, Label::Class(class)) => (class as usize) < labels.len(),
+            (Self::Regression { .. }, Label::Value(value)) => value.is_finite(),
+            _ => false,
+        }
+    }
+
+    /// Outputs of the head for one input.
+    pub(crate) fn outputs(&self) -> usize {
+        match self {
+            Self::Classification { labels, .. } => labels.len(),
+            Self::Regression { .. } => 1,
+        }
+    }
+
+    /// The metrics of logits `[example][output]`, finite, in the order of `labels`.
+    pub(crate) fn evaluate(&self, logits: &[Vec<f32>], labels: &[Label]) -> Result<Vec<MetricValue>> {
+        match self {
+            Self::Classification { metrics, .. } => {
+                let pairs = logits.iter().zip(labels).map(|(row, label)| match label {
+                    Label::Class(class) => Ok((argmax(row), *class)),
+                    Label::Value(_) => Err(mixed()),
+                });
+                let pairs = pairs.collect::<Result<Vec<_>>>()?;
+                Ok(metrics.iter().map(|m| MetricValue { name: m.name().to_owned(), value: m.of(&pairs) }).collect())
+            }
+            Self::Regression { metrics } => {
+                let pairs = logits.iter().zip(labels).map(|(row, label)| match (row.as_slice(), label) {
+                    ([value], Label::Value(truth)) => Ok((f64::from(*value), f64::from(*truth))),
+                    _ => Err(mixed()),
+                });
+                let pairs = pairs.collect::<Result<Vec<_>>>()?;
+                Ok(metrics.iter().map(|m| MetricValue { name: m.name().to_owned(), value: m.of(&pairs) }).collect())
+            }
+        }
+    }
+}
+
+/// The first of the largest, as numpy takes it.
+fn argmax(row: &[f32]) -> u32 {
+    let mut best = 0;
+    for (class, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = class;
+        }
+    }
+    best as u32
+}
+
+fn mixed() -> Error {
+    Error::Other("class labels and numbers cannot be mixed in one task".into())
+}

@@ -1,0 +1,10 @@
+//! Labelled texts as a dataset: tokenised once, batched, judged, hashed.
+//!
+//! A plugin that brings texts makes [`Example`]s and hands them to [`TextDataset`]; the model at hand tokenises them
+//! through its [`Preprocessor`](lopper_core::Preprocessor). This crate registers nothing and opens no file.
+
+mod dataset;
+mod kind;
+
+pub use dataset::{Example, Label, TextDataset};
+pub use kind::Kind;

@@ -1,0 +1,41 @@
+//! `model.safetensors.index.json`: which tensor lies in which file of a checkpoint in several files.
+
+use crate::header::{MAX_HEADER, UniqueMap, open_regular};
+use lopper_core::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use std::path::Path;
+
+#[derive(serde::Deserialize)]
+struct Raw {
+    weight_map: UniqueMap<String>,
+}
+
+/// Reads an index: tensor name → file name. The file names are plain names of safetensors files beside the index.
+pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
+    let (file, length) = open_regular(path)?;
+    if length > MAX_HEADER {
+        return Err(Error::file(path, format!("is {length} bytes long; an index of at most {MAX_HEADER} is accepted")));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_HEADER).read_to_end(&mut bytes).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    let Raw { weight_map: UniqueMap(map) } = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::file(path, format!("is no index of a checkpoint in several files: {e}")))?;
+    if map.is_empty() {
+        return Err(Error::file(path, "names no tensor"));
+    }
+    let shards: BTreeSet<&str> = map.values().map(String::as_str).collect();
+    let problems = shards
+        .into_iter()
+        .filter(|shard| !is_plain_name(shard) || !shard.ends_with(".safetensors"))
+        .map(|shard| Error::file(path, format!("names the file {shard:?}: a plain file name ending in .safetensors is accepted")))
+        .collect();
+    Error::all(problems)?;
+    Ok(map)
+}
+
+/// Whether joining `name` to a directory stays in that directory.
+pub(crate) fn is_plain_name(name: &str) -> bool {
+    let safe = !name.contains(['/', '\\', ':', '\0']);
+    safe && !matches!(name, "" | "." | "..")
+}

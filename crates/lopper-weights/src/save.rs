@@ -1,0 +1,162 @@
+//! Models as Hugging Face directories, with the zeros in place and the mask beside them.
+
+use crate::files::{self, create_dir, exchange_dir, parent, publish_dir, staging_dir, write_atomic};
+use crate::index::is_plain_name;
+use crate::tensors::{Item, write};
+use lopper_core::{Error, MaskOrigin, MaskSet, Model, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use tch::Kind;
+
+/// The file that tells a directory saved by Lopper from any other.
+pub const MARKER: &str = "lopper.json";
+const WEIGHTS: &str = "model.safetensors";
+const MASK: &str = "mask.safetensors";
+const FORMAT: u32 = 1;
+
+/// What may be in the way of a saved model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Overwrite {
+    /// A directory that Lopper saved before. Files in it that Lopper did not write stay.
+    #[default]
+    Saved,
+    /// Any directory. Files in it that a saved model has no use for stay.
+    Anything,
+}
+
+/// The content of [`MARKER`].
+#[derive(Serialize, Deserialize)]
+struct Marker {
+    format: u32,
+    lopper_version: String,
+    /// All files that were written, so that they can be replaced together.
+    files: BTreeSet<String>,
+    origin: MaskOrigin,
+}
+
+/// [`save_model_with`], replacing only what Lopper saved.
+///
+/// # Errors
+/// As [`save_model_with`].
+pub fn save_model(dir: &Path, model: &dyn Model, mask: Option<&MaskSet>, origin: &MaskOrigin) -> Result<()> {
+    save_model_with(dir, model, mask, origin, Overwrite::default())
+}
+
+/// Saves mask ⊙ weights as a Hugging Face directory: `model.safetensors`, the model's artifacts, `mask.safetensors` if
+/// there is a mask, and [`MARKER`]. The model's own tensors are only read. The whole directory appears at once, also in
+/// the place of an older one; a failure leaves that one as it was.
+///
+/// # Errors
+/// [`Error::Layout`] when the mask is not one for this model; [`Error::File`] when `dir` is not free or cannot be
+/// written; the model's errors.
+pub fn save_model_with(
+    dir: &Path,
+    model: &dyn Model,
+    mask: Option<&MaskSet>,
+    origin: &MaskOrigin,
+    overwrite: Overwrite,
+) -> Result<()> {
+    let replaced = occupant(dir, overwrite)?;
+    if let Some(mask) = mask {
+        model.layout()?.check_same(mask.layout(), "this model, and the mask to save it with")?;
+    }
+    let artifacts = model.artifacts()?;
+    let mut files: BTreeSet<String> = [WEIGHTS, MARKER].map(str::to_owned).into();
+    files.extend(mask.map(|_| MASK.to_owned()));
+    let refused = artifacts
+        .iter()
+        .filter(|artifact| !is_plain_name(&artifact.name) || !files.insert(artifact.name.clone()))
+        .map(|artifact| {
+            Error::invalid("artifact", format!("{:?}", artifact.name), "a plain file name, every one once, that is not taken")
+        })
+        .collect();
+    Error::all(refused)?;
+
+    // A link to a directory stays a link: what it points to is replaced.
+    let place = if replaced.is_some() { dir.canonicalize() } else { std::path::absolute(dir) };
+    let place = place.map_err(|e| Error::file(dir, e))?;
+    create_dir(parent(&place))?;
+    let staging = staging_dir(parent(&place))?;
+    let at = staging.path();
+    for artifact in &artifacts {
+        write_atomic(&at.join(&artifact.name), &artifact.bytes)?;
+    }
+    if let Some(mask) = mask {
+        write_atomic(&at.join(MASK), &mask.to_file_bytes(origin)?)?;
+    }
+    let lopper_version = env!("CARGO_PKG_VERSION").to_owned();
+    let marker = Marker { format: FORMAT, lopper_version, files, origin: origin.clone() };
+    let json = serde_json::to_vec_pretty(&marker).map_err(|e| Error::file(dir, e))?;
+    write_atomic(&at.join(MARKER), &json)?;
+    write_weights(&at.join(WEIGHTS), model, mask)?;
+
+    match replaced {
+        None => publish_dir(staging, &place),
+        Some(obsolete) => keep_foreign(exchange_dir(staging, &place)?, &place, &obsolete),
+    }
+}
+
+/// The names that a saved model replaces in `dir`; `None` when nothing is there.
+fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>> {
+    let metadata = match dir.metadata() {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Error::file(dir, format!("cannot be read: {e}"))),
+    };
+    if !metadata.is_dir() {
+        return Err(Error::file(dir, "is no directory, so no model can be saved there"));
+    }
+    let marker = std::fs::read(dir.join(MARKER)).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
+    if let Some(marker) = marker {
+        return Ok(Some(marker.files.into_iter().filter(|name| is_plain_name(name)).collect()));
+    }
+    let empty = std::fs::read_dir(dir).map_err(|e| Error::file(dir, format!("cannot be read: {e}")))?.next().is_none();
+    if empty || overwrite == Overwrite::Anything {
+        return Ok(Some(BTreeSet::new()));
+    }
+    Err(Error::file(
+        dir,
+        format!("is not empty and was not saved by Lopper (it has no {MARKER}): choose another directory, or remove this one"),
+    ))
+}
+
+/// Moves what Lopper did not write from the old directory to the new one, and removes the rest.
+fn keep_foreign(old: tempfile::TempDir, new: &Path, obsolete: &BTreeSet<String>) -> Result<()> {
+    let moved = || {
+        for entry in std::fs::read_dir(old.path())? {
+            let name = entry?.file_name();
+            let ours = name.to_str().is_some_and(|name| obsolete.contains(name));
+            if !ours && new.join(&name).symlink_metadata().is_err() {
+                std::fs::rename(old.path().join(&name), new.join(&name))?;
+            }
+        }
+        files::sync_directory(new)
+    };
+    match moved() {
+        Ok(()) => Ok(()),
+        Err(e) => {
+            let kept = old.keep();
+            Err(Error::file(new, format!("is saved, but other files of the old directory are still in {}: {e}", kept.display())))
+        }
+    }
+}
+
+fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Result<()> {
+    let places: BTreeMap<&str, usize> = mask.map_or_else(BTreeMap::new, |mask| {
+        mask.layout().tensors().iter().enumerate().map(|(index, tensor)| (tensor.name().as_str(), index)).collect()
+    });
+    let mut items = Vec::new();
+    for parameter in model.parameters().iter() {
+        let name = parameter.name.as_str();
+        let masked = mask.zip(places.get(name).copied());
+        if masked.is_some() && parameter.tensor.f_kind()? != Kind::Float {
+            return Err(Error::invalid(name, format!("{:?} values", parameter.tensor.f_kind()?), "float32 where a mask applies"));
+        }
+        let prepare = masked.map(|(mask, index)| {
+            Box::new(move |values: &mut [f32]| mask.apply(index, values)) as Box<dyn Fn(&mut [f32]) -> Result<()> + '_>
+        });
+        items.push(Item { name, tensor: &parameter.tensor, prepare });
+    }
+    write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), false)
+}

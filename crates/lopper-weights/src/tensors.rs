@@ -1,0 +1,233 @@
+//! Named tensors to and from one safetensors file, with a hash over all of it.
+
+use crate::header::{Entry, METADATA, SafetensorsFile};
+use crate::{Dtype, files};
+use lopper_core::{Error, Result};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+/// The metadata key of the hash: BLAKE3 over header and data, with 64 zeros in the hash's own place.
+const HASH: &str = "lopper.blake3";
+const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// Entries that are copied to the host at a time.
+const PIECE: i64 = 1 << 20;
+
+/// Writes named tensors and metadata as one safetensors file, all or nothing: the same input gives the same bytes.
+/// Tensors may lie on any device and may be non-contiguous; float32, float64, int64 and uint8 are accepted and kept.
+/// At most one tensor's copy and a buffer are held beside the tensors themselves.
+///
+/// # Errors
+/// [`Error::Many`] of every name that occurs twice and every tensor of another type; [`Error::File`] naming the path.
+pub fn save_tensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
+    let mut metadata = metadata.clone();
+    metadata.insert(HASH.into(), NO_HASH.into());
+    let items = tensors.into_iter().map(|(name, tensor)| Item { name, tensor, prepare: None }).collect();
+    write(path, items, &metadata, true)
+}
+
+/// A tensor to write. `prepare` changes the float32 values on their way to the file.
+pub(crate) struct Item<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) tensor: &'a Tensor,
+    pub(crate) prepare: Option<Box<dyn Fn(&mut [f32]) -> Result<()> + 'a>>,
+}
+
+#[derive(Serialize)]
+struct Place {
+    dtype: Dtype,
+    shape: Vec<i64>,
+    data_offsets: (u64, u64),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Metadata(&'a BTreeMap<String, String>),
+    Tensor(Place),
+}
+
+pub(crate) fn write(path: &Path, mut items: Vec<Item<'_>>, metadata: &BTreeMap<String, String>, hashed: bool) -> Result<()> {
+    let mut problems = Vec::new();
+    let mut seen = BTreeSet::new();
+    for item in &items {
+        if item.name == METADATA || !seen.insert(item.name) {
+            problems.push(Error::invalid("tensor name", format!("{:?}", item.name), "every name once, and none `__metadata__`"));
+        } else if !item.tensor.defined() {
+            problems.push(Error::invalid(item.name, "an undefined tensor", "a tensor with values"));
+        } else if dtype(item.tensor.f_kind()?).is_none() {
+            let kind = item.tensor.f_kind()?;
+            problems.push(Error::invalid(item.name, format!("{kind:?} values"), "float32, float64, int64 or uint8"));
+        }
+    }
+    Error::all(problems)?;
+
+    // Wider types first, as the format's own library does: every tensor starts at a multiple of its entry's size.
+    let width = |item: &Item<'_>| item.tensor.f_kind().map_or(0, |kind| kind.elt_size_in_bytes());
+    items.sort_by(|a, b| width(b).cmp(&width(a)).then_with(|| a.name.cmp(b.name)));
+    let mut lines = BTreeMap::new();
+    if !metadata.is_empty() {
+        lines.insert(METADATA, Line::Metadata(metadata));
+    }
+    let mut end = 0;
+    for item in &items {
+        let start = end;
+        end += (item.tensor.numel() * width(item)) as u64;
+        let dtype = dtype(item.tensor.f_kind()?).expect("checked above");
+        lines.insert(item.name, Line::Tensor(Place { dtype, shape: item.tensor.size(), data_offsets: (start, end) }));
+    }
+    let mut header = serde_json::to_vec(&lines).map_err(|e| Error::file(path, e))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let hash_at = hashed.then(|| hash_place(&header, NO_HASH)).flatten();
+
+    files::replace(path, |file| {
+        let mut hasher = blake3::Hasher::new();
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        hasher.update(&header);
+        for item in &items {
+            for_each_piece(item, |bytes| {
+                if hashed {
+                    hasher.update(bytes);
+                }
+                file.write_all(bytes)
+            })?;
+        }
+        if let Some(at) = hash_at {
+            file.seek(SeekFrom::Start(8 + at as u64))?;
+            file.write_all(hasher.finalize().to_hex().as_bytes())?;
+        }
+        Ok(())
+    })
+}
+
+fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let _no_grad = tch::no_grad_guard();
+    let tensor = item.tensor.f_detach().and_then(|t| t.f_contiguous()).and_then(|t| t.f_view(-1_i64)).map_err(io::Error::other)?;
+    if let Some(prepare) = &item.prepare {
+        let mut values = vec![0f32; tensor.numel()];
+        tensor.f_to_device(Device::Cpu).and_then(|t| t.f_copy_data(&mut values, t.numel())).map_err(io::Error::other)?;
+        prepare(&mut values).map_err(io::Error::other)?;
+        let mut bytes = Vec::with_capacity(values.len().min(PIECE as usize) * 4);
+        for piece in values.chunks(PIECE as usize) {
+            bytes.clear();
+            bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+            take(&bytes)?;
+        }
+        return Ok(());
+    }
+    let (entries, width) = (tensor.numel() as i64, tensor.f_kind().map_err(io::Error::other)?.elt_size_in_bytes());
+    let mut bytes = vec![0; entries.min(PIECE) as usize * width];
+    let mut start = 0;
+    while start < entries {
+        let length = PIECE.min(entries - start);
+        let bytes = &mut bytes[..length as usize * width];
+        tensor.f_narrow(0, start, length).and_then(|t| t.f_copy_data_u8(bytes, length as usize)).map_err(io::Error::other)?;
+        take(bytes)?;
+        start += length;
+    }
+    Ok(())
+}
+
+/// All tensors of a safetensors file, on the CPU, in the types they are stored in.
+///
+/// # Errors
+/// [`Error::File`] naming the file when it is missing or inconsistent, [`Error::Unsupported`] for a type that libtorch
+/// does not compute with.
+pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let file = SafetensorsFile::open(path)?;
+    file.entries().iter().map(|(name, entry)| Ok((name.clone(), read(&file, name, entry)?))).collect()
+}
+
+/// As [`load_tensors`], for a file of [`save_tensors`]: any change since it was written is found.
+///
+/// # Errors
+/// As [`load_tensors`], and [`Error::File`] when the file has no hash or another one than its content.
+pub fn load_tensors_verified(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    let file = SafetensorsFile::open(path)?;
+    let stored = file.metadata().get(HASH).ok_or_else(|| {
+        Error::file(path, format!("has no hash ({HASH:?} in its metadata): it was not written as part of a run of Lopper"))
+    })?;
+    let place = hash_place(file.header(), stored)
+        .ok_or_else(|| Error::file(path, format!("is damaged: {stored:?} is not a hash as Lopper writes it")))?;
+    let mut header = file.header().to_vec();
+    header[place..place + NO_HASH.len()].copy_from_slice(NO_HASH.as_bytes());
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&header);
+    let mut tensors = BTreeMap::new();
+    for (name, entry) in file.in_file_order() {
+        let bytes = file.bytes(entry)?;
+        hasher.update(&bytes);
+        tensors.insert(name.to_owned(), tensor_of(&file, name, entry, &bytes)?);
+    }
+    let found = hasher.finalize().to_hex();
+    if found.as_str() == stored {
+        Ok(tensors)
+    } else {
+        Err(Error::file(path, format!("is damaged: its content has the hash {found}, {stored} was written")))
+    }
+}
+
+/// The metadata of a safetensors file, without the hash of [`save_tensors`].
+///
+/// # Errors
+/// [`Error::File`] naming the file when it is missing or inconsistent.
+pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>> {
+    let mut metadata = SafetensorsFile::open(path)?.metadata().clone();
+    metadata.remove(HASH);
+    Ok(metadata)
+}
+
+/// Where in the header the hash's 64 digits stand.
+fn hash_place(header: &[u8], hash: &str) -> Option<usize> {
+    if hash.len() != NO_HASH.len() {
+        return None;
+    }
+    let line = format!("\"{HASH}\":\"{hash}\"");
+    let at = header.windows(line.len()).position(|window| window == line.as_bytes())?;
+    Some(at + line.len() - 1 - NO_HASH.len())
+}
+
+pub(crate) fn read(file: &SafetensorsFile, name: &str, entry: &Entry) -> Result<Tensor> {
+    tensor_of(file, name, entry, &file.bytes(entry)?)
+}
+
+fn tensor_of(file: &SafetensorsFile, name: &str, entry: &Entry, bytes: &[u8]) -> Result<Tensor> {
+    let unsupported = || Error::Unsupported {
+        what: "libtorch".into(),
+        feature: format!("{name:?} of type {} and shape {:?} in {}", entry.dtype, entry.shape, file.path().display()),
+    };
+    let shape: Vec<i64> =
+        entry.shape.iter().map(|d| i64::try_from(*d)).collect::<Result<_, _>>().map_err(|_| unsupported())?;
+    let kind = match entry.dtype {
+        Dtype::F64 => Kind::Double,
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::I64 => Kind::Int64,
+        Dtype::I32 => Kind::Int,
+        Dtype::I16 => Kind::Int16,
+        Dtype::I8 => Kind::Int8,
+        Dtype::U8 | Dtype::BOOL => Kind::Uint8,
+        _ => return Err(unsupported()),
+    };
+    let tensor = Tensor::f_from_data_size(bytes, &shape, kind)?;
+    // A byte other than 0 and 1 is no valid C++ bool.
+    Ok(if entry.dtype == Dtype::BOOL { tensor.f_ne(0)? } else { tensor })
+}
+
+fn dtype(kind: Kind) -> Option<Dtype> {
+    match kind {
+        Kind::Float => Some(Dtype::F32),
+        Kind::Double => Some(Dtype::F64),
+        Kind::Int64 => Some(Dtype::I64),
+        Kind::Uint8 => Some(Dtype::U8),
+        _ => None,
+    }
+}

@@ -1,0 +1,277 @@
+//! From the tensors of a checkpoint to those of this architecture: names, shapes and values are checked first.
+
+use crate::config::BertConfig;
+use crate::fresh;
+use crate::shapes::parameter_shapes;
+use lopper_core::{Error, ParameterName, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::Tensor;
+
+/// Named tensors to read from.
+pub(crate) trait Source {
+    /// All names.
+    fn names(&self) -> Vec<String>;
+    /// Dimensions, outermost first.
+    fn shape(&self, name: &str) -> Option<Vec<u64>>;
+    /// A float32 CPU tensor of its own memory.
+    fn tensor(&self, name: &str) -> Result<Tensor>;
+}
+
+impl Source for lopper_weights::Checkpoint {
+    fn names(&self) -> Vec<String> {
+        self.names().map(|name| name.to_string()).collect()
+    }
+
+    fn shape(&self, name: &str) -> Option<Vec<u64>> {
+        self.shape(name).map(|shape| shape.to_vec())
+    }
+
+    fn tensor(&self, name: &str) -> Result<Tensor> {
+        self.tensor(name)
+    }
+}
+
+/// Where the weights of a head come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadWeights {
+    /// There is no head.
+    Absent,
+    /// Drawn for that many outputs.
+    Fresh(usize),
+    /// Read, for that many outputs.
+    Checkpoint(usize),
+}
+
+/// The tensors of a model in its order, float32 on the CPU.
+pub(crate) struct Weights {
+    pub(crate) tensors: Vec<(ParameterName, Tensor)>,
+    /// Whether the checkpoint had no pooler, so that it was drawn.
+    pub(crate) fresh_pooler: bool,
+}
+
+/// A checkpoint's tensors under this crate's names.
+pub(crate) struct Named<'a, S> {
+    source: &'a S,
+    /// From this crate's name to the checkpoint's.
+    names: BTreeMap<String, String>,
+    twice: Vec<String>,
+}
+
+impl<'a, S: Source> Named<'a, S> {
+    pub(crate) fn new(source: &'a S) -> Self {
+        let (mut names, mut twice) = (BTreeMap::new(), Vec::new());
+        for name in source.names() {
+            let Some(canonical) = canonical(&name) else { continue };
+            if let Some(other) = names.insert(canonical.clone(), name.clone()) {
+                twice.push(format!("`{other}` and `{name}` are both `{canonical}`"));
+            }
+        }
+        Self { source, names, twice }
+    }
+
+    /// Whether there is a head for whole inputs.
+    pub(crate) fn has_classifier(&self) -> bool {
+        self.names.contains_key("classifier.weight")
+    }
+
+    /// Reads all tensors of `config`'s architecture; `path` names the checkpoint in errors. What is not there and may
+    /// be fresh is drawn from `seed`.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] with everything missing, unexpected or of another shape, before any tensor is read;
+    /// [`Error::NonFinite`] for every tensor that holds a NaN or an infinity.
+    pub(crate) fn load(&self, config: &BertConfig, head: HeadWeights, path: &Path, seed: u64) -> Result<Weights> {
+        let outputs = match head {
+            HeadWeights::Absent => None,
+            HeadWeights::Fresh(n) | HeadWeights::Checkpoint(n) => Some(n),
+        };
+        let expected = parameter_shapes(config, outputs);
+        let fresh_pooler = !self.names.keys().any(|name| name.starts_with("bert.pooler."));
+        let is_fresh = |name: &str| {
+            fresh_pooler && name.starts_with("bert.pooler.")
+                || name.starts_with("classifier.") && matches!(head, HeadWeights::Fresh(_))
+        };
+        self.check(&expected, is_fresh, path)?;
+        let mut problems = Vec::new();
+        let mut tensors = Vec::with_capacity(expected.len());
+        for (name, shape) in expected {
+            let tensor = match self.names.get(name.as_str()) {
+                Some(source) if !is_fresh(name.as_str()) => self.source.tensor(source)?,
+                _ if name.as_str().ends_with(".bias") => fresh::normal(name.as_str(), seed, &shape, 0.0)?,
+                _ => fresh::normal(name.as_str(), seed, &shape, config.initializer_range())?,
+            };
+            problems.extend(first_non_finite(&name, &tensor)?);
+            tensors.push((name, tensor));
+        }
+        Error::all(problems)?;
+        if fresh_pooler {
+            tracing::warn!(checkpoint = %path.display(), seed, "the checkpoint has no pooler: a fresh one is drawn");
+        }
+        Ok(Weights { tensors, fresh_pooler })
+    }
+
+    fn check(
+        &self,
+        expected: &[(ParameterName, Vec<u64>)],
+        is_fresh: impl Fn(&str) -> bool,
+        path: &Path,
+    ) -> Result<()> {
+        let mut problems = self.twice.clone();
+        for (name, shape) in expected.iter().filter(|(name, _)| !is_fresh(name.as_str())) {
+            let Some(source) = self.names.get(name.as_str()) else {
+                problems.push(format!("`{name}` of shape {shape:?} is missing"));
+                continue;
+            };
+            let found = self.source.shape(source).unwrap_or_default();
+            if found != *shape {
+                problems.push(format!("`{source}` has shape {found:?}; by config.json it is {shape:?}"));
+            }
+        }
+        let known = |name: &str| name.starts_with("classifier.") || expected.iter().any(|(n, _)| n.as_str() == name);
+        for (name, source) in &self.names {
+            if !known(name) {
+                problems.push(format!("`{source}` belongs to no part of this model"));
+            }
+        }
+        if problems.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Layout { context: format!("{} does not fit its config.json", path.display()), problems })
+    }
+}
+
+/// This crate's name for a checkpoint's, or `None` for what no task head needs: the heads of pre-training and buffers.
+fn canonical(name: &str) -> Option<String> {
+    if name.starts_with("cls.")
+        || name.ends_with("embeddings.position_ids")
+        || name.ends_with("embeddings.token_type_ids")
+    {
+        return None;
+    }
+    let name = match name.strip_suffix(".gamma") {
+        Some(layer) => format!("{layer}.weight"),
+        None => name.strip_suffix(".beta").map_or_else(|| name.to_owned(), |layer| format!("{layer}.bias")),
+    };
+    let bare = ["embeddings.", "encoder.", "pooler."].iter().any(|part| name.starts_with(part));
+    Some(if bare { format!("bert.{name}") } else { name })
+}
+
+fn first_non_finite(name: &ParameterName, tensor: &Tensor) -> Result<Option<Error>> {
+    let finite = tensor.f_isfinite()?;
+    if bool::try_from(finite.f_all()?)? {
+        return Ok(None);
+    }
+    let index =
+        finite.f_view([-1])?.f_logical_not()?.f_to_kind(tch::Kind::Uint8)?.f_argmax(0, false)?.f_int64_value(&[])?;
+    let value = tensor.f_view([-1])?.f_double_value(&[index])? as f32;
+    Ok(Some(Error::NonFinite { tensor: name.to_string(), index: index as u64, value }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind};
+
+    struct Memory(BTreeMap<String, Tensor>);
+
+    impl Source for Memory {
+        fn names(&self) -> Vec<String> {
+            self.0.keys().cloned().collect()
+        }
+        fn shape(&self, name: &str) -> Option<Vec<u64>> {
+            Some(self.0.get(name)?.size().iter().map(|d| *d as u64).collect())
+        }
+        fn tensor(&self, name: &str) -> Result<Tensor> {
+            Ok(self.0[name].copy())
+        }
+    }
+
+    fn config() -> BertConfig {
+        let json = br#"{"model_type": "bert", "vocab_size": 7, "hidden_size": 4, "num_attention_heads": 2,
+            "num_hidden_layers": 1, "intermediate_size": 6, "max_position_embeddings": 5}"#;
+        BertConfig::parse(json, Path::new("config.json")).unwrap()
+    }
+
+    fn checkpoint(rename: impl Fn(&str) -> String) -> Memory {
+        let tensor = |shape: &[u64]| {
+            Tensor::ones(shape.iter().map(|d| *d as i64).collect::<Vec<_>>(), (Kind::Float, Device::Cpu))
+        };
+        Memory(parameter_shapes(&config(), Some(3)).iter().map(|(n, s)| (rename(n.as_str()), tensor(s))).collect())
+    }
+
+    fn load(source: &Memory, head: HeadWeights) -> Result<Weights> {
+        Named::new(source).load(&config(), head, Path::new("model"), 1)
+    }
+
+    #[test]
+    fn reads_every_spelling() {
+        let old = |name: &str| {
+            name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+        };
+        for rename in [|n: &str| n.to_owned(), |n: &str| n.trim_start_matches("bert.").to_owned(), old] {
+            let mut source = checkpoint(rename);
+            for extra in ["cls.predictions.bias", "embeddings.position_ids", "bert.embeddings.position_ids"] {
+                source.0.insert(extra.into(), Tensor::from(1.0f32));
+            }
+            let weights = load(&source, HeadWeights::Checkpoint(3)).unwrap();
+            assert_eq!(weights.tensors.len(), parameter_shapes(&config(), Some(3)).len());
+            assert!(weights.tensors.iter().all(|(_, t)| t.min() == Tensor::from(1.0f32)));
+            assert!(!weights.fresh_pooler);
+        }
+    }
+
+    #[test]
+    fn lists_all_that_does_not_fit() {
+        let mut source = checkpoint(str::to_owned);
+        source.0.remove("bert.pooler.dense.bias");
+        source.0.remove("bert.encoder.layer.0.intermediate.dense.weight");
+        source
+            .0
+            .insert("bert.encoder.layer.0.output.dense.bias".into(), Tensor::zeros([9], (Kind::Float, Device::Cpu)));
+        source
+            .0
+            .insert("bert.encoder.layer.1.output.dense.bias".into(), Tensor::zeros([4], (Kind::Float, Device::Cpu)));
+        source.0.insert("bert.embeddings.LayerNorm.gamma".into(), Tensor::zeros([4], (Kind::Float, Device::Cpu)));
+        let message = load(&source, HeadWeights::Checkpoint(2)).err().unwrap().to_string();
+        for part in [
+            "7 problems",
+            "`bert.pooler.dense.bias` of shape [4] is missing",
+            "`bert.encoder.layer.0.intermediate.dense.weight` of shape [6, 4] is missing",
+            "`bert.encoder.layer.0.output.dense.bias` has shape [9]; by config.json it is [4]",
+            "`bert.encoder.layer.1.output.dense.bias` belongs to no part",
+            "are both `bert.embeddings.LayerNorm.weight`",
+            "`classifier.weight` has shape [3, 4]; by config.json it is [2, 4]",
+            "`classifier.bias` has shape [3]",
+        ] {
+            assert!(message.contains(part), "{part} in:\n{message}");
+        }
+    }
+
+    #[test]
+    fn draws_what_may_be_fresh() {
+        let mut source = checkpoint(str::to_owned);
+        source.0.retain(|name, _| !name.contains("pooler"));
+        let weights = load(&source, HeadWeights::Fresh(2)).unwrap();
+        assert!(weights.fresh_pooler);
+        let get = |name: &str| &weights.tensors.iter().find(|(n, _)| n.as_str() == name).unwrap().1;
+        assert_eq!(get("classifier.weight").size(), [2, 4]);
+        assert!(get("classifier.bias").count_nonzero(None).int64_value(&[]) == 0);
+        assert!(get("bert.pooler.dense.weight").abs().max().double_value(&[]) < 0.2);
+        let again = load(&source, HeadWeights::Fresh(2)).unwrap();
+        assert!(again.tensors.iter().zip(&weights.tensors).all(|(a, b)| a.1 == b.1));
+        assert_eq!(load(&source, HeadWeights::Absent).unwrap().tensors.len(), weights.tensors.len() - 2);
+    }
+
+    #[test]
+    fn refuses_numbers_that_are_none() {
+        let mut source = checkpoint(str::to_owned);
+        let bad = source.0.get_mut("bert.pooler.dense.weight").unwrap();
+        let _ = bad.view([-1]).get(6).fill_(f64::NAN);
+        let bad = source.0.get_mut("classifier.bias").unwrap();
+        let _ = bad.get(2).fill_(f64::NEG_INFINITY);
+        let message = load(&source, HeadWeights::Checkpoint(3)).err().unwrap().to_string();
+        assert!(message.contains("bert.pooler.dense.weight[6] is NaN"), "{message}");
+        assert!(message.contains("classifier.bias[2] is -inf"), "{message}");
+    }
+}
