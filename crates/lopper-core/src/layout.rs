@@ -84,12 +84,17 @@ impl Layout {
             return Ok(());
         }
         let mut problems = Vec::new();
-        let find = |layout: &'_ Self, name: &ParameterName| layout.tensors.iter().find(|t| t.name == *name).map(|t| t.shape.clone());
+        let find = |layout: &'_ Self, name: &ParameterName| {
+            layout.tensors.iter().find(|t| t.name == *name).map(|t| t.shape.clone())
+        };
         for mine in &self.tensors {
             match find(other, &mine.name) {
                 None => problems.push(format!("`{}` is missing from the second", mine.name)),
                 Some(shape) if shape != mine.shape => {
-                    problems.push(format!("`{}` has shape {:?} in the first and {shape:?} in the second", mine.name, mine.shape));
+                    problems.push(format!(
+                        "`{}` has shape {:?} in the first and {shape:?} in the second",
+                        mine.name, mine.shape
+                    ));
                 }
                 Some(_) => {}
             }

@@ -30,10 +30,9 @@ pub use model::*;
 pub use options::{OptionDoc, parse_options};
 pub use parameters::{Parameter, ParameterName, Parameters, Role};
 pub use plan::*;
-pub use random::*;
 pub use registry::{DatasetEntry, MaskScheduleEntry, ModelEntry, StrategyEntry};
 pub use schedule::{ConstantOptions, ListOptions, MaskSchedule, RampOptions};
-pub use select::*;
+pub use select::{Change, HostSelector, Order, Selector};
 pub use sparsity::Sparsity;
 pub use strategy::*;
 

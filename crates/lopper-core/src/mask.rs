@@ -1,6 +1,8 @@
-//! Bit-packed masks.
-use crate::{Layout, Result, Sparsity};
+//! Bit-packed masks and what can be said about two of them.
+
+use crate::{Error, Layout, ParameterName, Result, Sparsity};
 use std::sync::Arc;
+use tch::{Device, Kind, Tensor};
 
 /// One bit for every prunable entry of a model; 1 = kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,36 +12,277 @@ pub struct MaskSet {
     words: Vec<Vec<u64>>,
 }
 
+/// What two masks have in common.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Comparison {
+    /// |a ∧ b| / |a ∨ b| over kept entries (paper, equation 1); 1 for two masks that keep nothing.
+    pub iou: f64,
+    /// |a ∧ b| / d with d = all prunable entries (paper, appendix D, footnote 14): at most the smaller keep share.
+    pub overlap: f64,
+    /// Entries on which both agree / d.
+    pub agreement: f64,
+    /// Entries kept by both.
+    pub both: u64,
+    /// Entries kept by the first alone.
+    pub first_only: u64,
+    /// Entries kept by the second alone.
+    pub second_only: u64,
+}
+
 impl MaskSet {
     /// Everything kept.
-    pub fn dense(_layout: Arc<Layout>) -> Self {
-        todo!()
+    pub fn dense(layout: Arc<Layout>) -> Self {
+        let words = layout
+            .tensors()
+            .iter()
+            .map(|tensor| {
+                let mut words = vec![u64::MAX; word_count(tensor.entries())];
+                if let Some(last) = words.last_mut() {
+                    *last &= last_word(tensor.entries());
+                }
+                words
+            })
+            .collect();
+        Self { layout, words }
     }
+
+    /// A mask of which `keep(tensor, index)` says what stays; called in order.
+    pub fn from_fn(layout: Arc<Layout>, mut keep: impl FnMut(usize, u64) -> bool) -> Self {
+        let words = layout
+            .tensors()
+            .iter()
+            .enumerate()
+            .map(|(tensor, named)| {
+                let mut words = vec![0; word_count(named.entries())];
+                for index in 0..named.entries() {
+                    words[(index / 64) as usize] |= u64::from(keep(tensor, index)) << (index % 64);
+                }
+                words
+            })
+            .collect();
+        Self { layout, words }
+    }
+
+    /// A mask from packed bits: for each tensor its words, the first entry in the lowest bit of the first word.
+    ///
+    /// # Errors
+    /// [`Error::MaskFormat`] naming the tensor, for a wrong number of words or a bit past the last entry.
+    pub fn from_words(layout: Arc<Layout>, words: Vec<Vec<u64>>) -> Result<Self> {
+        if words.len() != layout.tensors().len() {
+            let reason = format!("bits of {} tensors for a layout of {}", words.len(), layout.tensors().len());
+            return Err(Error::MaskFormat { reason });
+        }
+        for (tensor, words) in layout.tensors().iter().zip(&words) {
+            if words.len() != word_count(tensor.entries()) {
+                let reason = format!("`{}` of {} entries has {} words", tensor.name(), tensor.entries(), words.len());
+                return Err(Error::MaskFormat { reason });
+            }
+            if words.last().is_some_and(|last| last & !last_word(tensor.entries()) != 0) {
+                return Err(Error::MaskFormat { reason: format!("`{}` has bits past its last entry", tensor.name()) });
+            }
+        }
+        Ok(Self { layout, words })
+    }
+
     /// Names, shapes and order.
     pub fn layout(&self) -> &Arc<Layout> {
         &self.layout
     }
+
+    /// Packed bits, as [`from_words`](Self::from_words) takes them.
+    pub fn words(&self) -> &[Vec<u64>] {
+        &self.words
+    }
+
+    pub(crate) fn words_mut(&mut self) -> &mut [Vec<u64>] {
+        &mut self.words
+    }
+
+    /// Whether entry `index` (row-major) of tensor `tensor` is kept; false outside.
+    pub fn is_kept(&self, tensor: usize, index: u64) -> bool {
+        self.words
+            .get(tensor)
+            .and_then(|words| words.get((index / 64) as usize))
+            .is_some_and(|w| w >> (index % 64) & 1 == 1)
+    }
+
     /// Kept entries over all tensors.
     pub fn kept(&self) -> u64 {
-        todo!()
+        self.words.iter().map(|words| count(words)).sum()
     }
+
     /// Pruned entries over all tensors.
     pub fn pruned(&self) -> u64 {
-        todo!()
+        self.layout.entries() - self.kept()
     }
-    /// pruned / entries; 0 for a layout without entries.
+
+    /// pruned / entries over all tensors; 0 for a layout without entries.
     pub fn sparsity(&self) -> Sparsity {
-        todo!()
+        share(self.pruned(), self.layout.entries())
     }
-    /// Sets pruned entries of tensor `index` to +0.0.
+
+    /// Name, entries, kept entries and sparsity of each tensor, in order.
+    pub fn tensors(&self) -> impl Iterator<Item = (&ParameterName, u64, u64, Sparsity)> {
+        self.layout.tensors().iter().zip(&self.words).map(|(tensor, words)| {
+            let kept = count(words);
+            (tensor.name(), tensor.entries(), kept, share(tensor.entries() - kept, tensor.entries()))
+        })
+    }
+
+    /// Sets pruned entries of tensor `index` to +0.
     ///
     /// # Errors
-    /// when the length differs
-    pub fn apply(&self, _index: usize, _weights: &mut [f32]) -> Result<()> {
-        todo!()
+    /// [`Error::Layout`] when `weights` has another number of entries, or there is no such tensor.
+    pub fn apply(&self, index: usize, weights: &mut [f32]) -> Result<()> {
+        let entries = self.layout.tensors().get(index).map(|t| t.entries());
+        if entries != Some(weights.len() as u64) {
+            return Err(Error::Layout {
+                context: "mask and weights".into(),
+                problems: vec![format!("tensor {index} has {entries:?} entries, the weights {}", weights.len())],
+            });
+        }
+        for (values, word) in weights.chunks_mut(64).zip(&self.words[index]) {
+            if *word == u64::MAX {
+                continue;
+            }
+            for (bit, value) in values.iter_mut().enumerate() {
+                if word >> bit & 1 == 0 {
+                    *value = 0.0;
+                }
+            }
+        }
+        Ok(())
     }
+
     /// One byte an entry of tensor `index`, 1 = kept, row-major.
-    pub fn to_bytes(&self, _index: usize) -> Vec<u8> {
-        todo!()
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    pub fn to_bytes(&self, index: usize) -> Vec<u8> {
+        let entries = self.layout.tensors()[index].entries() as usize;
+        let bits = self.words[index].iter().flat_map(|word| (0..64).map(move |bit| (word >> bit & 1) as u8));
+        bits.take(entries).collect()
+    }
+
+    /// The pruned entries of tensor `index`, true = pruned: a bool tensor of its shape on `device`, for `masked_fill_`.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    pub fn pruned_tensor(&self, index: usize, device: Device) -> Result<Tensor> {
+        let shape: Vec<i64> = self.layout.tensors()[index].shape().iter().map(|d| *d as i64).collect();
+        let kept = Tensor::f_from_slice(&self.to_bytes(index))?.f_to_device(device)?;
+        Ok(kept.f_to_kind(Kind::Bool)?.f_logical_not()?.f_view(shape.as_slice())?)
+    }
+
+    /// Kept where both keep.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn intersection(&self, other: &Self) -> Result<Self> {
+        self.combine(other, |a, b| a & b)
+    }
+
+    /// Kept where either keeps.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn union(&self, other: &Self) -> Result<Self> {
+        self.combine(other, |a, b| a | b)
+    }
+
+    /// Kept where `self` keeps and `other` prunes.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn difference(&self, other: &Self) -> Result<Self> {
+        self.combine(other, |a, b| a & !b)
+    }
+
+    /// Whether every entry kept here is kept there.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn is_subset_of(&self, other: &Self) -> Result<bool> {
+        self.layout.check_same(&other.layout, "masks")?;
+        Ok(self.words.iter().flatten().zip(other.words.iter().flatten()).all(|(a, b)| a & !b == 0))
+    }
+
+    /// IOU, overlap and agreement over all tensors.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn compare(&self, other: &Self) -> Result<Comparison> {
+        self.layout.check_same(&other.layout, "masks")?;
+        let pairs = self.words.iter().flatten().zip(other.words.iter().flatten());
+        Ok(comparison(pairs, self.layout.entries()))
+    }
+
+    /// The same for each tensor, with its name.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn compare_tensors(&self, other: &Self) -> Result<Vec<(ParameterName, Comparison)>> {
+        self.layout.check_same(&other.layout, "masks")?;
+        let words = self.words.iter().zip(&other.words);
+        Ok(self
+            .layout
+            .tensors()
+            .iter()
+            .zip(words)
+            .map(|(tensor, (a, b))| (tensor.name().clone(), comparison(a.iter().zip(b), tensor.entries())))
+            .collect())
+    }
+
+    fn combine(&self, other: &Self, operation: impl Fn(u64, u64) -> u64) -> Result<Self> {
+        self.layout.check_same(&other.layout, "masks")?;
+        let words = self
+            .words
+            .iter()
+            .zip(&other.words)
+            .map(|(a, b)| a.iter().zip(b).map(|(a, b)| operation(*a, *b)).collect())
+            .collect();
+        Ok(Self { layout: self.layout.clone(), words })
+    }
+}
+
+fn word_count(entries: u64) -> usize {
+    entries.div_ceil(64) as usize
+}
+
+/// The bits of the last word that stand for entries.
+fn last_word(entries: u64) -> u64 {
+    match entries % 64 {
+        0 => u64::MAX,
+        used => (1 << used) - 1,
+    }
+}
+
+fn count(words: &[u64]) -> u64 {
+    words.iter().map(|word| u64::from(word.count_ones())).sum()
+}
+
+fn share(part: u64, whole: u64) -> Sparsity {
+    Sparsity::new(part as f64 / whole.max(1) as f64).unwrap_or(Sparsity::DENSE)
+}
+
+fn comparison<'a>(pairs: impl Iterator<Item = (&'a u64, &'a u64)>, entries: u64) -> Comparison {
+    let (mut both, mut first_only, mut second_only) = (0u64, 0u64, 0u64);
+    for (a, b) in pairs {
+        both += u64::from((a & b).count_ones());
+        first_only += u64::from((a & !b).count_ones());
+        second_only += u64::from((b & !a).count_ones());
+    }
+    let either = both + first_only + second_only;
+    let all = entries.max(1) as f64;
+    Comparison {
+        iou: if either == 0 { 1.0 } else { both as f64 / either as f64 },
+        overlap: both as f64 / all,
+        agreement: if entries == 0 { 1.0 } else { (entries - first_only - second_only) as f64 / all },
+        both,
+        first_only,
+        second_only,
     }
 }

@@ -1,6 +1,6 @@
 //! The trait behind which a network stands.
 
-use crate::{Batch, Error, Features, Input, Inputs, Layout, ParameterName, Parameters, Result, Task};
+use crate::{Batch, Error, Features, Head, Input, Inputs, Layout, ParameterName, Parameters, Result, Task};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tch::{Device, Tensor};
@@ -81,6 +81,11 @@ pub trait Model: Send {
     /// When the batch lacks an input, and errors of libtorch.
     fn predict(&self, batch: &Batch) -> Result<Predictions>;
 
+    /// The head it has, which says what its outputs mean; `None` for an encoder alone.
+    fn head(&self) -> Option<&Head> {
+        None
+    }
+
     /// How raw inputs become batches. `None` when the dataset makes tensors itself.
     fn preprocessor(&self) -> Option<Arc<dyn Preprocessor>> {
         None
@@ -118,7 +123,11 @@ pub trait Model: Send {
                 None => missing.push(format!("prunable `{name}` is not a parameter")),
             }
         }
-        if missing.is_empty() { Layout::new(tensors) } else { Err(Error::Layout { context: "model".into(), problems: missing }) }
+        if missing.is_empty() {
+            Layout::new(tensors)
+        } else {
+            Err(Error::Layout { context: "model".into(), problems: missing })
+        }
     }
 }
 

@@ -4,14 +4,14 @@ use crate::{Error, Result, error::nearest};
 use serde::de::DeserializeOwned;
 
 /// One option as `lopper plugins` prints it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct OptionDoc {
     /// The key in the configuration.
     pub name: &'static str,
     /// Its type, as written in the source.
     pub kind: &'static str,
-    /// Its default, as written in the source.
-    pub default: &'static str,
+    /// Makes its default; `None` when the option is absent by default.
+    pub default: fn() -> Option<toml::Value>,
     /// What it does.
     pub doc: &'static str,
 }
@@ -19,7 +19,7 @@ pub struct OptionDoc {
 /// Declares a struct of options: every field has a doc comment and a default; unknown keys are refused with the
 /// nearest known one.
 ///
-/// ```
+/// ```no_run
 /// lopper_core::options! {
 ///     /// Options of a method.
 ///     pub struct MyOptions {
@@ -60,7 +60,7 @@ macro_rules! options {
                 $($crate::OptionDoc {
                     name: stringify!($field),
                     kind: stringify!($kind),
-                    default: stringify!($default),
+                    default: || $crate::__private::toml::Value::try_from(Self::default().$field).ok(),
                     doc: concat!($($doc),+).trim_ascii(),
                 },)*
             ];

@@ -114,7 +114,13 @@ pub trait PruningStrategy: Send {
     /// # Errors
     /// [`crate::Error::NonFinite`] naming the entry that cannot be ranked; a target below the sparsity of `current`
     /// when ranking among survivors.
-    fn next_mask(&mut self, view: &WeightView<'_>, current: &MaskSet, target: Sparsity, among: Among) -> Result<MaskSet> {
+    fn next_mask(
+        &mut self,
+        view: &WeightView<'_>,
+        current: &MaskSet,
+        target: Sparsity,
+        among: Among,
+    ) -> Result<MaskSet> {
         let scores = self.score(view)?;
         Selector::new().select(view, &scores, current, target, among)
     }

@@ -1,4 +1,5 @@
 //! The metrics against scikit-learn and scipy (`make_metric_fixtures.py`), and where those have no answer.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use lopper_metrics::{ClassMetric, ValueMetric, accuracy, f1, matthews, pearson, spearman};
 use proptest::prelude::*;

@@ -1,1 +1,21 @@
-//! Toy model and data, and the laws every plugin must obey.
+//! A toy model and a toy dataset that train in seconds, and the laws that every plugin must obey.
+//!
+//! A plugin's own tests call its suite in one line, and a broken law is named in the panic:
+//!
+//! ```
+//! # use lopper_core::{InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Stage};
+//! struct Mine;
+//! impl PruningStrategy for Mine {
+//!     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+//!         let on = RewindPoint::Pretrained;
+//!         let mask = InitialMask::Discover { on, sparsity: run.sparsity, among: lopper_core::Among::All };
+//!         Ok(vec![Stage { name: "mine".into(), mask, ..Stage::dense(run) }])
+//!     }
+//! }
+//! lopper_testkit::laws::strategy(|| Box::new(Mine));
+//! ```
+
+pub mod laws;
+mod toy;
+
+pub use toy::{ToyConfig, ToyData, ToyDataset, ToyModel, recipe, run_spec, serial};

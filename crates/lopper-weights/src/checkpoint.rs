@@ -1,6 +1,6 @@
 //! Checkpoints for reading: one safetensors file or several.
 
-use crate::header::{CONVERT, Entry, MAX_TENSORS, SafetensorsFile, first_names};
+use crate::header::{CONVERT, Entry, SafetensorsFile, first_names};
 use crate::index::read_index;
 use crate::tensors;
 use lopper_core::{Error, Result, nearest};
@@ -17,8 +17,8 @@ const INDEX: &str = "model.safetensors.index.json";
 pub struct Checkpoint {
     source: PathBuf,
     files: Vec<SafetensorsFile>,
-    /// Name → (place in `files`, entry).
-    tensors: BTreeMap<String, (usize, Entry)>,
+    /// Name → place in `files`.
+    places: BTreeMap<String, usize>,
 }
 
 impl Checkpoint {
@@ -29,16 +29,20 @@ impl Checkpoint {
     /// [`Error::File`] naming the file, when nothing of the kind is there or anything about it is inconsistent.
     pub fn open(path: &Path) -> Result<Self> {
         let file = locate(path)?;
-        if file.to_string_lossy().ends_with(".index.json") { Self::sharded(path, &file) } else { Self::single(path, &file) }
+        if file.to_string_lossy().ends_with(".index.json") {
+            Self::sharded(path, &file)
+        } else {
+            Self::single(path, &file)
+        }
     }
 
     fn single(source: &Path, path: &Path) -> Result<Self> {
         let file = SafetensorsFile::open(path)?;
-        let tensors: BTreeMap<_, _> = file.entries().iter().map(|(name, entry)| (name.clone(), (0, entry.clone()))).collect();
-        if tensors.is_empty() {
+        if file.entries().is_empty() {
             return Err(Error::file(path, "holds no tensor"));
         }
-        Ok(Self { source: source.to_owned(), files: vec![file], tensors })
+        let places = file.entries().keys().map(|name| (name.clone(), 0)).collect();
+        Ok(Self { source: source.to_owned(), files: vec![file], places })
     }
 
     fn sharded(source: &Path, index: &Path) -> Result<Self> {
@@ -48,7 +52,7 @@ impl Checkpoint {
         for (name, shard) in &map {
             wanted.entry(shard).or_default().push(name);
         }
-        let (mut files, mut tensors, mut problems) = (Vec::new(), BTreeMap::new(), Vec::new());
+        let (mut files, mut places, mut problems) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (shard, names) in wanted {
             let file = match SafetensorsFile::open(&directory.join(shard)) {
                 Ok(file) => file,
@@ -67,14 +71,11 @@ impl Checkpoint {
                 problems.push(Error::file(file.path(), format!("holds what {INDEX} does not place there: {extra}")));
             }
             let place = files.len();
-            tensors.extend(file.entries().iter().map(|(name, entry)| (name.clone(), (place, entry.clone()))));
+            places.extend(file.entries().keys().map(|name| (name.clone(), place)));
             files.push(file);
         }
         Error::all(problems)?;
-        if tensors.len() > MAX_TENSORS {
-            return Err(Error::file(index, format!("names {} tensors; {MAX_TENSORS} are accepted", tensors.len())));
-        }
-        Ok(Self { source: source.to_owned(), files, tensors })
+        Ok(Self { source: source.to_owned(), files, places })
     }
 
     /// The directory or file that was opened.
@@ -84,22 +85,22 @@ impl Checkpoint {
 
     /// All tensors' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+        self.places.keys().map(String::as_str)
     }
 
     /// Whether a tensor of that name is there.
     pub fn contains(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+        self.places.contains_key(name)
     }
 
     /// A tensor's dimensions, outermost first; empty for a scalar.
     pub fn shape(&self, name: &str) -> Option<&[u64]> {
-        self.tensors.get(name).map(|(_, entry)| entry.shape.as_slice())
+        self.entry(name).map(|(_, entry)| entry.shape.as_slice())
     }
 
     /// A tensor's type in the file.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.tensors.get(name).map(|(_, entry)| entry.dtype)
+        self.entry(name).map(|(_, entry)| entry.dtype)
     }
 
     /// One tensor on the CPU: float32 for every floating type of 16 to 64 bits, int64 for integers and booleans.
@@ -143,25 +144,31 @@ impl Checkpoint {
     /// [`Error::File`] for a file that can no longer be read.
     pub fn content_hash(&self) -> Result<String> {
         let mut hasher = blake3::Hasher::new_derive_key("Lopper checkpoint content, version 1");
-        for (name, (place, entry)) in &self.tensors {
+        for name in self.names() {
+            let (file, entry) = self.find(name)?;
             // Lengths go first, so that no two contents are the same bytes.
-            for text in [name.as_str(), &entry.dtype.to_string()] {
+            for text in [name, &entry.dtype.to_string()] {
                 hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
             }
             hasher.update(&(entry.shape.len() as u64).to_le_bytes());
             for dimension in &entry.shape {
                 hasher.update(&dimension.to_le_bytes());
             }
-            self.files[*place].stream(entry, |piece| {
+            file.stream(entry, |piece| {
                 hasher.update(piece);
             })?;
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
 
+    fn entry(&self, name: &str) -> Option<(&SafetensorsFile, &Entry)> {
+        let file = &self.files[*self.places.get(name)?];
+        Some((file, file.entries().get(name)?))
+    }
+
     fn find(&self, name: &str) -> Result<(&SafetensorsFile, &Entry)> {
-        match self.tensors.get(name) {
-            Some((place, entry)) => Ok((&self.files[*place], entry)),
+        match self.entry(name) {
+            Some(found) => Ok(found),
             None => {
                 let hint = nearest(name, self.names()).map(|near| format!("; the most similar is {near:?}"));
                 Err(Error::file(&self.source, format!("holds no tensor {name:?}{}", hint.unwrap_or_default())))
@@ -186,7 +193,8 @@ fn locate(path: &Path) -> Result<PathBuf> {
         }
     }
     let entries = list(path);
-    let pickled = |name: &&String| [".bin", ".pt", ".pth", ".bin.index.json"].iter().any(|suffix| name.ends_with(suffix));
+    let pickled =
+        |name: &&String| [".bin", ".pt", ".pth", ".bin.index.json"].iter().any(|suffix| name.ends_with(suffix));
     let looked = format!("holds no weights: neither {SINGLE} nor {INDEX}");
     Err(Error::file(
         path,
@@ -204,12 +212,17 @@ fn locate(path: &Path) -> Result<PathBuf> {
 
 /// An error for a path that is not there, with what is there of a similar name.
 pub(crate) fn missing(path: &Path) -> Error {
-    let Some(there) = path.ancestors().skip(1).map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p }).find(|p| p.is_dir())
+    let Some(there) = path
+        .ancestors()
+        .skip(1)
+        .map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })
+        .find(|p| p.is_dir())
     else {
         return Error::file(path, "does not exist");
     };
     let depth = if there == Path::new(".") { 0 } else { there.components().count() };
-    let sought = path.components().nth(depth).map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+    let sought =
+        path.components().nth(depth).map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
     let near = nearest(&sought, list(there).iter().map(String::as_str));
     let hint = near.map(|name| format!("; did you mean {}?", there.join(name).display())).unwrap_or_default();
     Error::file(path, format!("does not exist: {} has no entry {sought:?}{hint}", there.display()))

@@ -172,7 +172,10 @@ fn permissions(mode: u32) -> Option<Permissions> {
     #[cfg(unix)]
     return Some(std::os::unix::fs::PermissionsExt::from_mode(mode));
     #[cfg(not(unix))]
-    return { let _ = mode; None };
+    return {
+        let _ = mode;
+        None
+    };
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// Longest header that is read, the same limit as the safetensors library's.
 pub(crate) const MAX_HEADER: u64 = 100_000_000;
-/// Most tensors in one checkpoint; the largest published models have about 100 000.
-pub(crate) const MAX_TENSORS: usize = 500_000;
-const MAX_DIMENSIONS: usize = 64;
+/// Most tensors in one file; the largest published models have about 100 000.
+const MAX_TENSORS: usize = 500_000;
+/// With the limit above, this bounds the memory that a header can ask for by a few times its own size.
+const MAX_DIMENSIONS: usize = 16;
 /// Most problems of one file that are listed.
 const MAX_PROBLEMS: usize = 20;
 pub(crate) const METADATA: &str = "__metadata__";
@@ -52,7 +53,7 @@ impl SafetensorsFile {
         let mut start = Vec::with_capacity(16);
         (&mut file).take(16).read_to_end(&mut start).map_err(|e| refuse(format!("cannot be read: {e}")))?;
         if let Some(what) = look_alike(&start) {
-            return Err(refuse(what.into()));
+            return Err(refuse(what));
         }
         let Some(size) = start.first_chunk::<8>().map(|bytes| u64::from_le_bytes(*bytes)) else {
             return Err(refuse(format!("is no safetensors file: {length} bytes are too few for a header")));
@@ -75,8 +76,8 @@ impl SafetensorsFile {
         file.seek(SeekFrom::Start(8))
             .and_then(|_| file.read_exact(&mut header))
             .map_err(|e| refuse(format!("its header cannot be read: {e}")))?;
-        let parsed: Header =
-            serde_json::from_slice(&header).map_err(|e| refuse(format!("its header is not that of a safetensors file: {e}")))?;
+        let parsed: Header = serde_json::from_slice(&header)
+            .map_err(|e| refuse(format!("its header is not that of a safetensors file: {e}")))?;
         let problems = problems(&parsed.entries, length - 8 - size);
         if problems.is_empty() {
             let Header { entries, metadata } = parsed;
@@ -188,9 +189,14 @@ fn problems(entries: &BTreeMap<String, Entry>, data: u64) -> Vec<String> {
         let bits = countable.map(|bits| if shape.contains(&0) { 0 } else { bits });
         match bits {
             None => note(format!("{name:?} of shape {shape:?} has more entries than can be counted")),
-            Some(bits) if bits % 8 != 0 => note(format!("{name:?} of shape {shape:?} and type {dtype} ends within a byte")),
+            Some(bits) if bits % 8 != 0 => {
+                note(format!("{name:?} of shape {shape:?} and type {dtype} ends within a byte"))
+            }
             Some(bits) if end.checked_sub(*start) != Some(bits / 8) => {
-                note(format!("{name:?} of shape {shape:?} and type {dtype} needs {} bytes, its place is {start}..{end}", bits / 8));
+                note(format!(
+                    "{name:?} of shape {shape:?} and type {dtype} needs {} bytes, its place is {start}..{end}",
+                    bits / 8
+                ));
             }
             Some(_) => {}
         }
@@ -314,7 +320,9 @@ fn insert_unique<V, E: serde::de::Error>(map: &mut BTreeMap<String, V>, key: Str
             place.insert(value);
             Ok(())
         }
-        std::collections::btree_map::Entry::Occupied(place) => Err(E::custom(format!("{:?} stands in it twice", place.key()))),
+        std::collections::btree_map::Entry::Occupied(place) => {
+            Err(E::custom(format!("{:?} stands in it twice", place.key())))
+        }
     }
 }
 

@@ -102,17 +102,28 @@ impl HubSettings {
         let cache = match (variable("HF_HUB_CACHE"), &home) {
             (Some(cache), _) => cache.into(),
             (None, Some(home)) => home.join("hub"),
-            (None, None) => return Err(Error::invalid("HF_HOME", "(not set)", "a directory for models, as HOME is not set either")),
+            (None, None) => {
+                return Err(Error::invalid(
+                    "HF_HOME",
+                    "(not set)",
+                    "a directory for models, as HOME is not set either",
+                ));
+            }
         };
         let endpoint = match text("HF_ENDPOINT")? {
             None => DEFAULT_ENDPOINT.to_owned(),
             Some(endpoint) if endpoint.starts_with("https://") || endpoint.starts_with("http://") => {
                 endpoint.trim_end_matches('/').to_owned()
             }
-            Some(endpoint) => return Err(Error::invalid("HF_ENDPOINT", endpoint, "an address that starts with https:// or http://")),
+            Some(endpoint) => {
+                return Err(Error::invalid("HF_ENDPOINT", endpoint, "an address that starts with https:// or http://"));
+            }
         };
         let token_file = || std::fs::read_to_string(home.as_ref()?.join("token")).ok();
-        let token = text("HF_TOKEN")?.or_else(token_file).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        let token = text("HF_TOKEN")?
+            .or_else(token_file)
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty());
         let offline = match text("HF_HUB_OFFLINE")?.map(|value| value.to_ascii_lowercase()).as_deref() {
             None | Some("0" | "false" | "no" | "off") => false,
             Some("1" | "true" | "yes" | "on") => true,
@@ -201,7 +212,11 @@ impl HubSettings {
             )),
             _ => self.failed(model, &e),
         })?;
-        if is_hex(&info.sha, 40) { Ok(info) } else { Err(model.error(format!("has the commit {:?}, which is none", info.sha))) }
+        if is_hex(&info.sha, 40) {
+            Ok(info)
+        } else {
+            Err(model.error(format!("has the commit {:?}, which is none", info.sha)))
+        }
     }
 
     fn failed(&self, model: &HubModel, error: &Failure) -> Error {
@@ -210,7 +225,9 @@ impl HubSettings {
                 "is refused by {}: accept its conditions there, and give a token in HF_TOKEN",
                 self.endpoint
             )),
-            Failure::Api(ApiError::LockAcquisition(_)) => model.error("is being fetched by another process; wait for that one"),
+            Failure::Api(ApiError::LockAcquisition(_)) => {
+                model.error("is being fetched by another process; wait for that one")
+            }
             _ => model.error(format!(
                 "cannot be fetched from {} ({error}), and it is not complete in the cache {}",
                 self.endpoint,
@@ -244,7 +261,9 @@ impl Fetch<'_> {
         let plain = !etag.is_empty() && etag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if !plain || stated.commit_hash() != self.commit {
             let (etag, commit) = (stated.etag(), stated.commit_hash());
-            return Err(self.model.error(format!("{name}: {} answers with tag {etag:?} of commit {commit:?}", self.settings.endpoint)));
+            return Err(self
+                .model
+                .error(format!("{name}: {} answers with tag {etag:?} of commit {commit:?}", self.settings.endpoint)));
         }
         let blob = repo.blob_path(stated.etag());
         // A part as long as the whole cannot be taken up: there is no byte left to ask for.
@@ -261,7 +280,10 @@ impl Fetch<'_> {
                     let _ = std::fs::remove_file(damaged);
                 }
                 let reason = bad.map_or_else(|e| format!("cannot be read again: {e}"), Option::unwrap_or_default);
-                Err(self.model.error(format!("{name}: what {} sent {reason}; it was not kept, try again", self.settings.endpoint)))
+                Err(self.model.error(format!(
+                    "{name}: what {} sent {reason}; it was not kept, try again",
+                    self.settings.endpoint
+                )))
             }
         }
     }
@@ -416,10 +438,26 @@ mod tests {
         assert_eq!(Source::parse("models/a").unwrap(), Source::Local("models/a".into()));
         assert_eq!(Source::parse("hf:org/name").unwrap(), hub("org/name", "main"));
         assert_eq!(Source::parse("hf:org/na.me@refs/pr/1").unwrap(), hub("org/na.me", "refs/pr/1"));
-        let bad = ["foo", "", "org/", "/name", "a/b/c", "org/name@", "org/../x", "org/name@../x", "../name", "org/n me", "o/n@/x", "o/n@a//b"];
+        let bad = [
+            "foo",
+            "",
+            "org/",
+            "/name",
+            "a/b/c",
+            "org/name@",
+            "org/../x",
+            "org/name@../x",
+            "../name",
+            "org/n me",
+            "o/n@/x",
+            "o/n@a//b",
+        ];
         for name in bad {
             let error = Source::parse(&format!("hf:{name}")).unwrap_err().to_string();
-            assert!(error.contains(&format!("hf:{name}")) && error.contains("hf:ORGANISATION/NAME@REVISION"), "{error}");
+            assert!(
+                error.contains(&format!("hf:{name}")) && error.contains("hf:ORGANISATION/NAME@REVISION"),
+                "{error}"
+            );
         }
     }
 
@@ -434,7 +472,13 @@ mod tests {
         assert_eq!((settings.endpoint.as_str(), settings.offline, settings.token), (DEFAULT_ENDPOINT, false, None));
         assert_eq!(from(&[("HOME", "/h"), ("XDG_CACHE_HOME", "/x")]).unwrap().cache, Path::new("/x/huggingface/hub"));
         assert_eq!(from(&[("HOME", "/h"), ("HF_HOME", "/hf")]).unwrap().cache, Path::new("/hf/hub"));
-        let all = [("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c"), ("HF_ENDPOINT", "http://localhost:1/"), ("HF_TOKEN", " secret\n"), ("HF_HUB_OFFLINE", "TRUE")];
+        let all = [
+            ("HF_HOME", "/hf"),
+            ("HF_HUB_CACHE", "/c"),
+            ("HF_ENDPOINT", "http://localhost:1/"),
+            ("HF_TOKEN", " secret\n"),
+            ("HF_HUB_OFFLINE", "TRUE"),
+        ];
         let settings = from(&all).unwrap();
         assert_eq!((settings.cache.as_path(), settings.endpoint.as_str()), (Path::new("/c"), "http://localhost:1"));
         assert_eq!((settings.offline, settings.token.as_deref()), (true, Some("secret")));

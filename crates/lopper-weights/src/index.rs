@@ -28,7 +28,9 @@ pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
     let problems = shards
         .into_iter()
         .filter(|shard| !is_plain_name(shard) || !shard.ends_with(".safetensors"))
-        .map(|shard| Error::file(path, format!("names the file {shard:?}: a plain file name ending in .safetensors is accepted")))
+        .map(|shard| {
+            Error::file(path, format!("names the file {shard:?}: a plain file name ending in .safetensors is accepted"))
+        })
         .collect();
     Error::all(problems)?;
     Ok(map)

@@ -2,7 +2,7 @@
 
 use crate::files::{self, create_dir, exchange_dir, parent, publish_dir, staging_dir, write_atomic};
 use crate::index::is_plain_name;
-use crate::tensors::{Item, write};
+use crate::tensors::{Item, Prepare, write};
 use lopper_core::{Error, MaskOrigin, MaskSet, Model, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +68,11 @@ pub fn save_model_with(
         .iter()
         .filter(|artifact| !is_plain_name(&artifact.name) || !files.insert(artifact.name.clone()))
         .map(|artifact| {
-            Error::invalid("artifact", format!("{:?}", artifact.name), "a plain file name, every one once, that is not taken")
+            Error::invalid(
+                "artifact",
+                format!("{:?}", artifact.name),
+                "a plain file name, every one once, that is not taken",
+            )
         })
         .collect();
     Error::all(refused)?;
@@ -117,7 +121,9 @@ fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>
     }
     Err(Error::file(
         dir,
-        format!("is not empty and was not saved by Lopper (it has no {MARKER}): choose another directory, or remove this one"),
+        format!(
+            "is not empty and was not saved by Lopper (it has no {MARKER}): choose another directory, or remove this one"
+        ),
     ))
 }
 
@@ -137,7 +143,10 @@ fn keep_foreign(old: tempfile::TempDir, new: &Path, obsolete: &BTreeSet<String>)
         Ok(()) => Ok(()),
         Err(e) => {
             let kept = old.keep();
-            Err(Error::file(new, format!("is saved, but other files of the old directory are still in {}: {e}", kept.display())))
+            Err(Error::file(
+                new,
+                format!("is saved, but other files of the old directory are still in {}: {e}", kept.display()),
+            ))
         }
     }
 }
@@ -151,11 +160,13 @@ fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Resu
         let name = parameter.name.as_str();
         let masked = mask.zip(places.get(name).copied());
         if masked.is_some() && parameter.tensor.f_kind()? != Kind::Float {
-            return Err(Error::invalid(name, format!("{:?} values", parameter.tensor.f_kind()?), "float32 where a mask applies"));
+            return Err(Error::invalid(
+                name,
+                format!("{:?} values", parameter.tensor.f_kind()?),
+                "float32 where a mask applies",
+            ));
         }
-        let prepare = masked.map(|(mask, index)| {
-            Box::new(move |values: &mut [f32]| mask.apply(index, values)) as Box<dyn Fn(&mut [f32]) -> Result<()> + '_>
-        });
+        let prepare = masked.map(|(mask, index)| -> Prepare<'_> { Box::new(move |values| mask.apply(index, values)) });
         items.push(Item { name, tensor: &parameter.tensor, prepare });
     }
     write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), false)

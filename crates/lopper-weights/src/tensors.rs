@@ -32,11 +32,14 @@ pub fn save_tensors<'a>(
     write(path, items, &metadata, true)
 }
 
-/// A tensor to write. `prepare` changes the float32 values on their way to the file.
+/// Changes float32 values on their way to a file.
+pub(crate) type Prepare<'a> = Box<dyn Fn(&mut [f32]) -> Result<()> + 'a>;
+
+/// A tensor to write.
 pub(crate) struct Item<'a> {
     pub(crate) name: &'a str,
     pub(crate) tensor: &'a Tensor,
-    pub(crate) prepare: Option<Box<dyn Fn(&mut [f32]) -> Result<()> + 'a>>,
+    pub(crate) prepare: Option<Prepare<'a>>,
 }
 
 #[derive(Serialize)]
@@ -53,12 +56,21 @@ enum Line<'a> {
     Tensor(Place),
 }
 
-pub(crate) fn write(path: &Path, mut items: Vec<Item<'_>>, metadata: &BTreeMap<String, String>, hashed: bool) -> Result<()> {
+pub(crate) fn write(
+    path: &Path,
+    mut items: Vec<Item<'_>>,
+    metadata: &BTreeMap<String, String>,
+    hashed: bool,
+) -> Result<()> {
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
     for item in &items {
         if item.name == METADATA || !seen.insert(item.name) {
-            problems.push(Error::invalid("tensor name", format!("{:?}", item.name), "every name once, and none `__metadata__`"));
+            problems.push(Error::invalid(
+                "tensor name",
+                format!("{:?}", item.name),
+                "every name once, and none `__metadata__`",
+            ));
         } else if !item.tensor.defined() {
             problems.push(Error::invalid(item.name, "an undefined tensor", "a tensor with values"));
         } else if dtype(item.tensor.f_kind()?).is_none() {
@@ -109,10 +121,18 @@ pub(crate) fn write(path: &Path, mut items: Vec<Item<'_>>, metadata: &BTreeMap<S
 
 fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let _no_grad = tch::no_grad_guard();
-    let tensor = item.tensor.f_detach().and_then(|t| t.f_contiguous()).and_then(|t| t.f_view(-1_i64)).map_err(io::Error::other)?;
+    let tensor = item
+        .tensor
+        .f_detach()
+        .and_then(|t| t.f_contiguous())
+        .and_then(|t| t.f_view(-1_i64))
+        .map_err(io::Error::other)?;
     if let Some(prepare) = &item.prepare {
         let mut values = vec![0f32; tensor.numel()];
-        tensor.f_to_device(Device::Cpu).and_then(|t| t.f_copy_data(&mut values, t.numel())).map_err(io::Error::other)?;
+        tensor
+            .f_to_device(Device::Cpu)
+            .and_then(|t| t.f_copy_data(&mut values, t.numel()))
+            .map_err(io::Error::other)?;
         prepare(&mut values).map_err(io::Error::other)?;
         let mut bytes = Vec::with_capacity(values.len().min(PIECE as usize) * 4);
         for piece in values.chunks(PIECE as usize) {
@@ -128,7 +148,10 @@ fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>
     while start < entries {
         let length = PIECE.min(entries - start);
         let bytes = &mut bytes[..length as usize * width];
-        tensor.f_narrow(0, start, length).and_then(|t| t.f_copy_data_u8(bytes, length as usize)).map_err(io::Error::other)?;
+        tensor
+            .f_narrow(0, start, length)
+            .and_then(|t| t.f_copy_data_u8(bytes, length as usize))
+            .map_err(io::Error::other)?;
         take(bytes)?;
         start += length;
     }
@@ -152,7 +175,10 @@ pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 pub fn load_tensors_verified(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let file = SafetensorsFile::open(path)?;
     let stored = file.metadata().get(HASH).ok_or_else(|| {
-        Error::file(path, format!("has no hash ({HASH:?} in its metadata): it was not written as part of a run of Lopper"))
+        Error::file(
+            path,
+            format!("has no hash ({HASH:?} in its metadata): it was not written as part of a run of Lopper"),
+        )
     })?;
     let place = hash_place(file.header(), stored)
         .ok_or_else(|| Error::file(path, format!("is damaged: {stored:?} is not a hash as Lopper writes it")))?;

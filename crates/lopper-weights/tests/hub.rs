@@ -1,4 +1,5 @@
 //! Models of the hub, from a server on loopback that answers as the hub does.
+#![allow(clippy::unwrap_used)]
 
 use lopper_weights::{Checkpoint, HubSettings, save_tensors};
 use sha1::{Digest, Sha1};
@@ -151,7 +152,8 @@ fn answer(shared: &Shared, endpoint: &str, mut stream: TcpStream) -> std::io::Re
     let headers = format!("ETag: \"{tag}\"\r\nX-Repo-Commit: {commit}\r\n");
     if large && place == "resolve" {
         // Large files lie elsewhere, as on the hub.
-        let headers = format!("{headers}X-Linked-ETag: \"{tag}\"\r\nLocation: {endpoint}/org/tiny/large/{commit}/{name}\r\n");
+        let headers =
+            format!("{headers}X-Linked-ETag: \"{tag}\"\r\nLocation: {endpoint}/org/tiny/large/{commit}/{name}\r\n");
         return reply("302 Found", &headers, b"", 0);
     }
     let mut bytes = bytes.clone();
@@ -262,7 +264,8 @@ fn an_index_cannot_lead_out_of_the_repository() {
     let cache = tempfile::tempdir().unwrap();
     let mut files = repository();
     files.remove("model.safetensors");
-    files.insert("model.safetensors.index.json".into(), br#"{"weight_map":{"a":"../../../evil.safetensors"}}"#.to_vec());
+    files
+        .insert("model.safetensors.index.json".into(), br#"{"weight_map":{"a":"../../../evil.safetensors"}}"#.to_vec());
     let server = Server::start(files);
     let error = server.settings(cache.path()).resolve("hf:org/tiny").unwrap_err().to_string();
     assert!(error.contains("../../../evil.safetensors") && error.contains("plain file name"), "{error}");

@@ -40,8 +40,8 @@ impl Checkout {
     /// The user's LIBTORCH. `.cargo/config.toml` gives LIBTORCH to every process that cargo starts, this one included;
     /// that value is ours.
     pub(crate) fn user_libtorch(&self) -> Option<PathBuf> {
-        let value = PathBuf::from(std::env::var_os("LIBTORCH")?);
-        (!value.as_os_str().is_empty() && value != self.libtorch()).then_some(value)
+        let value = std::path::absolute(std::env::var_os("LIBTORCH")?).ok()?; // none when empty
+        (value != self.libtorch()).then_some(value)
     }
 
     /// `cargo` with the environment of the user's shell: what the outer cargo added for this process would otherwise
@@ -55,9 +55,10 @@ impl Checkout {
                 cargo.env_remove(&*name);
             }
         }
-        if self.user_libtorch().is_none() {
-            cargo.env_remove("LIBTORCH");
-        }
+        match self.user_libtorch() {
+            Some(directory) => cargo.env("LIBTORCH", directory),
+            None => cargo.env_remove("LIBTORCH"),
+        };
         cargo
     }
 
@@ -112,7 +113,8 @@ impl Partial {
 
     /// Moves the content to `target`, in the place of what is there.
     pub(crate) fn put(self, target: &Path) -> Result<()> {
-        if target.exists() {
+        // Of a link, this removes the link alone.
+        if target.symlink_metadata().is_ok() {
             fs::remove_dir_all(target).with_context(|| format!("{}: cannot be replaced", target.display()))?;
         }
         fs::rename(self.content(), target).with_context(|| format!("{}: cannot be put there", target.display()))

@@ -44,10 +44,15 @@ enum Installation {
     Other(String),
     /// No complete libtorch: this is missing.
     Incomplete(&'static str),
+    /// No directory.
+    Absent,
 }
 
 impl Installation {
     fn at(directory: &Path) -> Self {
+        if !directory.is_dir() {
+            return Self::Absent;
+        }
         if !directory.join("lib/libtorch_cpu.so").is_file() {
             return Self::Incomplete("lib/libtorch_cpu.so");
         }
@@ -80,6 +85,7 @@ impl Installation {
             Self::Incomplete(missing) => {
                 bail!("{origin} {}: not a complete libtorch, {missing} is missing; {remedy}", directory.display())
             }
+            Self::Absent => bail!("{origin} {}: there is no such directory; {remedy}", directory.display()),
         }
     }
 }
@@ -240,6 +246,7 @@ mod tests {
         assert_eq!(at("", &[]), Installation::Incomplete("include/torch/headeronly/version.h"));
         let empty = tempfile::tempdir().unwrap();
         assert_eq!(Installation::at(empty.path()), Installation::Incomplete("lib/libtorch_cpu.so"));
+        assert_eq!(Installation::at(&empty.path().join("none")), Installation::Absent);
     }
 
     #[test]

@@ -45,6 +45,7 @@ fn pip(partial: &Partial) -> Result<Command> {
         .env("TMPDIR", partial.tmp())
         .env("PIP_DISABLE_PIP_VERSION_CHECK", "1")
         .env("PIP_NO_INPUT", "1")
+        .env("PIP_ROOT_USER_ACTION", "ignore")
         // We install into a folder of our own, so settings about the user's environments must not forbid it.
         .env("PIP_BREAK_SYSTEM_PACKAGES", "1")
         .env("PIP_USER", "0")

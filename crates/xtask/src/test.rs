@@ -8,6 +8,7 @@ use crate::metadata::Metadata;
 use crate::minilm;
 use crate::results::{self, Tally};
 use anyhow::{Context, Result, bail};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// Runs steps one after another and remembers how long each took.
@@ -52,10 +53,19 @@ pub(crate) fn run(checkout: &Checkout) -> Result<()> {
     Ok(())
 }
 
+/// A minimal Rust toolchain comes without some of cargo's commands.
+fn require(checkout: &Checkout, command: &str, component: &str) -> Result<()> {
+    let probe = checkout.cargo([command, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !probe.is_ok_and(|status| status.success()) {
+        bail!("there is no `cargo {command}`: `rustup component add {component}`");
+    }
+    Ok(())
+}
+
 fn all(checkout: &Checkout, steps: &mut Steps) -> Result<Tally> {
     steps.step("formatting", || {
-        run_command(&mut checkout.cargo(["fmt", "--all", "--check"]))
-            .context("`cargo fmt --all` mends it; if it is not there: `rustup component add rustfmt`")
+        require(checkout, "fmt", "rustfmt")?;
+        run_command(&mut checkout.cargo(["fmt", "--all", "--check"])).context("`cargo fmt --all` mends it")
     })?;
     steps.step("licences, sources, invariants of absence", || {
         let rules = Rules::load(&checkout.path("deny.toml"))?;
@@ -70,8 +80,8 @@ fn all(checkout: &Checkout, steps: &mut Steps) -> Result<Tally> {
         Ok(())
     })?;
     steps.step("clippy, all targets", || {
-        let lints = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-        run_command(&mut checkout.cargo(lints)).context("if it is not there: `rustup component add clippy`")
+        require(checkout, "clippy", "clippy")?;
+        run_command(&mut checkout.cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     })?;
     steps.step("documentation", || {
         let mut cargo = checkout.cargo(["doc", "--workspace", "--no-deps", "--locked"]);

@@ -110,12 +110,12 @@ pub fn sentence_pair(rng: &mut impl Rng, distractors: usize) -> Pair {
         subject.push_str(&modifier(rng, number));
     }
     subject[..1].make_ascii_uppercase();
-    let (forms, rest) = if rng.random_ratio(3, 4) {
+    let (forms, rest) = if rng.random_ratio(7, 8) {
         (*pick(rng, &COPULAS), *pick(rng, &ADJECTIVES))
     } else {
         (AUXILIARY, *pick(rng, &VERBS))
     };
-    let adverb = if rng.random_ratio(1, 4) { format!(" {}", pick(rng, &ADVERBS)) } else { String::new() };
+    let adverb = if rng.random_ratio(1, 8) { format!(" {}", pick(rng, &ADVERBS)) } else { String::new() };
     let sentence = |verb: &str| format!("{subject} {verb} {rest}{adverb}.");
     Pair { acceptable: sentence(forms[number]), unacceptable: sentence(forms[1 - number]) }
 }

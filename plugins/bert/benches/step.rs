@@ -1,6 +1,6 @@
 //! Forward and backward of one batch of 32 with dropout, MiniLM; step.py measures the same in transformers.
 //!
-//! Needs the checkpoint that `cargo xtask setup` fetches, or `LOPPER_MINILM`.
+//! `cargo bench --profile dev -p lopper-bert`: the one profile that is built already. Needs the checkpoint that `cargo xtask setup` fetches, or `LOPPER_MINILM`.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use lopper_bert::BertModel;

@@ -4,7 +4,7 @@ use crate::config::BertConfig;
 use crate::fresh;
 use crate::shapes::parameter_shapes;
 use lopper_core::{Error, ParameterName, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tch::Tensor;
 
@@ -128,7 +128,8 @@ impl<'a, S: Source> Named<'a, S> {
                 problems.push(format!("`{source}` has shape {found:?}; by config.json it is {shape:?}"));
             }
         }
-        let known = |name: &str| name.starts_with("classifier.") || expected.iter().any(|(n, _)| n.as_str() == name);
+        let parts: BTreeSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
+        let known = |name: &str| name.starts_with("classifier.") || parts.contains(name);
         for (name, source) in &self.names {
             if !known(name) {
                 problems.push(format!("`{source}` belongs to no part of this model"));

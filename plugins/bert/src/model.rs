@@ -107,11 +107,6 @@ impl BertModel {
         &self.config
     }
 
-    /// The head, if there is one.
-    pub fn head(&self) -> Option<&Head> {
-        self.head.as_ref().map(|(head, _)| head)
-    }
-
     fn logits(&self, batch: &Batch, mode: Mode) -> Result<(&Head, Tensor)> {
         let Some((head, classifier)) = &self.head else {
             return Err(Error::Unsupported {
@@ -163,6 +158,10 @@ impl Model for BertModel {
         let _guard = tch::no_grad_guard();
         let (_, logits) = self.logits(batch, Mode::Evaluate)?;
         Ok(Predictions { logits, lengths: None })
+    }
+
+    fn head(&self) -> Option<&Head> {
+        self.head.as_ref().map(|(head, _)| head)
     }
 
     fn preprocessor(&self) -> Option<Arc<dyn Preprocessor>> {

@@ -1,4 +1,5 @@
 //! Dropout acts in training alone. A test program of its own: libtorch's generator is the process's.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -7,6 +8,7 @@ use lopper_core::{Mode, Model};
 
 #[test]
 fn dropout_is_for_training_alone() {
+    tch::set_num_threads(1);
     for name in ["full", "padded"] {
         let model = open(&fixtures().join(name), "hidden_dropout = 0.02\nattention_dropout = 0.02", None).unwrap();
         let inputs = batch(&read(&fixtures().join(name).join("expected.safetensors")), "");
@@ -18,9 +20,9 @@ fn dropout_is_for_training_alone() {
         assert_eq!(loss(Mode::Evaluate, 2), exact);
         assert_eq!(loss(Mode::Train, 1), loss(Mode::Train, 1));
         assert_ne!(loss(Mode::Train, 1), loss(Mode::Train, 2));
-        let draws: Vec<f64> = (0..400).map(|seed| loss(Mode::Train, seed)).collect();
-        let mean = draws.iter().sum::<f64>() / 400.0;
-        let deviation = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 400.0).sqrt();
+        let draws: Vec<f64> = (0..100).map(|seed| loss(Mode::Train, seed)).collect();
+        let mean = draws.iter().sum::<f64>() / 100.0;
+        let deviation = (draws.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 100.0).sqrt();
         assert!(
             deviation > 0.0 && (mean - exact).abs() < 0.5 * deviation,
             "{name}: {mean} ± {deviation}, exactly {exact}"

@@ -1,4 +1,5 @@
 //! Heads, options, dropout and saving, on the small checkpoints of the fixtures.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Logits, loss and gradients are those of Hugging Face's transformers, from fixtures of make_parity_fixtures.py.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Token ids and segments are those of transformers' `BertTokenizerFast`, and what is refused.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

@@ -40,8 +40,43 @@ pub enum Problem {
     Line(u64, String),
 }
 
+/// Everything that is wrong with a file's content, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Problems {
+    /// The first 20.
+    pub listed: Vec<Problem>,
+    /// How many more there are.
+    pub more: u64,
+}
+
+impl Problems {
+    fn push(&mut self, problem: Problem) {
+        if self.listed.len() < LISTED {
+            self.listed.push(problem);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn at_line(&mut self, line: u64, reasons: Vec<String>) {
+        reasons.into_iter().for_each(|reason| self.push(Problem::Line(line, reason)));
+    }
+
+    fn into_error(self, path: &Path) -> Error {
+        let at = |problem| match problem {
+            Problem::File(reason) => Error::file(path, reason),
+            Problem::Line(line, reason) => Error::Line { path: path.to_owned(), line, reason },
+        };
+        let mut errors: Vec<_> = self.listed.into_iter().map(at).collect();
+        if self.more > 0 {
+            errors.push(Error::file(path, format!("{} more lines cannot be used", self.more)));
+        }
+        if errors.len() == 1 { errors.remove(0) } else { Error::Many(errors) }
+    }
+}
+
 /// What a file holds.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Parsed {
     /// In file order.
     pub examples: Vec<Example>,
@@ -56,31 +91,11 @@ pub struct Parsed {
 /// cannot be used, the first 20 listed and the rest counted.
 pub fn read(path: &Path, task: &GlueTask, skip_malformed: bool) -> Result<Vec<Example>> {
     let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-    match parse(&bytes, Format::of(path), task, skip_malformed) {
-        Ok(parsed) => {
-            if parsed.skipped > 0 {
-                tracing::warn!(path = %path.display(), rows = parsed.skipped, "left out rows with a wrong number of columns");
-            }
-            Ok(parsed.examples)
-        }
-        Err(problems) => {
-            let more = problems.len().saturating_sub(LISTED);
-            let mut listed: Vec<_> = problems.into_iter().take(LISTED).map(|p| p.at(path)).collect();
-            if more > 0 {
-                listed.push(Error::file(path, format!("{more} more problems of this kind")));
-            }
-            Error::all(listed).map(|()| Vec::new())
-        }
+    let parsed = parse(&bytes, Format::of(path), task, skip_malformed).map_err(|p| p.into_error(path))?;
+    if parsed.skipped > 0 {
+        tracing::warn!(path = %path.display(), rows = parsed.skipped, "left out rows with a wrong number of columns");
     }
-}
-
-impl Problem {
-    fn at(self, path: &Path) -> Error {
-        match self {
-            Self::File(reason) => Error::file(path, reason),
-            Self::Line(line, reason) => Error::Line { path: path.to_owned(), line, reason },
-        }
-    }
+    Ok(parsed.examples)
 }
 
 /// The examples in a file's bytes.
@@ -89,42 +104,54 @@ impl Problem {
 /// texts are accepted: QQP has some.
 ///
 /// # Errors
-/// Everything that is wrong with the file, in order.
-pub fn parse(bytes: &[u8], format: Format, task: &GlueTask, skip_malformed: bool) -> Result<Parsed, Vec<Problem>> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut problems = Vec::new();
-    let mut lines = Vec::new();
-    for (number, line) in (1..).zip(bytes.split(|b| *b == b'\n')) {
-        match std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) {
-            Ok(text) => lines.push((number, text)),
-            Err(e) => {
-                problems.push(Problem::Line(number, format!("byte {} is not UTF-8", e.valid_up_to() + 1)));
-            }
-        }
-    }
-    while lines.pop_if(|(_, text)| text.trim().is_empty()).is_some() {}
-    if lines.is_empty() {
+/// Everything that is wrong with the file.
+pub fn parse(bytes: &[u8], format: Format, task: &GlueTask, skip_malformed: bool) -> Result<Parsed, Problems> {
+    let bytes = without_empty_end(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    let mut problems = Problems::default();
+    let mut parsed = Parsed::default();
+    if bytes.is_empty() {
         problems.push(Problem::File(format!("is empty; expected labelled examples of {}", task.name)));
         return Err(problems);
     }
-    let mut parsed = Parsed { examples: Vec::new(), skipped: 0 };
     match format {
-        Format::Tsv => parse_tsv(&lines, task, skip_malformed, &mut parsed, &mut problems),
+        Format::Tsv => parse_tsv(bytes, task, skip_malformed, &mut parsed, &mut problems),
         Format::JsonLines => {
-            for (number, line) in lines {
-                match parse_json(line, task) {
+            for (number, line) in lines(bytes) {
+                match line.map_err(|reason| vec![reason]).and_then(|line| parse_json(line, task)) {
                     Ok(example) => parsed.examples.push(example),
-                    Err(reasons) => problems.extend(reasons.into_iter().map(|r| Problem::Line(number, r))),
+                    Err(reasons) => problems.at_line(number, reasons),
                 }
             }
         }
     }
-    if problems.is_empty() && parsed.examples.is_empty() {
-        let skipped = if parsed.skipped > 0 { "only malformed rows" } else { "a header and no rows" };
-        problems.push(Problem::File(format!("holds {skipped}; expected labelled examples of {}", task.name)));
+    if problems.listed.is_empty() && parsed.examples.is_empty() {
+        let found = if parsed.skipped > 0 { "only malformed rows" } else { "a header and no rows" };
+        problems.push(Problem::File(format!("holds {found}; expected labelled examples of {}", task.name)));
     }
-    problems.sort_by_key(|p| if let Problem::Line(number, _) = p { *number } else { 0 });
-    if problems.is_empty() { Ok(parsed) } else { Err(problems) }
+    if problems.listed.is_empty() { Ok(parsed) } else { Err(problems) }
+}
+
+fn without_empty_end(mut bytes: &[u8]) -> &[u8] {
+    loop {
+        let last = bytes.iter().rposition(|b| *b == b'\n').map_or(0, |feed| feed + 1);
+        if !bytes[last..].trim_ascii().is_empty() {
+            return bytes;
+        }
+        bytes = &bytes[..last.saturating_sub(1)];
+        if last == 0 {
+            return bytes;
+        }
+    }
+}
+
+/// Lines counted from 1, without their ends; a reason for one that is not UTF-8.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = (u64, Result<&str, String>)> {
+    (1..).zip(bytes.split(|b| *b == b'\n').map(line_text))
+}
+
+fn line_text(line: &[u8]) -> Result<&str, String> {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    std::str::from_utf8(line).map_err(|e| format!("byte {} is not UTF-8", e.valid_up_to() + 1))
 }
 
 /// Positions of what is read in a row of `width` fields.
@@ -136,29 +163,27 @@ struct RowLayout {
     has_header: bool,
 }
 
-fn parse_tsv(
-    lines: &[(u64, &str)],
-    task: &GlueTask,
-    skip_malformed: bool,
-    parsed: &mut Parsed,
-    problems: &mut Vec<Problem>,
-) {
-    let layout = match row_layout(lines[0].1, task) {
+fn parse_tsv(bytes: &[u8], task: &GlueTask, skip_malformed: bool, parsed: &mut Parsed, problems: &mut Problems) {
+    let header = lines(bytes).next().map_or(Ok(""), |(_, line)| line);
+    let layout = match header.map_err(|reason| vec![reason]).and_then(|header| row_layout(header, task)) {
         Ok(layout) => layout,
-        Err(missing) => {
-            let found = missing.into_iter().map(|reason| Problem::Line(lines[0].0, reason));
-            return problems.extend(found);
-        }
+        Err(reasons) => return problems.at_line(1, reasons),
     };
-    for (number, line) in lines.iter().skip(usize::from(layout.has_header)) {
-        let fields: Vec<&str> = line.split('\t').collect();
+    for (number, line) in lines(bytes).skip(usize::from(layout.has_header)) {
+        let fields = match line {
+            Ok(line) => line.split('\t').collect::<Vec<_>>(),
+            Err(reason) => {
+                problems.push(Problem::Line(number, reason));
+                continue;
+            }
+        };
         if fields.len() != layout.width {
             if skip_malformed {
                 parsed.skipped += 1;
-                continue;
+            } else {
+                let (found, width) = (fields.len(), layout.width);
+                problems.push(Problem::Line(number, format!("has {found} tab-separated fields, not {width}")));
             }
-            let (found, width) = (fields.len(), layout.width);
-            problems.push(Problem::Line(*number, format!("has {found} tab-separated fields, not {width}")));
             continue;
         }
         match task.parse_label(fields[layout.label]) {
@@ -167,7 +192,7 @@ fn parse_tsv(
                 second: layout.second.map(|i| fields[i].to_owned()),
                 label,
             }),
-            Err(reason) => problems.push(Problem::Line(*number, reason)),
+            Err(reason) => problems.push(Problem::Line(number, reason)),
         }
     }
 }

@@ -1,0 +1,275 @@
+//! Laws of masks and of selection, against a plain sort.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+use lopper_core::{
+    Among, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, PrunableWeight, Scores, Selector,
+    Sparsity, WeightView,
+};
+use proptest::prelude::*;
+use std::sync::Arc;
+use tch::Tensor;
+
+fn cases(number: u32) -> ProptestConfig {
+    ProptestConfig { cases: number, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn layout(lengths: impl IntoIterator<Item = usize>) -> Arc<Layout> {
+    let named = lengths.into_iter().enumerate().map(|(i, n)| (ParameterName::new(format!("t{i}")), vec![n as u64]));
+    Arc::new(Layout::new(named).unwrap())
+}
+
+fn layout_of(tensors: &[Vec<f32>]) -> Arc<Layout> {
+    layout(tensors.iter().map(Vec::len))
+}
+
+/// What selection must do: a stable sort of (pruned already, key), all tensors behind each other.
+fn oracle(tensors: &[Vec<f32>], current: &MaskSet, pruned: u64, order: Order, among: Among) -> MaskSet {
+    let mut entries: Vec<(bool, f32, usize, u64)> = Vec::new();
+    for (tensor, values) in tensors.iter().enumerate() {
+        for (index, value) in values.iter().enumerate() {
+            let key = if order == Order::Magnitude { value.abs() } else { *value };
+            let ranked = among == Among::All || current.is_kept(tensor, index as u64);
+            entries.push((ranked, key, tensor, index as u64));
+        }
+    }
+    entries.sort_by(|a, b| (a.0, a.1).partial_cmp(&(b.0, b.1)).unwrap());
+    let gone: std::collections::HashSet<_> = entries[..pruned as usize].iter().map(|e| (e.2, e.3)).collect();
+    MaskSet::from_fn(current.layout().clone(), |tensor, index| !gone.contains(&(tensor, index)))
+}
+
+fn slices(tensors: &[Vec<f32>]) -> Vec<&[f32]> {
+    tensors.iter().map(Vec::as_slice).collect()
+}
+
+/// Few distinct numbers in some cases, so that ties are the rule; all finite numbers in others.
+fn tensors() -> impl Strategy<Value = Vec<Vec<f32>>> {
+    let number = prop_oneof![
+        4 => prop::sample::select(vec![0.0f32, -0.0, 1.0, -1.0, 0.5, 1e-40, -1e-40]),
+        1 => -1e3f32..1e3,
+        1 => (any::<u32>()).prop_map(f32::from_bits).prop_filter("finite", |v| v.is_finite()),
+    ];
+    let constant = (0usize..90, prop::sample::select(vec![0.0f32, -2.0])).prop_map(|(n, v)| vec![v; n]);
+    prop::collection::vec(prop_oneof![3 => prop::collection::vec(number, 0..200), 1 => constant], 1..5)
+}
+
+fn with_pruned() -> impl Strategy<Value = (Vec<Vec<f32>>, u64)> {
+    tensors().prop_flat_map(|t| {
+        let entries = t.iter().map(Vec::len).sum::<usize>() as u64;
+        (Just(t), 0..=entries)
+    })
+}
+
+fn pick(layout: &Arc<Layout>, pruned: u64, seed: u64) -> MaskSet {
+    let share = pruned as f64 / layout.entries().max(1) as f64;
+    let mask = MaskSet::random(layout.clone(), Sparsity::new(share).unwrap(), seed);
+    assert_eq!(mask.pruned(), pruned);
+    mask
+}
+
+proptest! {
+    #![proptest_config(cases(1500))]
+
+    #[test]
+    fn exactly_k_are_pruned_as_a_stable_sort_would((values, pruned) in with_pruned(), magnitude: bool) {
+        let order = if magnitude { Order::Magnitude } else { Order::Value };
+        let dense = MaskSet::dense(layout_of(&values));
+        let mut mask = dense.clone();
+        HostSelector::new().select_into(&slices(&values), order, &mut mask, pruned, Among::All).unwrap();
+        prop_assert_eq!(mask.pruned(), pruned);
+        prop_assert_eq!(mask, oracle(&values, &dense, pruned, order, Among::All));
+    }
+
+    #[test]
+    fn survivors_nest((values, pruned) in with_pruned(), seed: u64, share in 0.0f64..=1.0) {
+        let layout = layout_of(&values);
+        let already = (pruned as f64 * share) as u64;
+        let current = pick(&layout, already, seed);
+        let mut mask = current.clone();
+        HostSelector::new().select_into(&slices(&values), Order::Magnitude, &mut mask, pruned, Among::Survivors).unwrap();
+        prop_assert_eq!(mask.pruned(), pruned);
+        prop_assert!(mask.is_subset_of(&current).unwrap());
+        prop_assert_eq!(mask, oracle(&values, &current, pruned, Order::Magnitude, Among::Survivors));
+    }
+
+    #[test]
+    fn the_warm_path_is_the_fresh_one((values, pruned) in with_pruned(), noise in prop::collection::vec((any::<prop::sample::Index>(), -2.0f32..2.0), 0..40)) {
+        let mut selector = HostSelector::new();
+        let mut warm = MaskSet::dense(layout_of(&values));
+        selector.select_into(&slices(&values), Order::Magnitude, &mut warm, pruned, Among::All).unwrap();
+        // As PARP does: zero, train a little, rank again.
+        let mut values = values;
+        for (index, tensor) in values.iter_mut().enumerate() {
+            warm.apply(index, tensor).unwrap();
+        }
+        for (place, change) in noise {
+            let full: Vec<usize> = (0..values.len()).filter(|i| !values[*i].is_empty()).collect();
+            if !full.is_empty() {
+                let tensor = &mut values[full[place.index(full.len())]];
+                let at = place.index(tensor.len());
+                tensor[at] = change;
+            }
+        }
+        let before = warm.clone();
+        let change = selector.select_into(&slices(&values), Order::Magnitude, &mut warm, pruned, Among::All).unwrap();
+        prop_assert_eq!(&warm, &oracle(&values, &before, pruned, Order::Magnitude, Among::All));
+        prop_assert_eq!(change.revived, warm.difference(&before).unwrap().kept());
+        prop_assert_eq!(change.newly_pruned, before.difference(&warm).unwrap().kept());
+    }
+
+    #[test]
+    fn what_cannot_be_ranked_is_named((values, pruned) in with_pruned(), at: prop::sample::Index, bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN]), magnitude: bool) {
+        let entries: Vec<(usize, usize)> = values.iter().enumerate().flat_map(|(t, v)| (0..v.len()).map(move |i| (t, i))).collect();
+        prop_assume!(!entries.is_empty());
+        let (tensor, index) = entries[at.index(entries.len())];
+        let mut values = values;
+        values[tensor][index] = bad;
+        let mut mask = MaskSet::dense(layout_of(&values));
+        let before = mask.clone();
+        let order = if magnitude { Order::Magnitude } else { Order::Value };
+        let error = HostSelector::new().select_into(&slices(&values), order, &mut mask, pruned, Among::All).unwrap_err();
+        match error {
+            Error::NonFinite { tensor: name, index: found, .. } => prop_assert_eq!((name, found), (format!("t{tensor}"), index as u64)),
+            other => prop_assert!(false, "{}", other),
+        }
+        prop_assert_eq!(mask, before);
+    }
+
+    #[test]
+    fn files_hold_what_was_saved((values, pruned) in with_pruned(), seed: u64, text in ".{0,20}") {
+        let mask = pick(&layout_of(&values), pruned, seed);
+        let origin = MaskOrigin::from([("method".to_owned(), text)]);
+        let bytes = mask.to_file_bytes(&origin).unwrap();
+        prop_assert_eq!(&bytes, &mask.to_file_bytes(&origin).unwrap());
+        prop_assert_eq!(MaskSet::from_file_bytes(&bytes).unwrap(), (mask, origin));
+    }
+
+    #[test]
+    fn a_changed_file_is_refused((values, pruned) in with_pruned(), seed: u64, at: prop::sample::Index, flip in 1u8..=255, cut: bool) {
+        let mask = pick(&layout_of(&values), pruned, seed);
+        let mut bytes = mask.to_file_bytes(&MaskOrigin::new()).unwrap();
+        let at = at.index(bytes.len());
+        if cut { bytes.truncate(at) } else { bytes[at] ^= flip }
+        // Only white space and the like in the header may change without changing the mask.
+        if let Ok((read, _)) = MaskSet::from_file_bytes(&bytes) {
+            prop_assert!(!cut);
+            prop_assert_eq!(read, mask);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_an_error_or_a_mask(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = MaskSet::from_file_bytes(&bytes);
+    }
+
+    #[test]
+    fn overlaps_follow_their_definitions((values, pruned) in with_pruned(), other in 0.0f64..=1.0, seeds: (u64, u64)) {
+        let layout = layout_of(&values);
+        let (a, b) = (pick(&layout, pruned, seeds.0), MaskSet::random(layout.clone(), Sparsity::new(other).unwrap(), seeds.1));
+        let both = a.intersection(&b).unwrap().kept();
+        let either = a.union(&b).unwrap().kept();
+        let entries = layout.entries();
+        let c = a.compare(&b).unwrap();
+        prop_assert_eq!(c.both, both);
+        prop_assert_eq!(c.first_only, a.difference(&b).unwrap().kept());
+        prop_assert_eq!(c.iou, if either == 0 { 1.0 } else { both as f64 / either as f64 });
+        prop_assert_eq!(c.iou, b.compare(&a).unwrap().iou);
+        prop_assert_eq!(a.compare(&a).unwrap().iou, 1.0);
+        prop_assert_eq!(c.overlap, both as f64 / entries.max(1) as f64);
+        prop_assert!(c.overlap <= a.kept() as f64 / entries.max(1) as f64);
+        prop_assert_eq!(either + both, a.kept() + b.kept());
+        let parts = a.compare_tensors(&b).unwrap();
+        prop_assert_eq!(parts.iter().map(|(_, c)| c.both).sum::<u64>(), both);
+        let again = MaskSet::from_fn(layout, |t, i| a.to_bytes(t)[i as usize] == 1);
+        prop_assert_eq!(again, a);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(1000))]
+
+    #[test]
+    fn the_number_of_threads_changes_nothing((values, pruned) in with_pruned(), repeat in 1usize..400, threads in 1usize..6) {
+        // Repeated, so that several chunks of one tensor are at work.
+        let values: Vec<Vec<f32>> = values.iter().map(|v| v.repeat(repeat)).collect();
+        let pruned = pruned * repeat as u64;
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let mut mask = MaskSet::dense(layout_of(&values));
+                HostSelector::new().select_into(&slices(&values), Order::Magnitude, &mut mask, pruned, Among::All).unwrap();
+                mask
+            })
+        };
+        prop_assert_eq!(run(1), run(threads));
+    }
+
+    #[test]
+    fn tensor_operations_choose_as_slices_do((values, pruned) in with_pruned(), seed: u64, share in 0.0f64..=1.0, survivors: bool, magnitude: bool) {
+        let layout = layout_of(&values);
+        let among = if survivors { Among::Survivors } else { Among::All };
+        let current = pick(&layout, (pruned as f64 * share) as u64, seed);
+        let target = Sparsity::new(pruned as f64 / layout.entries().max(1) as f64).unwrap();
+        let tensors: Vec<Tensor> = values.iter().map(|v| Tensor::from_slice(v)).collect();
+        let view = |with_slices: bool| {
+            let weights = layout.tensors().iter().zip(&tensors).zip(&values);
+            let weights = weights.map(|((named, tensor), values)| PrunableWeight {
+                name: named.name(), tensor, host: with_slices.then_some(values.as_slice()), gradient: None,
+            });
+            WeightView::new(&layout, weights.collect(), 0)
+        };
+        let scores = || if magnitude { Scores::Magnitude } else {
+            Scores::Values(tensors.iter().map(Tensor::shallow_clone).collect())
+        };
+        let here = Selector::new().select(&view(true), &scores(), &current, target, among).unwrap();
+        let order = if magnitude { Order::Magnitude } else { Order::Value };
+        prop_assert_eq!(&here, &oracle(&values, &current, pruned, order, among));
+        if magnitude {
+            // Without slices the weights are ranked by tensor operations, as on a GPU.
+            prop_assert_eq!(here, Selector::new().select(&view(false), &scores(), &current, target, among).unwrap());
+        }
+    }
+}
+
+#[test]
+fn uniform_masks_meet_as_chance_has_it() {
+    let layout = layout([700_000, 300_000]);
+    for (sparsity, iou) in [(0.1, 0.818), (0.5, 0.333), (0.9, 0.053)] {
+        let sparsity = Sparsity::new(sparsity).unwrap();
+        let (a, b) = (MaskSet::random(layout.clone(), sparsity, 1), MaskSet::random(layout.clone(), sparsity, 2));
+        assert_eq!(a.pruned(), sparsity.pruned_of(1_000_000));
+        assert_eq!(a, MaskSet::random(layout.clone(), sparsity, 1));
+        assert!((a.compare(&b).unwrap().iou - iou).abs() < 0.003, "{}", a.compare(&b).unwrap().iou);
+        let first = a.tensors().next().unwrap().3.get();
+        assert!((first - sparsity.get()).abs() < 0.005, "{first}: tensors are pruned alike");
+    }
+}
+
+#[test]
+fn survivors_cannot_come_back() {
+    let layout = layout([10]);
+    let mut mask = MaskSet::random(layout.clone(), Sparsity::new(0.5).unwrap(), 3);
+    let values = [1.0f32; 10];
+    let error =
+        HostSelector::new().select_into(&[&values], Order::Magnitude, &mut mask, 4, Among::Survivors).unwrap_err();
+    assert!(matches!(error, Error::InvalidValue { .. }), "{error}");
+}
+
+#[test]
+fn masks_of_other_tensors_are_told_apart() {
+    let (a, b) = (MaskSet::dense(layout([10, 3])), MaskSet::dense(layout([10, 4, 2])));
+    let message = a.compare(&b).unwrap_err().to_string();
+    assert!(message.contains("`t1` has shape [3] in the first and [4] in the second"), "{message}");
+    assert!(message.contains("`t2` is only in the second"), "{message}");
+}
+
+#[test]
+fn applying_writes_positive_zeros() {
+    let mask = MaskSet::from_fn(layout([3]), |_, index| index == 1);
+    let mut values = [f32::NAN, -2.0, -1.0];
+    mask.apply(0, &mut values).unwrap();
+    assert_eq!(values.map(f32::to_bits), [0.0f32, -2.0, 0.0].map(f32::to_bits));
+    assert!(mask.apply(0, &mut [0.0; 4]).is_err());
+    assert!(mask.apply(1, &mut []).is_err());
+    let pruned = mask.pruned_tensor(0, tch::Device::Cpu).unwrap();
+    assert_eq!(Vec::<bool>::try_from(&pruned).unwrap(), [true, false, true]);
+}

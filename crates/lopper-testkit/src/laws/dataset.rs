@@ -1,0 +1,210 @@
+//! The laws of datasets.
+
+use super::{Broken, Law, bits, close, for_all, holds, law};
+use lopper_core::{Batch, Dataset, Head, MetricValue, Predictions, Result, Split, Targets};
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+use tch::{Device, Kind, Tensor};
+
+/// Everything that the session relies on in a [`Dataset`].
+///
+/// 1. The task has a name, labels that differ, and a split to evaluate; the identity stays.
+/// 2. Costs are positive within a split; a split of no such name is empty.
+/// 3. A batch has as many rows as indices, in inputs and targets, lies on the CPU, fits the head, and repeats bit by bit;
+///    a row's target does not depend on its company. 200 random lists of indices.
+/// 4. An index out of range is refused.
+/// 5. Metrics are finite, named once, and hold the primary one; for heads other than CTC, perfect predictions score 1
+///    (0 for error rates) and wrong ones worse. Predictions may come in any order.
+/// 6. Predictions that do not cover a split once, or are of another shape, are refused.
+///
+/// # Panics
+/// When a law is broken, with its name and what breaks it.
+pub fn dataset(dataset: &dyn Dataset) {
+    law("the task is complete and the identity stays", || task(dataset));
+    law("costs are positive", || costs(dataset));
+    let splits: Vec<Split> = splits(dataset);
+    for_all(
+        "a batch has the rows that were asked for",
+        200,
+        (prop::sample::select(splits.clone()), prop::collection::vec(any::<prop::sample::Index>(), 1..9)),
+        |(split, places)| {
+            let indices: Vec<usize> = places.iter().map(|place| place.index(dataset.len(&split))).collect();
+            batch(dataset, &split, &indices)
+        },
+    );
+    law("an index out of range is refused", || {
+        for split in &splits {
+            for index in [dataset.len(split), usize::MAX] {
+                let at = split.as_str();
+                holds!(dataset.batch(split, &[index]).is_err(), "{at} has {} examples and one at {index}", dataset.len(split));
+                holds!(dataset.batch(split, &[0, index]).is_err(), "a batch with {index} of {at} is made");
+            }
+        }
+        holds!(dataset.batch(&Split::named("no such split"), &[0]).is_err(), "a batch of no split is made");
+        Ok(())
+    });
+    for split in dataset.evaluation_splits().iter().filter(|split| dataset.len(split) > 0) {
+        law("perfect predictions score best", || perfect(dataset, split));
+        law("predictions must cover the split once", || covers(dataset, split));
+    }
+}
+
+/// Training and evaluation splits that hold examples.
+fn splits(dataset: &dyn Dataset) -> Vec<Split> {
+    let names: BTreeSet<Split> = dataset.evaluation_splits().into_iter().chain([Split::TRAIN]).collect();
+    names.into_iter().filter(|split| dataset.len(split) > 0).collect()
+}
+
+fn task(dataset: &dyn Dataset) -> Law {
+    let task = dataset.task();
+    holds!(!task.name.is_empty() && !task.primary_metric.is_empty(), "{task:?}");
+    match &task.head {
+        Head::Classification { labels } => {
+            let distinct: BTreeSet<_> = labels.iter().collect();
+            holds!(labels.len() >= 2 && distinct.len() == labels.len(), "labels {labels:?}");
+        }
+        Head::Ctc { vocabulary, blank } => {
+            holds!(*blank < vocabulary.len(), "blank {blank} of {} symbols", vocabulary.len());
+        }
+        _ => {}
+    }
+    let evaluated = dataset.evaluation_splits();
+    holds!(evaluated.iter().any(|split| dataset.len(split) > 0), "{evaluated:?} hold no examples");
+    let identity = dataset.identity();
+    holds!(!identity.is_empty(), "the identity is empty");
+    for split in splits(dataset) {
+        dataset.batch(&split, &[0])?;
+    }
+    holds!(dataset.identity() == identity, "the identity changes");
+    Ok(())
+}
+
+fn costs(dataset: &dyn Dataset) -> Law {
+    for split in splits(dataset) {
+        for index in 0..dataset.len(&split) {
+            holds!(dataset.cost(&split, index) > 0, "example {index} of {} costs nothing", split.as_str());
+        }
+    }
+    holds!(dataset.len(&Split::named("no such split")) == 0, "a split of no such name has examples");
+    Ok(())
+}
+
+fn batch(dataset: &dyn Dataset, split: &Split, indices: &[usize]) -> Law {
+    let Batch { inputs, targets, len } = dataset.batch(split, indices)?;
+    holds!(len == indices.len(), "{} indices give a batch of {len}", indices.len());
+    holds!(!inputs.is_empty(), "there are no inputs");
+    for (name, tensor) in &inputs {
+        holds!(tensor.size().first() == Some(&(len as i64)), "{len} rows give `{name}` of shape {:?}", tensor.size());
+        holds!(tensor.device() == Device::Cpu, "`{name}` lies on {:?}", tensor.device());
+    }
+    let truth = truth(&dataset.task().head, targets, len)?;
+    let again = dataset.batch(split, indices)?;
+    for (name, tensor) in &inputs {
+        holds!(bits(tensor)? == bits(again.input(name)?)?, "`{name}` of a second batch has other bits");
+    }
+    for (row, index) in indices.iter().enumerate() {
+        let alone = self::truth(&dataset.task().head, dataset.batch(split, &[*index])?.targets, 1)?;
+        holds!(alone[0] == truth[row], "example {index} is {:?} alone and {:?} among others", alone[0], truth[row]);
+    }
+    Ok(())
+}
+
+/// What one row should be answered.
+#[derive(Debug, Clone, PartialEq)]
+enum Truth {
+    Class(i64),
+    Value(f32),
+    Sequence(Vec<i64>),
+}
+
+fn truth(head: &Head, targets: Option<Targets>, len: usize) -> Result<Vec<Truth>, Broken> {
+    let rows: Vec<Truth> = match (head, targets) {
+        (Head::Classification { labels }, Some(Targets::Classes(classes))) => {
+            holds!(classes.kind() == Kind::Int64, "classes are {:?}, not int64", classes.kind());
+            let classes = Vec::<i64>::try_from(classes)?;
+            let range = 0..labels.len() as i64;
+            holds!(classes.iter().all(|class| range.contains(class)), "classes {classes:?} of {} labels", labels.len());
+            classes.into_iter().map(Truth::Class).collect()
+        }
+        (Head::Regression, Some(Targets::Values(values))) => {
+            holds!(values.kind() == Kind::Float, "values are {:?}, not float32", values.kind());
+            let values = Vec::<f32>::try_from(values)?;
+            holds!(values.iter().all(|value| value.is_finite()), "values {values:?}");
+            values.into_iter().map(Truth::Value).collect()
+        }
+        (Head::Ctc { vocabulary, blank }, Some(Targets::Sequences(rows))) => {
+            let sound = |id: &i64| (0..vocabulary.len() as i64).contains(id) && *id != *blank as i64;
+            holds!(rows.iter().flatten().all(sound), "a sequence of {rows:?} holds the blank or no symbol");
+            rows.into_iter().map(Truth::Sequence).collect()
+        }
+        (head, targets) => return Err(Broken(format!("{head:?} with targets {targets:?}"))),
+    };
+    holds!(rows.len() == len, "{len} rows have {} targets", rows.len());
+    Ok(rows)
+}
+
+/// Predictions for a whole split in batches of 64, right ones or wrong ones; `None` for heads that have no simple ones.
+fn predictions(dataset: &dyn Dataset, split: &Split, right: bool) -> Result<Option<Vec<(Vec<usize>, Predictions)>>, Broken> {
+    let head = &dataset.task().head;
+    let outputs = head.outputs();
+    let all: Vec<usize> = (0..dataset.len(split)).collect();
+    let mut batches = Vec::new();
+    for indices in all.chunks(64) {
+        let targets = dataset.batch(split, indices)?.targets;
+        let mut logits = vec![0f32; indices.len() * outputs];
+        for (row, truth) in logits.chunks_exact_mut(outputs).zip(truth(head, targets, indices.len())?) {
+            match truth {
+                Truth::Class(class) => row[(class as usize + usize::from(!right)) % outputs] = 1.0,
+                Truth::Value(value) => row[0] = if right { value } else { -value },
+                Truth::Sequence(_) => return Ok(None),
+            }
+        }
+        let logits = Tensor::f_from_slice(&logits)?.f_reshape([indices.len() as i64, outputs as i64])?;
+        batches.push((indices.to_vec(), Predictions { logits, lengths: None }));
+    }
+    Ok(Some(batches))
+}
+
+fn primary(dataset: &dyn Dataset, metrics: &[MetricValue]) -> Result<f64, Broken> {
+    let name = &dataset.task().primary_metric;
+    let distinct: BTreeSet<_> = metrics.iter().map(|metric| &metric.name).collect();
+    holds!(distinct.len() == metrics.len(), "a metric of {metrics:?} is there twice");
+    holds!(metrics.iter().all(|metric| metric.value.is_finite()), "{metrics:?} are not all finite");
+    let found = metrics.iter().find(|metric| metric.name == *name);
+    found.map(|metric| metric.value).ok_or_else(|| Broken(format!("the primary metric {name} is not among {metrics:?}")))
+}
+
+fn perfect(dataset: &dyn Dataset, split: &Split) -> Law {
+    let (Some(mut right), Some(wrong)) = (predictions(dataset, split, true)?, predictions(dataset, split, false)?) else {
+        return Ok(());
+    };
+    let metrics = dataset.evaluate(split, &right)?;
+    let best = primary(dataset, &metrics)?;
+    let ideal = if dataset.task().higher_is_better { 1.0 } else { 0.0 };
+    holds!(close(best, ideal), "{} of perfect predictions is {best}", dataset.task().primary_metric);
+    let worse = primary(dataset, &dataset.evaluate(split, &wrong)?)?;
+    let loses = if dataset.task().higher_is_better { worse < best } else { worse > best };
+    holds!(loses, "{} of wrong predictions is {worse}, of perfect ones {best}", dataset.task().primary_metric);
+    right.reverse();
+    holds!(dataset.evaluate(split, &right)? == metrics, "predictions in another order give other metrics");
+    Ok(())
+}
+
+fn covers(dataset: &dyn Dataset, split: &Split) -> Law {
+    let Some(complete) = predictions(dataset, split, true)? else { return Ok(()) };
+    let shared = |batches: &[(Vec<usize>, Predictions)]| -> Vec<(Vec<usize>, Predictions)> {
+        let share = |p: &Predictions| Predictions { logits: p.logits.shallow_clone(), lengths: p.lengths.clone() };
+        batches.iter().map(|(indices, predictions)| (indices.clone(), share(predictions))).collect()
+    };
+    holds!(dataset.evaluate(split, &complete[1..]).is_err(), "a batch is missing, and nobody complains");
+    let mut twice = shared(&complete);
+    twice.extend(shared(&complete[..1]));
+    holds!(dataset.evaluate(split, &twice).is_err(), "a batch is there twice, and nobody complains");
+    let mut wide = shared(&complete);
+    if let Some((indices, predictions)) = wide.first_mut() {
+        let outputs = dataset.task().head.outputs() as i64 + 1;
+        predictions.logits = Tensor::f_zeros([indices.len() as i64, outputs], (Kind::Float, Device::Cpu))?;
+    }
+    holds!(dataset.evaluate(split, &wide).is_err(), "logits of another head are judged, and nobody complains");
+    Ok(())
+}

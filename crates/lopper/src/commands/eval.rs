@@ -1,0 +1,184 @@
+//! `lopper eval`: a task's metrics.
+
+use crate::config::{Setting, Split as Keys, insert_option};
+use crate::models::ModelArguments;
+use crate::output::{self, Table, count};
+use lopper_core::registry::{self, DatasetEntry};
+use lopper_core::{DatasetRequest, Error, Head, MetricValue, Model, Result, Task};
+use lopper_session::{Precision, evaluate};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use toml::Table as Options;
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// A task of a dataset plugin, such as rte, or the plugin itself
+    #[arg(long, value_name = "NAME")]
+    task: String,
+
+    /// The task's directory or file, for datasets that are read from one
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+
+    /// The dataset plugin [default: the one that has the task]
+    #[arg(long, value_name = "NAME")]
+    dataset: Option<String>,
+
+    /// Other options of the dataset plugin, such as max_length=64
+    #[arg(long = "set", value_name = "KEY=VALUE", num_args = 1..)]
+    settings: Vec<Setting>,
+
+    /// Examples a batch
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    batch_size: u32,
+}
+
+#[derive(Serialize)]
+struct Evaluation {
+    model: String,
+    task: String,
+    /// Of the split that is quoted, the first.
+    metrics: BTreeMap<String, f64>,
+    splits: Vec<Split>,
+}
+
+#[derive(Serialize)]
+struct Split {
+    split: String,
+    examples: usize,
+    metrics: BTreeMap<String, f64>,
+}
+
+impl Arguments {
+    pub(super) fn execute(&self, json: bool) -> Result<()> {
+        let (entry, options, task) = self.task()?;
+        let open = self.model.open()?;
+        let model = open.model.as_ref();
+        check_head(model, &task, &self.model.source())?;
+        let request = DatasetRequest::for_model(&options, model);
+        let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request))?;
+        let mut splits = Vec::new();
+        for split in dataset.evaluation_splits() {
+            let rows = self.batch_size as usize;
+            let metrics = evaluate(model, dataset.as_ref(), &split, open.device, Precision::Float32, rows)?;
+            splits.push((split, metrics));
+        }
+        let first = splits.first().map(|(_, metrics)| by_name(metrics)).unwrap_or_default();
+        let evaluation = Evaluation {
+            model: self.model.source(),
+            task: task.name.clone(),
+            metrics: first,
+            splits: splits
+                .iter()
+                .map(|(split, metrics)| Split {
+                    split: split.as_str().to_owned(),
+                    examples: dataset.len(split),
+                    metrics: by_name(metrics),
+                })
+                .collect(),
+        };
+        output::report(json, &evaluation, || {
+            let mut table = Table::new(["<split", "examples", "<metric", "value"]);
+            for (split, metrics) in &splits {
+                for metric in metrics {
+                    let (name, examples) = (split.as_str().to_owned(), count(dataset.len(split) as u64));
+                    table.row([name, examples, metric.name.clone(), format!("{:.4}", metric.value)]);
+                }
+            }
+            table.render()
+        })
+    }
+
+    /// The dataset plugin, its options and the task.
+    fn task(&self) -> Result<(&'static DatasetEntry, Options, Task)> {
+        let all = registry::all::<DatasetEntry>()?;
+        let has_tasks = |entry: &&DatasetEntry| entry.options.iter().any(|option| option.name == "task");
+        let candidates = match &self.dataset {
+            Some(name) => vec![registry::find::<DatasetEntry>(name)?],
+            None => match all.iter().find(|entry| entry.name == self.task) {
+                Some(entry) => vec![*entry],
+                None => all.iter().copied().filter(has_tasks).collect(),
+            },
+        };
+        let mut problems = Vec::new();
+        for entry in candidates {
+            let checked = self.options(entry).and_then(|options| Ok(((entry.task)(&options)?, options)));
+            match checked {
+                Ok((task, options)) => return Ok((entry, options, task)),
+                Err(e) => problems.push(e),
+            }
+        }
+        let plugins: Vec<_> = all.iter().map(|entry| entry.name).collect();
+        Err(match problems.len() {
+            0 => Error::invalid("--task", &self.task, format!("a task of, or one of, the dataset plugins {}", plugins.join(", "))),
+            1 => problems.remove(0),
+            _ => Error::Many(problems),
+        })
+    }
+
+    fn options(&self, entry: &DatasetEntry) -> Result<Options> {
+        let takes = |name: &str| entry.options.iter().any(|option| option.name == name);
+        let mut options = Options::new();
+        if takes("task") {
+            options.insert("task".into(), self.task.clone().into());
+        }
+        match &self.data {
+            Some(path) if takes("path") => {
+                options.insert("path".into(), path.clone().into());
+            }
+            Some(path) => {
+                return Err(Error::invalid("--data", path, format!("the dataset `{}` is read from nowhere", entry.name)));
+            }
+            None if takes("path") => {
+                return Err(Error::invalid("--data", "(not given)", format!("give the directory or file of {}", self.task)));
+            }
+            None => {}
+        }
+        for setting in &self.settings {
+            insert_option(&mut options, setting, entry.options);
+        }
+        let mut keys = Keys { own: Options::new(), plugin: options };
+        Error::all(keys.refuse_unknown("--set", &[], entry.options))?;
+        Ok(keys.plugin)
+    }
+}
+
+fn by_name(metrics: &[MetricValue]) -> BTreeMap<String, f64> {
+    metrics.iter().map(|metric| (metric.name.clone(), metric.value)).collect()
+}
+
+/// Metrics mean something only when the model's outputs are the task's, in the same order.
+fn check_head(model: &dyn Model, task: &Task, source: &str) -> Result<()> {
+    let describe = |head: &Head| match head {
+        Head::Classification { labels } => format!("the classes {}", labels.join(", ")),
+        Head::Regression => "one number (regression)".to_owned(),
+        Head::Ctc { vocabulary, .. } => format!("sequences of {} symbols", vocabulary.len()),
+        _ => "another kind of output".to_owned(),
+    };
+    let Some(head) = model.head() else {
+        return Err(Error::Unsupported {
+            what: format!("{source}, which has no head,"),
+            feature: format!("{}; finetune it first with `lopper run`", task.name),
+        });
+    };
+    let fits = match (head, &task.head) {
+        (Head::Classification { labels: found }, Head::Classification { labels: wanted }) => {
+            let unnamed = found.iter().enumerate().all(|(id, label)| *label == format!("LABEL_{id}"));
+            let same = found.iter().zip(wanted).all(|(a, b)| a.eq_ignore_ascii_case(b));
+            found.len() == wanted.len() && (unnamed || same)
+        }
+        (found, wanted) => found == wanted,
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(Error::Unsupported {
+            what: format!("{source}, whose head gives {},", describe(head)),
+            feature: format!("{}, which needs {}", task.name, describe(&task.head)),
+        })
+    }
+}

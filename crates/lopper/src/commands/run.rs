@@ -1,0 +1,72 @@
+//! `lopper run`: the main job.
+
+use super::ConfigArguments;
+use crate::output::{self, Table, count, duration};
+use lopper_core::{Error, Result};
+use lopper_session::RunRecord;
+use signal_hook::consts::TERM_SIGNALS;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+}
+
+impl Arguments {
+    pub(super) fn execute(&self, json: bool) -> Result<()> {
+        let stop = stop_on_signals()?;
+        let mut session = self.config.load()?.into_session(stop)?;
+        let record = session.run()?;
+        output::report(json, &record, || text(&record))
+    }
+}
+
+/// A flag that the first SIGINT or SIGTERM sets; a second one ends the process at once.
+fn stop_on_signals() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        // In this order: the first signal finds the flag unset, then sets it.
+        signal_hook::flag::register_conditional_shutdown(*signal, i32::from(super::INTERRUPTED), stop.clone())
+            .and_then(|_| signal_hook::flag::register(*signal, stop.clone()))
+            .map_err(|e| Error::Other(format!("signal {signal} cannot be handled: {e}")))?;
+    }
+    Ok(stop)
+}
+
+fn text(record: &RunRecord) -> String {
+    let mut stages = Table::new(["<stage", "updates", "sparsity", "time", "<"]);
+    for stage in &record.stages {
+        stages.row([
+            stage.name.clone(),
+            count(stage.updates),
+            format!("{:.6}", stage.sparsity),
+            duration(stage.seconds),
+            if stage.trained { "trained" } else { "from the store" }.to_owned(),
+        ]);
+    }
+    let mut metrics = Table::new(["<split", "<metric", "value"]);
+    for split in &record.metrics {
+        for metric in &split.metrics {
+            metrics.row([split.split.as_str().to_owned(), metric.name.clone(), format!("{:.4}", metric.value)]);
+        }
+    }
+    format!(
+        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {} finetunings, {}\n\n{}\n{}\nmodel  {}\nmask   {}",
+        record.method,
+        record.task,
+        record.metric.name,
+        record.metric.value,
+        record.sparsity,
+        count(record.pruned),
+        count(record.entries),
+        record.finetunings,
+        duration(record.seconds),
+        stages.render(),
+        metrics.render(),
+        record.model_dir.display(),
+        record.mask.display(),
+    )
+}

@@ -1,0 +1,505 @@
+//! A configuration that has been checked: nothing after it sees a name or a number out of range.
+
+use crate::config::{
+    self, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, OptimizerName, PruneOptions, RunOptions,
+    ScheduleName, Setting, Split, TABLES, TrainOptions,
+};
+use crate::models;
+use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
+use lopper_core::{
+    Batching, DatasetRequest, Error, OptionDoc, Optimizer, PruningStrategy, RateSchedule, Recipe, Result, RunSpec,
+    Sparsity, Task, nearest,
+};
+use lopper_session::{CheckpointEvery, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
+use std::ffi::OsStr;
+use std::fmt::{Display, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use toml::{Table, Value};
+
+/// Upper bounds far above any sensible run, so that no product of two of them overflows.
+const MOST_UPDATES: u64 = 1_000_000_000_000;
+const MOST_EPOCHS: f64 = 1e6;
+const MOST_ROWS: u64 = 1_000_000_000;
+
+/// How long a full finetuning is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Length {
+    Epochs(f64),
+    Updates(u64),
+}
+
+/// One run, checked as far as that goes without loading anything.
+pub struct Experiment {
+    general: GeneralOptions,
+    model: Option<&'static ModelEntry>,
+    model_path: String,
+    model_options: Table,
+    dataset: &'static DatasetEntry,
+    dataset_options: Table,
+    task: Task,
+    strategy: &'static StrategyEntry,
+    method: Box<dyn PruningStrategy>,
+    strategy_options: Table,
+    sparsity: Sparsity,
+    length: Length,
+    recipe: Recipe,
+    /// With every default that applies.
+    train: TrainOptions,
+    evaluate: EvaluateOptions,
+    run: RunOptions,
+    out: PathBuf,
+}
+
+impl Experiment {
+    /// Reads a configuration file, puts `settings` into it and `out` in the place of its directory.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, and everything that is wrong with it, together.
+    pub fn load(path: &Path, settings: &[Setting], out: Option<&Path>) -> Result<Self> {
+        let mut table = config::read(path)?;
+        config::apply(&mut table, settings)?;
+        let default = Path::new("runs").join(path.file_stem().unwrap_or(OsStr::new("run")));
+        let mut experiment = Self::new(&table, &path.display().to_string(), &default)?;
+        if let Some(out) = out {
+            experiment.set_out(out)?;
+        }
+        Ok(experiment)
+    }
+
+    /// Checks a configuration; `context` names it in errors, `default_out` is the run's directory unless it has one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, together.
+    pub fn new(table: &Table, context: &str, default_out: &Path) -> Result<Self> {
+        let mut problems = Vec::new();
+        let (general, sections) = split_root(table, context, &mut problems);
+        let general = lenient(&general, GeneralOptions::parse, context, &mut problems);
+        let section = |name: &str| sections.get(name).and_then(Value::as_table).cloned().unwrap_or_default();
+
+        let mut model = Split::new(&section("model"), ModelOptions::DOCS);
+        let model_keys = lenient(&model.own, ModelOptions::parse, "[model]", &mut problems);
+        require(&mut problems, &model.own, "model", "path", "a checkpoint directory, or hf:ORGANISATION/NAME[@REVISION]");
+        let model_entry = model_keys.name.as_deref().map(registry::find::<ModelEntry>);
+        let model_entry = model_entry.and_then(|found| keep(&mut problems, found));
+        if let Some(entry) = model_entry {
+            problems.extend(model.refuse_unknown("[model]", ModelOptions::DOCS, entry.options));
+        }
+
+        let mut data = Split::new(&section("data"), DataOptions::DOCS);
+        lenient(&data.own, DataOptions::parse, "[data]", &mut problems);
+        let dataset = named(&mut problems, &data.own, "[data] name", registry::all::<DatasetEntry>(), registry::find);
+        let task = dataset.and_then(|entry| {
+            problems.extend(data.refuse_unknown("[data]", DataOptions::DOCS, entry.options));
+            keep(&mut problems, (entry.task)(&data.plugin))
+        });
+
+        let mut prune = Split::new(&section("prune"), PruneOptions::DOCS);
+        let prune_keys = lenient(&prune.own, PruneOptions::parse, "[prune]", &mut problems);
+        let strategy = named(&mut problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
+        let method = strategy.and_then(|entry| {
+            problems.extend(prune.refuse_unknown("[prune]", PruneOptions::DOCS, entry.options));
+            keep(&mut problems, (entry.open)(&prune.plugin))
+        });
+        let share = "a number from 0 (dense) to 1 (everything pruned)";
+        require(&mut problems, &prune.own, "prune", "sparsity", share);
+        let sparsity = prune_keys.sparsity.map_or(Ok(Sparsity::DENSE), |value| {
+            Sparsity::new(value).map_err(|_| Error::invalid("[prune] sparsity", value, share))
+        });
+        let sparsity = keep(&mut problems, sparsity);
+
+        let train = lenient(&section("train"), TrainOptions::parse, "[train]", &mut problems);
+        let (length, recipe, train) = recipe(train, &mut problems);
+        let evaluate = lenient(&section("evaluate"), EvaluateOptions::parse, "[evaluate]", &mut problems);
+        check(&mut problems, (1..=MOST_ROWS).contains(&evaluate.batch_size), "[evaluate] batch_size", evaluate.batch_size, || {
+            format!("from 1 to {MOST_ROWS} examples")
+        });
+        let run = lenient(&section("run"), RunOptions::parse, "[run]", &mut problems);
+        let minutes = run.checkpoint_minutes;
+        check(&mut problems, (0.0..=1e6).contains(&minutes), "[run] checkpoint_minutes", minutes, || {
+            "from 0 (none) to 1e6 minutes".into()
+        });
+        for (key, value) in [("store", Some(&run.store)), ("out", run.out.as_ref())] {
+            check(&mut problems, value.is_none_or(|v| !v.is_empty()), &format!("[run] {key}"), "\"\"", || {
+                "the path of a directory".into()
+            });
+        }
+
+        all(problems)?;
+        let (Some(dataset), Some(task), Some(strategy), Some(method), Some(sparsity)) =
+            (dataset, task, strategy, method, sparsity)
+        else {
+            return Err(Error::Other(format!("{context}: incomplete")));
+        };
+        let out = run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
+        let mut experiment = Self {
+            general,
+            model: model_entry,
+            model_path: model_keys.path,
+            model_options: model.plugin,
+            dataset,
+            dataset_options: data.plugin,
+            task,
+            strategy,
+            method,
+            strategy_options: prune.plugin,
+            sparsity,
+            length,
+            recipe,
+            train,
+            evaluate,
+            run,
+            out: PathBuf::new(),
+        };
+        experiment.set_out(&out)?;
+        Ok(experiment)
+    }
+
+    fn set_out(&mut self, out: &Path) -> Result<()> {
+        // Records and resolved configurations are text.
+        let text = out.to_str().ok_or_else(|| Error::invalid("--out", out.display(), "a path that is UTF-8"))?;
+        self.run.out = Some(text.to_owned());
+        self.out = out.to_owned();
+        Ok(())
+    }
+
+    /// The run's own directory.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// The task it trains on.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
+    /// The name of the pruning method.
+    pub fn method(&self) -> &'static str {
+        self.strategy.name
+    }
+
+    /// The sparsity to end at.
+    pub fn sparsity(&self) -> Sparsity {
+        self.sparsity
+    }
+
+    /// Finds the checkpoint directory, fetching it first when it is the hub's, and settles which plugin reads it.
+    ///
+    /// # Errors
+    /// When there is none, no plugin reads it, or the plugin has no such options.
+    pub fn locate_model(&mut self) -> Result<PathBuf> {
+        let path = models::locate(OsStr::new(&self.model_path))?;
+        if self.model.is_none() {
+            let entry = models::plugin(None, &path)?;
+            let mut split = Split { own: Table::new(), plugin: self.model_options.clone() };
+            all(split.refuse_unknown("[model]", ModelOptions::DOCS, entry.options))?;
+            self.model = Some(entry);
+        }
+        Ok(path)
+    }
+
+    /// The configuration with every default, those of the plugins too, as TOML: itself a configuration with the same plan.
+    /// The model plugin's part is complete once [`locate_model`](Self::locate_model) has settled which one it is.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        write_table(&mut text, &self.general.to_table(), GeneralOptions::DOCS);
+        for (name, own) in TABLES {
+            let (keys, plugin) = self.section(name);
+            let _ = write!(text, "\n[{name}]\n");
+            write_table(&mut text, &keys, own);
+            write_table(&mut text, &keys, plugin);
+        }
+        text
+    }
+
+    /// The configuration with every default, as a table.
+    pub fn to_table(&self) -> Table {
+        let mut table = self.general.to_table();
+        table.extend(TABLES.iter().map(|(name, _)| ((*name).to_owned(), Value::Table(self.section(name).0))));
+        table
+    }
+
+    /// The keys of a table with every default, and the docs of its plugin's.
+    fn section(&self, name: &str) -> (Table, &'static [OptionDoc]) {
+        match name {
+            "model" => {
+                let name = self.model.map(|entry| entry.name.to_owned());
+                let keys = ModelOptions { name, path: self.model_path.clone() }.to_table();
+                let docs = self.model.map_or(&[][..], Entry::options);
+                (joined(keys, with_defaults(&self.model_options, docs)), docs)
+            }
+            "data" => {
+                let keys = DataOptions { name: self.dataset.name.into() }.to_table();
+                (joined(keys, with_defaults(&self.dataset_options, self.dataset.options)), self.dataset.options)
+            }
+            "prune" => {
+                let keys = PruneOptions { method: self.strategy.name.into(), sparsity: Some(self.sparsity.get()) };
+                let options = with_defaults(&self.strategy_options, self.strategy.options);
+                (joined(keys.to_table(), options), self.strategy.options)
+            }
+            "train" => (self.train.to_table(), &[]),
+            "evaluate" => (self.evaluate.to_table(), &[]),
+            _ => (self.run.to_table(), &[]),
+        }
+    }
+
+    /// Loads model and data, and plans. Setting `stop` makes the run save its state and end.
+    ///
+    /// # Errors
+    /// A device, model or data that cannot be used, and a strategy whose options do not fit the run.
+    pub fn into_session(mut self, stop: Arc<AtomicBool>) -> Result<Session> {
+        let device = lopper_torch::resolve_device(&self.general.device)?;
+        let path = self.locate_model()?;
+        let entry = self.model.ok_or_else(|| Error::Other("no model plugin".into()))?;
+        let seed = self.general.seed;
+        tracing::info!(path = %path.display(), plugin = entry.name, ?device, "opening the model");
+        let model = models::open(entry, path, &self.model_options, Some(&self.task), device, seed)?;
+        tracing::info!(task = self.task.name, plugin = self.dataset.name, "opening the data");
+        let request = DatasetRequest::for_model(&self.dataset_options, model.as_ref());
+        let dataset =
+            lopper_torch::guarded(&format!("dataset plugin `{}`", self.dataset.name), || (self.dataset.open)(&request))?;
+        let per_epoch = updates_per_epoch(dataset.as_ref(), &self.recipe, seed)?;
+        let updates = match self.length {
+            Length::Updates(updates) => updates,
+            Length::Epochs(epochs) => ((epochs * per_epoch as f64).round() as u64).max(1),
+        };
+        let identity = RunIdentity {
+            model: entry.name.into(),
+            strategy: self.strategy.name.into(),
+            strategy_options: with_defaults(&self.strategy_options, self.strategy.options),
+            model_origin: entry.origin.into(),
+            dataset_origin: self.dataset.origin.into(),
+            strategy_origin: self.strategy.origin.into(),
+        };
+        let spec =
+            RunSpec { sparsity: self.sparsity, updates, updates_per_epoch: per_epoch, recipe: self.recipe.clone(), seed };
+        let settings = SessionSettings {
+            seed,
+            device,
+            precision: self.general.precision,
+            out: self.out.clone(),
+            store: self.run.store.clone().into(),
+            evaluate_every: self.evaluate.every,
+            evaluation_rows: self.evaluate.batch_size as usize,
+            checkpoint: match (self.run.checkpoint_updates, self.run.checkpoint_minutes) {
+                (0, 0.0) => CheckpointEvery::OnInterrupt,
+                (0, minutes) => CheckpointEvery::Time(Duration::from_secs_f64(minutes * 60.0)),
+                (updates, _) => CheckpointEvery::Updates(updates),
+            },
+            max_skipped: self.train.max_skipped,
+            stop,
+        };
+        Session::new(Participants { model, dataset, strategy: self.method, identity }, spec, settings)
+    }
+}
+
+/// Parts the keys outside of tables from the tables.
+fn split_root(table: &Table, context: &str, problems: &mut Vec<Error>) -> (Table, Table) {
+    let known: Vec<&str> = GeneralOptions::DOCS.iter().map(|d| d.name).chain(TABLES.iter().map(|(name, _)| *name)).collect();
+    let (mut general, mut sections) = (Table::new(), Table::new());
+    for (key, value) in table {
+        let is_section = TABLES.iter().any(|(name, _)| name == key);
+        if !known.contains(&key.as_str()) {
+            problems.push(Error::UnknownKey {
+                context: context.to_owned(),
+                key: key.clone(),
+                nearest: nearest(key, known.iter().copied()),
+                known: known.iter().map(|k| (*k).to_owned()).collect(),
+            });
+        } else if is_section && !value.is_table() {
+            problems.push(Error::invalid(key, value, format!("a table, [{key}]")));
+        } else if is_section {
+            sections.insert(key.clone(), value.clone());
+        } else {
+            general.insert(key.clone(), value.clone());
+        }
+    }
+    (general, sections)
+}
+
+/// Parses what can be parsed, so that one bad key hides no other problem.
+fn lenient<T: Default>(
+    table: &Table,
+    parse: impl Fn(&Table, &str) -> Result<T>,
+    context: &str,
+    problems: &mut Vec<Error>,
+) -> T {
+    let mut good = Table::new();
+    for (key, value) in table {
+        let alone = Table::from_iter([(key.clone(), value.clone())]);
+        if keep(problems, parse(&alone, context)).is_some() {
+            good.extend(alone);
+        }
+    }
+    keep(problems, parse(&good, context)).unwrap_or_default()
+}
+
+/// The value, or `None` with its error among the problems.
+fn keep<T>(problems: &mut Vec<Error>, result: Result<T>) -> Option<T> {
+    result.map_err(|e| problems.push(e)).ok()
+}
+
+fn check(
+    problems: &mut Vec<Error>,
+    ok: bool,
+    key: &str,
+    value: impl Display,
+    expected: impl FnOnce() -> String,
+) {
+    if !ok {
+        problems.push(Error::invalid(key, value, expected()));
+    }
+}
+
+fn require(problems: &mut Vec<Error>, table: &Table, section: &str, key: &str, expected: &str) {
+    let given = table.get(key).is_some_and(|value| value.as_str() != Some(""));
+    check(problems, given, &format!("[{section}] {key}"), "(not given)", || format!("give {expected}"));
+}
+
+/// The plugin that a required key names.
+fn named<E: Entry>(
+    problems: &mut Vec<Error>,
+    table: &Table,
+    key: &str,
+    all: Result<Vec<&'static E>>,
+    find: impl Fn(&str) -> Result<&'static E>,
+) -> Option<&'static E> {
+    let (_, last) = key.split_once(' ')?;
+    match table.get(last) {
+        Some(Value::String(name)) if !name.is_empty() => keep(problems, find(name)),
+        // Of another type, and so refused already.
+        Some(value) if !value.is_str() => None,
+        _ => {
+            let names = keep(problems, all)?.iter().map(|entry| entry.name()).collect::<Vec<_>>().join(", ");
+            problems.push(Error::invalid(key, "(not given)", format!("give one of {names}")));
+            None
+        }
+    }
+}
+
+fn all(problems: Vec<Error>) -> Result<()> {
+    fn flatten(error: Error, into: &mut Vec<Error>) {
+        match error {
+            Error::Many(several) => several.into_iter().for_each(|e| flatten(e, into)),
+            one => into.push(one),
+        }
+    }
+    let mut flat = Vec::new();
+    problems.into_iter().for_each(|e| flatten(e, &mut flat));
+    Error::all(flat)
+}
+
+/// How a full finetuning trains, how long, and the options with every default that applies.
+fn recipe(mut o: TrainOptions, problems: &mut Vec<Error>) -> (Length, Recipe, TrainOptions) {
+    let key = |name: &str| format!("[train] {name}");
+    let mut refuse = |ok: bool, name: &str, value: &dyn Display, expected: &str| {
+        check(problems, ok, &key(name), value, || expected.to_owned());
+    };
+    let number = |x: f64| (0.0..=f64::MAX).contains(&x);
+    let share = |x: f64| (0.0..=1.0).contains(&x);
+
+    if let (Some(epochs), Some(updates)) = (o.epochs, o.updates) {
+        refuse(false, "epochs", &epochs, &format!("give either epochs or updates ({updates}), not both"));
+    }
+    if let (Some(rows), Some(budget)) = (o.batch_size, o.budget) {
+        refuse(false, "batch_size", &rows, &format!("give either batch_size or budget ({budget}), not both"));
+    }
+    let epochs = o.epochs.unwrap_or(3.0);
+    let whole = |x: u64, most: u64| (1..=most).contains(&x);
+    refuse(epochs > 0.0 && epochs <= MOST_EPOCHS, "epochs", &epochs, &format!("a number above 0, up to {MOST_EPOCHS}"));
+    let updates = o.updates.unwrap_or(1);
+    refuse(whole(updates, MOST_UPDATES), "updates", &updates, &format!("from 1 to {MOST_UPDATES}"));
+    let rows = o.batch_size.unwrap_or(32);
+    refuse(whole(rows, MOST_ROWS), "batch_size", &rows, &format!("from 1 to {MOST_ROWS} examples"));
+    let budget = o.budget.unwrap_or(1);
+    refuse(whole(budget, MOST_ROWS), "budget", &budget, &format!("from 1 to {MOST_ROWS} tokens"));
+    refuse(whole(o.accumulate, 1 << 20), "accumulate", &o.accumulate, "from 1 to 1048576 micro-batches");
+    refuse(number(o.learning_rate), "learning_rate", &o.learning_rate, "a finite number from 0 up");
+    refuse(number(o.weight_decay), "weight_decay", &o.weight_decay, "a finite number from 0 up");
+    refuse(number(o.clip_norm), "clip_norm", &o.clip_norm, "a finite number from 0 (no clipping) up");
+
+    let sgd = o.optimizer == OptimizerName::Sgd;
+    for (name, value) in [("beta1", o.beta1), ("beta2", o.beta2), ("epsilon", o.epsilon)] {
+        refuse(!sgd || value.is_none(), name, &value.unwrap_or(0.0), "only with optimizer = \"adam\" or \"adamw\"");
+    }
+    refuse(sgd || o.momentum.is_none(), "momentum", &o.momentum.unwrap_or(0.0), "only with optimizer = \"sgd\"");
+    let (beta1, beta2) = (o.beta1.unwrap_or(0.9), o.beta2.unwrap_or(0.999));
+    let (epsilon, momentum) = (o.epsilon.unwrap_or(1e-8), o.momentum.unwrap_or(0.0));
+    for (name, value) in [("beta1", beta1), ("beta2", beta2), ("momentum", momentum)] {
+        refuse((0.0..1.0).contains(&value), name, &value, "from 0 up to, not including, 1");
+    }
+    refuse(number(epsilon) && epsilon > 0.0, "epsilon", &epsilon, "a finite number above 0");
+    let weight_decay = o.weight_decay;
+    let optimizer = match o.optimizer {
+        OptimizerName::Adam => Optimizer::Adam { beta1, beta2, epsilon, weight_decay },
+        OptimizerName::AdamW => Optimizer::AdamW { beta1, beta2, epsilon, weight_decay },
+        OptimizerName::Sgd => Optimizer::Sgd { momentum, weight_decay },
+    };
+
+    let tri_stage = o.schedule == ScheduleName::TriStage;
+    for (name, value) in
+        [("hold", o.hold), ("decay", o.decay), ("initial_scale", o.initial_scale), ("final_scale", o.final_scale)]
+    {
+        refuse(tri_stage || value.is_none(), name, &value.unwrap_or(0.0), "only with schedule = \"tri-stage\"");
+    }
+    let constant = o.schedule == ScheduleName::Constant;
+    refuse(!constant || o.warmup.is_none(), "warmup", &o.warmup.unwrap_or(0.0), "not with schedule = \"constant\"");
+    let warmup = o.warmup.unwrap_or(if tri_stage { 0.1 } else { 0.0 });
+    let (hold, decay) = (o.hold.unwrap_or(0.4), o.decay.unwrap_or(0.5));
+    let (initial_scale, final_scale) = (o.initial_scale.unwrap_or(0.01), o.final_scale.unwrap_or(0.05));
+    for (name, value) in [("warmup", warmup), ("hold", hold), ("decay", decay), ("initial_scale", initial_scale)] {
+        refuse(share(value), name, &value, "a share from 0 to 1");
+    }
+    refuse(share(final_scale) && final_scale > 0.0, "final_scale", &final_scale, "a share above 0, up to 1");
+    let sum = warmup + hold + decay;
+    refuse(!tri_stage || (sum - 1.0).abs() < 1e-9, "warmup + hold + decay", &sum, "shares that add up to 1");
+    let rate_schedule = match o.schedule {
+        ScheduleName::Constant => RateSchedule::Constant,
+        ScheduleName::Linear => RateSchedule::Linear { warmup },
+        ScheduleName::TriStage => RateSchedule::TriStage { warmup, hold, decay, initial_scale, final_scale },
+    };
+
+    let length = o.updates.map_or(Length::Epochs(epochs), Length::Updates);
+    let batching = o.budget.map_or(Batching::Examples(rows), Batching::Budget);
+    let recipe = Recipe {
+        optimizer,
+        learning_rate: o.learning_rate,
+        rate_schedule,
+        rate_horizon: None,
+        batching,
+        bucket_by_length: o.bucket_by_length,
+        accumulate: o.accumulate,
+        clip_norm: (o.clip_norm > 0.0).then_some(o.clip_norm),
+    };
+    o.epochs = o.updates.is_none().then_some(epochs);
+    o.batch_size = o.budget.is_none().then_some(rows);
+    (o.beta1, o.beta2, o.epsilon) = if sgd { (None, None, None) } else { (Some(beta1), Some(beta2), Some(epsilon)) };
+    o.momentum = sgd.then_some(momentum);
+    o.warmup = (!constant).then_some(warmup);
+    (o.hold, o.decay) = if tri_stage { (Some(hold), Some(decay)) } else { (None, None) };
+    (o.initial_scale, o.final_scale) =
+        if tri_stage { (Some(initial_scale), Some(final_scale)) } else { (None, None) };
+    (length, recipe, o)
+}
+
+/// The given options and the defaults of all others.
+fn with_defaults(given: &Table, docs: &[OptionDoc]) -> Table {
+    let default = |doc: &OptionDoc| Some((doc.name.to_owned(), (doc.default)()?));
+    joined(docs.iter().filter_map(default).collect(), given.clone())
+}
+
+fn joined(mut table: Table, more: Table) -> Table {
+    table.extend(more);
+    table
+}
+
+/// The keys that `docs` list, in that order, each under what it does.
+fn write_table(text: &mut String, table: &Table, docs: &[OptionDoc]) {
+    for doc in docs {
+        if let Some(value) = table.get(doc.name) {
+            let _ = writeln!(text, "# {}\n{} = {value}", doc.doc, doc.name);
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Finds sparse subnetworks in pre-trained models: the facade over Lopper's crates, and its command line.
+//!
+//! A program with plugins of its own links them by naming them, and hands over:
+//!
+//! ```no_run
+//! // use my_method as _;
+//! fn main() -> std::process::ExitCode {
+//!     lopper::run()
+//! }
+//! ```
+//!
+//! A program that drives runs itself starts at [`Experiment`].
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed test panics"))]
+
+mod commands;
+mod config;
+mod experiment;
+mod models;
+mod output;
+
+pub use commands::run;
+pub use config::{DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting, TrainOptions};
+pub use config::{OptimizerName, ScheduleName};
+pub use experiment::Experiment;
+pub use lopper_core::*;
+pub use {lopper_session as session, lopper_torch as torch, lopper_weights as weights};
+
+// The built-in plugins: a crate that nobody names is not linked, and its registrations with it.
+use lopper_agreement as _;
+use lopper_bert as _;
+use lopper_glue as _;
+use lopper_strategies as _;
