@@ -46,7 +46,8 @@ fn law(name: &str, check: impl FnOnce() -> Law) {
 
 /// One law that is checked on `cases` random cases; a case that breaks it is made as small as possible.
 fn for_all<S: Strategy>(name: &str, cases: u32, random: S, check: impl Fn(S::Value) -> Law) {
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    // Enough to make a case readable; shrinking on and on would take longer than the search.
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 512, ..Config::default() };
     let result = TestRunner::new(config).run(&random, |case| check(case).map_err(|Broken(why)| TestCaseError::fail(why)));
     if let Err(error) = result {
         panic!("broken law: {name}: {error}");

@@ -224,7 +224,7 @@ impl Model for Faulty {
 #[test]
 fn broken_models_are_noticed() {
     let _serial = serial();
-    let batch = dataset().batch(&Split::TRAIN, &[0, 1, 2]).unwrap();
+    let batch = dataset().batch(&Split::TRAIN, &[0, 1, 2, 3]).unwrap();
     laws::model(&Faulty::new("none"), &batch);
     for (fault, law) in [
         ("prunes the head", "prunable names are parameters of the encoder"),

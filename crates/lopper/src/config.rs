@@ -186,7 +186,9 @@ impl FromStr for Setting {
 /// [`Error::File`] when it cannot be read or is not TOML.
 pub(crate) fn read(path: &Path) -> Result<Table> {
     let bytes = std::fs::read(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::file(path, "does not exist; the path of a TOML configuration was expected"),
+        std::io::ErrorKind::NotFound => {
+            Error::file(path, "does not exist; the path of a TOML configuration was expected")
+        }
         std::io::ErrorKind::IsADirectory => Error::file(path, "is a directory; a TOML configuration was expected"),
         _ => Error::file(path, format!("cannot be read: {e}")),
     })?;
@@ -229,7 +231,8 @@ fn insert(table: &mut Table, setting: &Setting, value: Value) -> Result<()> {
         })?;
     }
     if parts == ["train"] {
-        for alternative in ALTERNATIVES.iter().filter(|pair| pair.contains(&last)).flatten().filter(|key| **key != last) {
+        for alternative in ALTERNATIVES.iter().filter(|pair| pair.contains(&last)).flatten().filter(|key| **key != last)
+        {
             at.remove(*alternative);
         }
     }
@@ -246,7 +249,11 @@ fn typed(table: &Table, setting: &Setting) -> Value {
 fn value(setting: &Setting, doc: Option<&OptionDoc>) -> Value {
     let parsed = Value::from_str(&setting.value).ok();
     let text = || Value::String(setting.value.clone());
-    if doc.is_some_and(is_text) { parsed.filter(Value::is_str).unwrap_or_else(text) } else { parsed.unwrap_or_else(text) }
+    if doc.is_some_and(is_text) {
+        parsed.filter(Value::is_str).unwrap_or_else(text)
+    } else {
+        parsed.unwrap_or_else(text)
+    }
 }
 
 /// Puts one option into the table of its plugin, in the type that `docs` give it.

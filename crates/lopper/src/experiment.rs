@@ -7,7 +7,7 @@ use crate::config::{
 use crate::models;
 use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
 use lopper_core::{
-    Batching, DatasetRequest, Error, OptionDoc, Optimizer, PruningStrategy, RateSchedule, Recipe, Result, RunSpec,
+    Batching, DatasetRequest, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec,
     Sparsity, Task, nearest,
 };
 use lopper_session::{CheckpointEvery, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
@@ -81,7 +81,13 @@ impl Experiment {
 
         let mut model = Split::new(&section("model"), ModelOptions::DOCS);
         let model_keys = lenient(&model.own, ModelOptions::parse, "[model]", &mut problems);
-        require(&mut problems, &model.own, "model", "path", "a checkpoint directory, or hf:ORGANISATION/NAME[@REVISION]");
+        require(
+            &mut problems,
+            &model.own,
+            "model",
+            "path",
+            "a checkpoint directory, or hf:ORGANISATION/NAME[@REVISION]",
+        );
         let model_entry = model_keys.name.as_deref().map(registry::find::<ModelEntry>);
         let model_entry = model_entry.and_then(|found| keep(&mut problems, found));
         if let Some(entry) = model_entry {
@@ -98,7 +104,8 @@ impl Experiment {
 
         let mut prune = Split::new(&section("prune"), PruneOptions::DOCS);
         let prune_keys = lenient(&prune.own, PruneOptions::parse, "[prune]", &mut problems);
-        let strategy = named(&mut problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
+        let strategy =
+            named(&mut problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
         let method = strategy.and_then(|entry| {
             problems.extend(prune.refuse_unknown("[prune]", PruneOptions::DOCS, entry.options));
             keep(&mut problems, (entry.open)(&prune.plugin))
@@ -113,9 +120,13 @@ impl Experiment {
         let train = lenient(&section("train"), TrainOptions::parse, "[train]", &mut problems);
         let (length, recipe, train) = recipe(train, &mut problems);
         let evaluate = lenient(&section("evaluate"), EvaluateOptions::parse, "[evaluate]", &mut problems);
-        check(&mut problems, (1..=MOST_ROWS).contains(&evaluate.batch_size), "[evaluate] batch_size", evaluate.batch_size, || {
-            format!("from 1 to {MOST_ROWS} examples")
-        });
+        check(
+            &mut problems,
+            (1..=MOST_ROWS).contains(&evaluate.batch_size),
+            "[evaluate] batch_size",
+            evaluate.batch_size,
+            || format!("from 1 to {MOST_ROWS} examples"),
+        );
         let run = lenient(&section("run"), RunOptions::parse, "[run]", &mut problems);
         let minutes = run.checkpoint_minutes;
         check(&mut problems, (0.0..=1e6).contains(&minutes), "[run] checkpoint_minutes", minutes, || {
@@ -258,8 +269,9 @@ impl Experiment {
         let model = models::open(entry, path, &self.model_options, Some(&self.task), device, seed)?;
         tracing::info!(task = self.task.name, plugin = self.dataset.name, "opening the data");
         let request = DatasetRequest::for_model(&self.dataset_options, model.as_ref());
-        let dataset =
-            lopper_torch::guarded(&format!("dataset plugin `{}`", self.dataset.name), || (self.dataset.open)(&request))?;
+        let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", self.dataset.name), || {
+            (self.dataset.open)(&request)
+        })?;
         let per_epoch = updates_per_epoch(dataset.as_ref(), &self.recipe, seed)?;
         let updates = match self.length {
             Length::Updates(updates) => updates,
@@ -273,8 +285,13 @@ impl Experiment {
             dataset_origin: self.dataset.origin.into(),
             strategy_origin: self.strategy.origin.into(),
         };
-        let spec =
-            RunSpec { sparsity: self.sparsity, updates, updates_per_epoch: per_epoch, recipe: self.recipe.clone(), seed };
+        let spec = RunSpec {
+            sparsity: self.sparsity,
+            updates,
+            updates_per_epoch: per_epoch,
+            recipe: self.recipe.clone(),
+            seed,
+        };
         let settings = SessionSettings {
             seed,
             device,
@@ -297,7 +314,8 @@ impl Experiment {
 
 /// Parts the keys outside of tables from the tables.
 fn split_root(table: &Table, context: &str, problems: &mut Vec<Error>) -> (Table, Table) {
-    let known: Vec<&str> = GeneralOptions::DOCS.iter().map(|d| d.name).chain(TABLES.iter().map(|(name, _)| *name)).collect();
+    let known: Vec<&str> =
+        GeneralOptions::DOCS.iter().map(|d| d.name).chain(TABLES.iter().map(|(name, _)| *name)).collect();
     let (mut general, mut sections) = (Table::new(), Table::new());
     for (key, value) in table {
         let is_section = TABLES.iter().any(|(name, _)| name == key);
@@ -341,13 +359,7 @@ fn keep<T>(problems: &mut Vec<Error>, result: Result<T>) -> Option<T> {
     result.map_err(|e| problems.push(e)).ok()
 }
 
-fn check(
-    problems: &mut Vec<Error>,
-    ok: bool,
-    key: &str,
-    value: impl Display,
-    expected: impl FnOnce() -> String,
-) {
+fn check(problems: &mut Vec<Error>, ok: bool, key: &str, value: impl Display, expected: impl FnOnce() -> String) {
     if !ok {
         problems.push(Error::invalid(key, value, expected()));
     }
@@ -479,8 +491,7 @@ fn recipe(mut o: TrainOptions, problems: &mut Vec<Error>) -> (Length, Recipe, Tr
     o.momentum = sgd.then_some(momentum);
     o.warmup = (!constant).then_some(warmup);
     (o.hold, o.decay) = if tri_stage { (Some(hold), Some(decay)) } else { (None, None) };
-    (o.initial_scale, o.final_scale) =
-        if tri_stage { (Some(initial_scale), Some(final_scale)) } else { (None, None) };
+    (o.initial_scale, o.final_scale) = if tri_stage { (Some(initial_scale), Some(final_scale)) } else { (None, None) };
     (length, recipe, o)
 }
 

@@ -19,7 +19,9 @@ mod models;
 mod output;
 
 pub use commands::run;
-pub use config::{DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting, TrainOptions};
+pub use config::{
+    DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting, TrainOptions,
+};
 pub use config::{OptimizerName, ScheduleName};
 pub use experiment::Experiment;
 pub use lopper_core::*;

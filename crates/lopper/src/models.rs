@@ -38,7 +38,9 @@ pub(crate) fn plugin(name: Option<&str>, directory: &Path) -> Result<&'static Mo
         ([one], _) => Ok(one),
         // The only plugin there is says best what is wrong.
         ([], [only]) => Ok(only),
-        ([], _) => Err(Error::file(directory, format!("is recognised by no model plugin; name one of {}", names(&all)))),
+        ([], _) => {
+            Err(Error::file(directory, format!("is recognised by no model plugin; name one of {}", names(&all))))
+        }
         (several, _) => Err(Error::file(directory, format!("could be {}; name the model plugin", names(several)))),
     }
 }

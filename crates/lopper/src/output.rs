@@ -23,7 +23,8 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// As [`print`], and a value that JSON cannot hold.
 pub(crate) fn report(json: bool, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
     if json {
-        let document = serde_json::to_string_pretty(value).map_err(|e| Error::Other(format!("the result as JSON: {e}")))?;
+        let document =
+            serde_json::to_string_pretty(value).map_err(|e| Error::Other(format!("the result as JSON: {e}")))?;
         print(&document)
     } else {
         print(&text())
@@ -58,7 +59,8 @@ impl Table {
             for (column, cell) in row.iter().enumerate() {
                 let width = widths[column];
                 let gap = if column == 0 { "" } else { "  " };
-                line += &if self.left[column] { format!("{gap}{cell:<width$}") } else { format!("{gap}{cell:>width$}") };
+                line +=
+                    &if self.left[column] { format!("{gap}{cell:<width$}") } else { format!("{gap}{cell:>width$}") };
             }
             text += line.trim_end();
             text.push('\n');

@@ -391,7 +391,7 @@ fn restores(open: &impl Fn() -> Box<dyn PruningStrategy>, case: &Case) -> Law {
     restored.load_state(copy(&kept.state())?)?;
     same_state(&kept.state(), &restored.state())?;
     let done = first.len() as u64;
-    let mut rank = |strategy: &mut dyn PruningStrategy| -> Result<MaskSet, Broken> {
+    let rank = |strategy: &mut dyn PruningStrategy| -> Result<MaskSet, Broken> {
         weights.feed(strategy, rest, done)?;
         let view = weights.view(done + rest.len() as u64, None, true)?;
         Ok(strategy.next_mask(&view, &current, case.target, case.among)?)

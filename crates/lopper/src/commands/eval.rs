@@ -114,7 +114,11 @@ impl Arguments {
         }
         let plugins: Vec<_> = all.iter().map(|entry| entry.name).collect();
         Err(match problems.len() {
-            0 => Error::invalid("--task", &self.task, format!("a task of, or one of, the dataset plugins {}", plugins.join(", "))),
+            0 => Error::invalid(
+                "--task",
+                &self.task,
+                format!("a task of, or one of, the dataset plugins {}", plugins.join(", ")),
+            ),
             1 => problems.remove(0),
             _ => Error::Many(problems),
         })
@@ -131,10 +135,18 @@ impl Arguments {
                 options.insert("path".into(), path.clone().into());
             }
             Some(path) => {
-                return Err(Error::invalid("--data", path, format!("the dataset `{}` is read from nowhere", entry.name)));
+                return Err(Error::invalid(
+                    "--data",
+                    path,
+                    format!("the dataset `{}` is read from nowhere", entry.name),
+                ));
             }
             None if takes("path") => {
-                return Err(Error::invalid("--data", "(not given)", format!("give the directory or file of {}", self.task)));
+                return Err(Error::invalid(
+                    "--data",
+                    "(not given)",
+                    format!("give the directory or file of {}", self.task),
+                ));
             }
             None => {}
         }

@@ -48,7 +48,10 @@ fn read(path: &Path) -> Result<MaskFile> {
     let inside = ["mask.safetensors", "model/mask.safetensors"].map(|name| path.join(name));
     let file = match path.is_dir() {
         true => inside.into_iter().find(|file| file.is_file()).ok_or_else(|| {
-            Error::file(path, "holds no mask.safetensors, nor does its model/; a mask file or such a directory was expected")
+            Error::file(
+                path,
+                "holds no mask.safetensors, nor does its model/; a mask file or such a directory was expected",
+            )
         })?,
         false => path.to_owned(),
     };
@@ -104,10 +107,11 @@ struct TensorInfo {
 fn info(path: &Path, json: bool) -> Result<()> {
     let file = read(path)?;
     let mask = &file.mask;
-    let tensors = mask.layout().tensors().iter().zip(mask.tensors()).map(|(tensor, (name, entries, kept, sparsity))| {
-        let (name, shape) = (name.to_string(), tensor.shape().to_vec());
-        TensorInfo { name, shape, entries, kept, pruned: entries - kept, sparsity: sparsity.get() }
-    });
+    let tensors =
+        mask.layout().tensors().iter().zip(mask.tensors()).map(|(tensor, (name, entries, kept, sparsity))| {
+            let (name, shape) = (name.to_string(), tensor.shape().to_vec());
+            TensorInfo { name, shape, entries, kept, pruned: entries - kept, sparsity: sparsity.get() }
+        });
     let info = Info {
         path: path.display().to_string(),
         entries: mask.layout().entries(),

@@ -44,7 +44,8 @@ impl Arguments {
             experiment.locate_model()?;
             return output::report(json, &experiment.to_table(), || experiment.to_toml());
         }
-        let (method, task, sparsity) = (experiment.method(), experiment.task().name.clone(), experiment.sparsity().get());
+        let (method, task, sparsity) =
+            (experiment.method(), experiment.task().name.clone(), experiment.sparsity().get());
         let session = experiment.into_session(Default::default())?;
         let stages = session.plan();
         let finetunings = || stages.iter().filter(|planned| planned.stage.is_finetuning());

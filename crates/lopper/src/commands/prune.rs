@@ -70,8 +70,9 @@ struct Pruned {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
-        let sparsity = Sparsity::new(self.sparsity)
-            .map_err(|_| Error::invalid("--sparsity", self.sparsity, "a number from 0 (dense) to 1 (everything pruned)"))?;
+        let sparsity = Sparsity::new(self.sparsity).map_err(|_| {
+            Error::invalid("--sparsity", self.sparsity, "a number from 0 (dense) to 1 (everything pruned)")
+        })?;
         let drawn = match (self.by, self.kind, self.seed) {
             (By::Magnitude, None, None) => None,
             (By::Magnitude, ..) => {

@@ -1,0 +1,7 @@
+//! The command line as a user meets it: the built program on tiny models and data.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+mod bad_input;
+mod commands;
+mod fixture;
+mod runs;

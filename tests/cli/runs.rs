@@ -1,0 +1,166 @@
+//! Plans and runs.
+
+use crate::fixture::{Answer, Fixture, PRUNABLE};
+use serde_json::Value;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+fn plan(f: &Fixture, settings: &[&str]) -> Value {
+    let sets = settings.iter().flat_map(|s| ["--set", *s]);
+    f.run(&["plan", "run.toml", "--json"].into_iter().chain(sets).collect::<Vec<_>>()).json()
+}
+
+fn run(f: &Fixture, settings: &[&str]) -> Value {
+    let sets = settings.iter().flat_map(|s| ["--set", *s]);
+    f.run(&["run", "run.toml", "--json"].into_iter().chain(sets).collect::<Vec<_>>()).json()
+}
+
+#[test]
+fn finetunings_are_those_of_table_1() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.9");
+    for (method, more, finetunings) in [
+        ("rp", "prune.kind=uniform", 1),
+        ("mpi", "seed=57", 1),
+        ("omp", "seed=57", 2),
+        ("imp", "seed=57", 10),
+        ("imp", "prune.rounds=geometric", 23),
+        ("parp", "seed=57", 1),
+        ("parp-p", "seed=57", 1),
+        ("parp-p", "prune.from=[0.6, 0.8]", 2),
+    ] {
+        let plan = plan(&f, &[&format!("prune.method={method}"), more]);
+        assert_eq!(plan["finetunings"], finetunings, "{method} {more}: {plan}");
+        let stages = plan["stages"].as_array().unwrap();
+        assert_eq!(stages.len() as u64, finetunings);
+        // 64 examples in batches of 8, one epoch.
+        assert!(
+            stages.iter().all(|s| s["updates"] == 8 && s["done"] == false && s["key"].as_str().unwrap().len() == 64)
+        );
+        assert_eq!(plan["updates"], 8 * finetunings);
+    }
+    let text = f.run(&["plan", "run.toml"]).ok();
+    assert!(text.contains("1 finetunings (1 to train), 8 updates"), "{text}");
+    assert!(!f.path("runs").exists(), "a plan writes nothing");
+}
+
+#[test]
+fn a_resolved_configuration_has_the_same_plan() {
+    let f = Fixture::new();
+    let train = "\n[train]\nupdates = 3\nbudget = 100\noptimizer = 'sgd'\nschedule = 'tri-stage'\n";
+    let head =
+        "device = 'cpu'\n[model]\npath = 'model'\n[data]\nname = 'glue'\ntask = 'sst-2'\npath = 'SST-2'\n[prune]\n";
+    for (prune, train) in [
+        ("method = 'parp'\nsparsity = 0.5\ninitial = 'rp'", ""),
+        ("method = 'imp'\nsparsity = 0.3\nrewind = 0.5", train),
+        ("method = 'dense'\nsparsity = 0", "\n[train]\nschedule = 'constant'\noptimizer = 'adam'\n"),
+    ] {
+        f.write("run.toml", format!("{head}{prune}{train}"));
+        let resolved = f.run(&["plan", "run.toml", "--resolved"]).ok();
+        let table: toml::Table = resolved.parse().unwrap();
+        assert_eq!(table["model"]["name"].as_str(), Some("bert"));
+        assert_eq!(table["model"]["head"].as_str(), Some("fresh"));
+        assert_eq!(table["run"]["out"].as_str(), Some("runs/run"));
+        assert_eq!(table["seed"].as_integer(), Some(57));
+        let json = f.run(&["plan", "run.toml", "--resolved", "--json"]).json();
+        assert_eq!(json["data"]["max_length"], 128);
+        f.write("resolved.toml", &resolved);
+        assert_eq!(f.run(&["plan", "resolved.toml", "--resolved"]).ok(), resolved);
+        assert_eq!(f.run(&["plan", "resolved.toml", "--json"]).json(), plan(&f, &[]));
+    }
+    // Settings are part of it.
+    let set = ["plan", "run.toml", "--resolved", "--set", "train.updates=9", "prune.method=mpi", "--out", "o"];
+    let table: toml::Table = f.run(&set).ok().parse().unwrap();
+    assert_eq!((table["train"]["updates"].as_integer(), table["run"]["out"].as_str()), (Some(9), Some("o")));
+    assert!(table["train"].get("epochs").is_none());
+}
+
+#[test]
+fn a_run_writes_a_model_and_is_done_once() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
+    let training = ["train.epochs=8", "train.learning_rate=1e-2"];
+    let record = run(&f, &training);
+    assert_eq!((&record["finetunings"], &record["trained"]), (&1.into(), &1.into()));
+    assert_eq!(record["pruned"], PRUNABLE / 2);
+    assert_eq!(record["metric"]["name"], "accuracy");
+    assert_eq!(record["metric"]["value"], 1.0, "two words tell the label: {record}");
+    assert_eq!(record["model_dir"], "runs/run/model");
+
+    // The saved model gives the metric that the record holds, and its mask is the record's.
+    let eval = f.run(&["eval", "runs/run/model", "--task", "sst-2", "--data", "SST-2", "--json"]).json();
+    assert_eq!(eval["metrics"]["accuracy"], record["metric"]["value"]);
+    let good = f.run(&["predict", "runs/run/model", "--text", "the good film is fine", "--json"]).json();
+    assert_eq!(good["class"], 1);
+    let info = f.run(&["mask", "info", "runs/run", "--json"]).json();
+    assert_eq!((&info["pruned"], &info["origin"]["method"]), (&record["pruned"], &"mpi".into()));
+    f.run(&["prune", "model", "--by", "magnitude", "--sparsity", "0.5", "--out", "oneshot"]).ok();
+    assert_eq!(f.run(&["mask", "iou", "runs/run", "oneshot", "--json"]).json()["iou"], 1.0);
+
+    // Again, and elsewhere: everything is in the store.
+    let planned = plan(&f, &training);
+    assert_eq!((&planned["stages"][0]["done"], &planned["to_train"]), (&true.into(), &0.into()));
+    let again = [&["run", "run.toml", "--set"], &training[..]].concat();
+    let elsewhere = [&again[..], &["--out", "other", "--json"]].concat();
+    let text = f.run(&again).ok();
+    assert!(text.contains("from the store") && text.contains("accuracy"), "{text}");
+    let again = f.run(&elsewhere).json();
+    assert_eq!((&again["trained"], &again["metric"]), (&0.into(), &record["metric"]));
+    assert_eq!(f.read("other/model/model.safetensors"), f.read("runs/run/model/model.safetensors"));
+}
+
+#[test]
+fn methods_share_their_dense_finetuning() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'omp'\nsparsity = 0.3");
+    let first = plan(&f, &[]);
+    let dense = &first["stages"][0]["key"];
+    for settings in [&["prune.sparsity=0.6"][..], &["prune.method=imp"], &["prune.method=dense", "prune.sparsity=0"]] {
+        assert_eq!(&plan(&f, settings)["stages"][0]["key"], dense, "{settings:?}");
+    }
+    assert_ne!(&plan(&f, &["seed=58"])["stages"][0]["key"], dense);
+    assert_ne!(&plan(&f, &["train.learning_rate=1e-4"])["stages"][0]["key"], dense);
+    assert_eq!(run(&f, &[])["trained"], 2);
+    let imp = plan(&f, &["prune.method=imp"]);
+    let done: Vec<_> = imp["stages"].as_array().unwrap().iter().map(|s| s["done"] == true).collect();
+    assert_eq!(done, [true, false, false, false]);
+    let second = run(&f, &["prune.sparsity=0.6"]);
+    assert_eq!((&second["finetunings"], &second["trained"]), (&2.into(), &1.into()));
+    assert_eq!(second["stages"][0]["trained"], false);
+}
+
+#[test]
+fn an_interrupted_run_goes_on_where_it_stopped() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'parp'\nsparsity = 0.5\nevery = 5");
+    let whole =
+        f.run(&["run", "run.toml", "--set", "train.updates=300", "run.store=s1", "--out", "whole", "--json"]).json();
+
+    let arguments = ["run", "run.toml", "--set", "train.updates=300", "run.store=s2", "--out", "parts", "--json"];
+    let metrics = f.path("parts/metrics.jsonl");
+    let mut interrupted = 0;
+    let record = loop {
+        let lines = || std::fs::read(&metrics).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count());
+        let before = lines();
+        let mut child = f.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while interrupted < 2 && child.try_wait().unwrap().is_none() && lines() < before.max(interrupted * 20) + 20 {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if interrupted < 2 && child.try_wait().unwrap().is_none() {
+            let signal = ["-INT", "-TERM"][interrupted];
+            assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        }
+        let answer = Answer::of(child.wait_with_output().unwrap());
+        if answer.code == Some(0) {
+            break answer.json();
+        }
+        assert_eq!(answer.code, Some(130), "{answer:?}");
+        assert!(answer.stderr.contains("interrupted"), "{answer:?}");
+        interrupted += 1;
+    };
+    assert!(interrupted > 0, "the run was over before it could be interrupted");
+    assert_eq!(record["metrics"], whole["metrics"]);
+    for file in ["model/model.safetensors", "model/mask.safetensors", "metrics.jsonl"] {
+        assert!(f.read(&format!("parts/{file}")) == f.read(&format!("whole/{file}")), "{file} differs");
+    }
+}
