@@ -19,7 +19,6 @@ fn check(fixture: &Fixture, arguments: &[&str], code: i32, parts: &[&str]) {
 /// A configuration that must be refused with all of `parts`.
 fn refused(fixture: &Fixture, config: &str, parts: &[&str]) {
     fixture.write("bad.toml", config);
-    check(fixture, &["plan", "bad.toml"], 1, parts);
     check(fixture, &["run", "bad.toml"], 1, parts);
 }
 

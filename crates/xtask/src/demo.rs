@@ -110,14 +110,12 @@ pub(crate) fn run(checkout: &Checkout) -> Result<()> {
     minilm::ensure(checkout)?;
     let set_up = start.elapsed();
 
-    // The development profile, which is optimised: a release profile would build torch-sys' C++ a second time, for
-    // minutes, and the tests need the first one anyway.
     let start = Instant::now();
-    run_command(&mut checkout.cargo(["build", "--locked", "--package", "lopper", "--bin", "lopper"]))?;
+    let binary = build(checkout)?;
     let build = start.elapsed();
 
     let start = Instant::now();
-    let lopper = Lopper { checkout, binary: target_directory(checkout)?.join("debug/lopper") };
+    let lopper = Lopper { checkout, binary };
     let mut rows = vec![Row { method: "dense", record: lopper.prune("dense", None)?, iou: None }];
     for sparsity in SPARSITIES {
         let mut reference: Option<PathBuf> = None;
@@ -144,6 +142,18 @@ pub(crate) fn run(checkout: &Checkout) -> Result<()> {
         minutes(start.elapsed())
     );
     Ok(())
+}
+
+/// Builds the command line and returns where it is.
+///
+/// In the development profile, which is optimised: a release profile would build torch-sys' C++ a second time, for
+/// minutes, and the tests need the first one anyway.
+///
+/// # Errors
+/// A failed build.
+pub(crate) fn build(checkout: &Checkout) -> Result<PathBuf> {
+    run_command(&mut checkout.cargo(["build", "--locked", "--package", "lopper", "--bin", "lopper"]))?;
+    Ok(target_directory(checkout)?.join("debug/lopper"))
 }
 
 /// Where cargo builds, which a user's configuration may have moved.

@@ -6,6 +6,7 @@
 mod absence;
 mod checkout;
 mod demo;
+mod gpu_check;
 mod libtorch;
 mod licences;
 mod metadata;
@@ -16,6 +17,7 @@ mod test;
 
 use anyhow::{Result, bail};
 use checkout::Checkout;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -26,12 +28,14 @@ cargo xtask VERB
                    instead, if its version is right
   demo             set up, fetch a small BERT into .models/minilm, build, prune it with four methods, print a table
   test             set up and run every check, the cheapest first; the last line is `N passed, N failed`
+  gpu-check [--lopper=PATH] [--device=cuda:0]
+                   hold every path that a GPU takes against the CPU; builds unless it is given a binary
   help             this text
 
 Each verb does the set-up it needs. What is there already is not fetched again.
 ";
 
-const VERBS: [&str; 4] = ["setup", "demo", "test", "help"];
+const VERBS: [&str; 5] = ["setup", "demo", "test", "gpu-check", "help"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -39,6 +43,7 @@ enum Verb {
     Setup { cuda: bool },
     Demo,
     Test,
+    GpuCheck { lopper: Option<PathBuf>, device: String },
     Help,
 }
 
@@ -62,13 +67,20 @@ fn parse(arguments: &[String]) -> Result<Verb, String> {
         "setup" => (Verb::Setup { cuda: options.iter().any(|o| o == "--cuda") }, &["--cuda"]),
         "demo" => (Verb::Demo, &[]),
         "test" => (Verb::Test, &[]),
+        "gpu-check" => {
+            let value = |name: &str| options.iter().find_map(|o| o.strip_prefix(name)?.strip_prefix('='));
+            let device = value("--device").unwrap_or("cuda:0").to_owned();
+            (Verb::GpuCheck { lopper: value("--lopper").map(PathBuf::from), device }, &["--lopper=", "--device="])
+        }
         "help" | "--help" | "-h" => return Ok(Verb::Help),
         other => return Err(unknown("verb", other, &VERBS)),
     };
     if options.iter().any(|o| o == "--help" || o == "-h") {
         return Ok(Verb::Help);
     }
-    match options.iter().find(|o| !allowed.contains(&o.as_str())) {
+    // An option that takes a value is listed with its `=`.
+    let known = |option: &str| allowed.iter().any(|a| option == *a || (a.ends_with('=') && option.starts_with(a)));
+    match options.iter().find(|o| !known(o)) {
         Some(option) => Err(unknown("option", option, allowed)),
         None => Ok(verb),
     }
@@ -94,6 +106,12 @@ fn run(verb: &Verb) -> Result<()> {
         }
         Verb::Demo => demo::run(&checkout),
         Verb::Test => test::run(&checkout),
+        Verb::GpuCheck { lopper: Some(lopper), device } => gpu_check::run(&checkout, lopper, device),
+        Verb::GpuCheck { lopper: None, device } => {
+            libtorch::ensure(&checkout, false)?;
+            minilm::ensure(&checkout)?;
+            gpu_check::run(&checkout, &demo::build(&checkout)?, device)
+        }
         Verb::Help => Ok(()),
     }
 }
@@ -137,7 +155,10 @@ mod tests {
     fn a_slip_is_answered_with_the_nearest_word() {
         assert_eq!(parsed("tets"), Err("unknown verb `tets`; did you mean `test`?".into()));
         assert_eq!(parsed("setup --cdua"), Err("unknown option `--cdua`; did you mean `--cuda`?".into()));
-        assert_eq!(parsed("benchmarks"), Err("unknown verb `benchmarks`; there are: setup, demo, test, help".into()));
+        assert_eq!(
+            parsed("benchmarks"),
+            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, help".into())
+        );
         assert_eq!(parsed("demo --cuda"), Err("unknown option `--cuda`; there are none here".into()));
     }
 }

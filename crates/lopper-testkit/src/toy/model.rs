@@ -71,9 +71,9 @@ impl ToyModel {
         for (index, (inputs, outputs)) in inputs.zip(&config.hidden).enumerate() {
             let weight = leaf(normal(&mut rng, &[*outputs, *inputs])?, device)?;
             let bias = leaf(normal(&mut rng, &[*outputs])?, device)?;
-            let name = ParameterName::new(format!("encoder.layer.{index}.weight"));
+            let name = ParameterName::new(format!("encoder.layer.{index}.dense.weight"));
             prunable.push(name.clone());
-            let bias_name = ParameterName::new(format!("encoder.layer.{index}.bias"));
+            let bias_name = ParameterName::new(format!("encoder.layer.{index}.dense.bias"));
             entries.push(Parameter { name, role: Role::Encoder, tensor: weight.shallow_clone() });
             entries.push(Parameter { name: bias_name, role: Role::Encoder, tensor: bias.shallow_clone() });
             layers.push(Linear { weight, bias });
