@@ -18,7 +18,7 @@ use tch::{Device, Tensor};
 
 options! {
     /// Options of movement pruning: one declaration gives defaults, parser, errors and the text of `lopper plugins`.
-    pub struct MovementOptions {
+    struct MovementOptions {
         /// Updates between re-prunes.
         every: u64 = 5,
         /// Share of the finetuning after which the target sparsity is reached.
@@ -27,7 +27,7 @@ options! {
 }
 
 /// Prunes the weights that finetuning moves towards zero.
-pub struct Movement {
+struct Movement {
     options: MovementOptions,
     /// `-Σ gradient ⊙ weight` over all updates, by parameter: positive where a weight has grown.
     scores: BTreeMap<String, Tensor>,
@@ -72,7 +72,8 @@ impl PruningStrategy for Movement {
             Some(score) => score.f_to_device(like.device()),
             None => like.f_zeros_like(),
         };
-        let scores: Result<_, tch::TchError> = view.weights().iter().map(|w| score(w.name.as_str(), w.tensor)).collect();
+        let scores: Result<_, tch::TchError> =
+            view.weights().iter().map(|w| score(w.name.as_str(), w.tensor)).collect();
         Ok(Scores::Values(scores?))
     }
 
@@ -102,7 +103,7 @@ inventory::submit! {
 }
 
 /// One run of a registered method on the toy, as the command line would do it with a model and a dataset plugin.
-pub fn run(method: &str, sparsity: Sparsity, directory: &Path) -> Result<RunRecord> {
+pub(crate) fn run(method: &str, sparsity: Sparsity, directory: &Path) -> Result<RunRecord> {
     let entry = registry::find::<StrategyEntry>(method)?;
     let options = toml::Table::new();
     let participants = Participants {
@@ -135,6 +136,8 @@ pub fn run(method: &str, sparsity: Sparsity, directory: &Path) -> Result<RunReco
 
 #[allow(clippy::print_stdout, reason = "a program that shows a table")]
 fn main() -> Result<()> {
+    // A toy is too small for several threads to help.
+    tch::set_num_threads(1);
     let directory = tempfile::tempdir().map_err(|e| Error::file(std::env::temp_dir(), e))?;
     println!("{:<10} {:>16} {:>10}", "method", "pruned", "accuracy");
     for (method, sparsity) in [("dense", 0.0), ("mpi", 0.8), ("movement", 0.8), ("mpi", 0.95), ("movement", 0.95)] {

@@ -1,4 +1,5 @@
 //! The example of a method of one's own obeys the laws of the built-in ones, and does what it claims.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 #[allow(dead_code, reason = "its `main` is not run here")]
 #[path = "../examples/my_method.rs"]

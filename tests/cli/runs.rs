@@ -2,6 +2,7 @@
 
 use crate::fixture::{Answer, Fixture, PRUNABLE};
 use serde_json::Value;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ fn finetunings_are_those_of_table_1() {
         assert_eq!(plan["updates"], 8 * finetunings);
     }
     let text = f.run(&["plan", "run.toml"]).ok();
-    assert!(text.contains("1 finetunings (1 to train), 8 updates"), "{text}");
+    assert!(text.contains("1 finetuning (1 to train), 8 updates, 8 an epoch"), "{text}");
     assert!(!f.path("runs").exists(), "a plan writes nothing");
 }
 
@@ -163,4 +164,22 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     for file in ["model/model.safetensors", "model/mask.safetensors", "metrics.jsonl"] {
         assert!(f.read(&format!("parts/{file}")) == f.read(&format!("whole/{file}")), "{file} differs");
     }
+}
+
+#[test]
+fn every_example_is_a_configuration() {
+    let mut found = 0;
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")];
+    while let Some(directory) = directories.pop() {
+        for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "toml") {
+                let experiment = lopper::Experiment::load(&path, &[], None).unwrap_or_else(|e| panic!("{e}"));
+                assert_eq!(experiment.out().file_name(), path.file_stem());
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 3);
 }

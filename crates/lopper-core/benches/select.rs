@@ -57,9 +57,8 @@ fn select(criterion: &mut Criterion) {
         });
     });
     group.bench_function("warm, nothing changes", |bencher| {
-        bencher.iter(|| {
-            selector.select_into(&slices(&weights), Order::Magnitude, &mut mask, pruned, Among::All).unwrap()
-        });
+        bencher
+            .iter(|| selector.select_into(&slices(&weights), Order::Magnitude, &mut mask, pruned, Among::All).unwrap());
     });
 
     // A thousand pruned entries grow over the threshold, as after some updates of PARP.

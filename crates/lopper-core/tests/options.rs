@@ -17,11 +17,12 @@ lopper_core::options! {
 #[test]
 fn one_declaration_gives_defaults_docs_and_parser() {
     assert_eq!(MyOptions::default(), MyOptions { every: 50, share: 0.5 });
-    let docs: Vec<_> = MyOptions::DOCS.iter().map(|d| (d.name, d.kind, d.default, d.doc)).collect();
-    assert_eq!(
-        docs,
-        [("every", "u64", "50", "Updates between re-prunes."), ("share", "f64", "0.5", "A share, of two lines.")]
-    );
+    let docs: Vec<_> = MyOptions::DOCS.iter().map(|d| (d.name, d.kind, (d.default)(), d.doc)).collect();
+    let expected = [
+        ("every", "u64", Some(toml::Value::Integer(50)), "Updates between re-prunes."),
+        ("share", "f64", Some(toml::Value::Float(0.5)), "A share, of two lines."),
+    ];
+    assert_eq!(docs, expected);
     let parsed = MyOptions::parse(&"every = 3".parse().unwrap(), "[prune]").unwrap();
     assert_eq!(parsed, MyOptions { every: 3, share: 0.5 });
     assert_eq!(MyOptions::parse(&parsed.to_table(), "[prune]").unwrap(), parsed);

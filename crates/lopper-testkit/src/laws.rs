@@ -48,7 +48,8 @@ fn law(name: &str, check: impl FnOnce() -> Law) {
 fn for_all<S: Strategy>(name: &str, cases: u32, random: S, check: impl Fn(S::Value) -> Law) {
     // Enough to make a case readable; shrinking on and on would take longer than the search.
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 512, ..Config::default() };
-    let result = TestRunner::new(config).run(&random, |case| check(case).map_err(|Broken(why)| TestCaseError::fail(why)));
+    let result =
+        TestRunner::new(config).run(&random, |case| check(case).map_err(|Broken(why)| TestCaseError::fail(why)));
     if let Err(error) = result {
         panic!("broken law: {name}: {error}");
     }

@@ -1,4 +1,5 @@
 //! The toys obey their own laws, and every suite notices plugins that do not.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use lopper_core::*;
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, laws, serial};
@@ -113,7 +114,13 @@ impl PruningStrategy for Strategy {
         Ok(())
     }
 
-    fn next_mask(&mut self, view: &WeightView<'_>, current: &MaskSet, target: Sparsity, among: Among) -> Result<MaskSet> {
+    fn next_mask(
+        &mut self,
+        view: &WeightView<'_>,
+        current: &MaskSet,
+        target: Sparsity,
+        among: Among,
+    ) -> Result<MaskSet> {
         let among = if self.fault == "revives" { Among::All } else { among };
         let target = match self.fault {
             "sloppy" => Sparsity::new(target.get() * 0.9)?,
@@ -189,7 +196,7 @@ impl Model for Faulty {
     fn loss(&self, batch: &Batch, mode: Mode) -> Result<Loss> {
         let mut loss = self.inner.loss(batch, if self.fault == "always trains" { Mode::Train } else { mode })?;
         match self.fault {
-            "averages" => loss.sum = loss.sum / loss.count,
+            "averages" => loss.sum /= loss.count,
             "detaches" => loss.sum = loss.sum.detach(),
             _ => {}
         }

@@ -119,24 +119,8 @@ impl Experiment {
 
         let train = lenient(&section("train"), TrainOptions::parse, "[train]", &mut problems);
         let (length, recipe, train) = recipe(train, &mut problems);
-        let evaluate = lenient(&section("evaluate"), EvaluateOptions::parse, "[evaluate]", &mut problems);
-        check(
-            &mut problems,
-            (1..=MOST_ROWS).contains(&evaluate.batch_size),
-            "[evaluate] batch_size",
-            evaluate.batch_size,
-            || format!("from 1 to {MOST_ROWS} examples"),
-        );
-        let run = lenient(&section("run"), RunOptions::parse, "[run]", &mut problems);
-        let minutes = run.checkpoint_minutes;
-        check(&mut problems, (0.0..=1e6).contains(&minutes), "[run] checkpoint_minutes", minutes, || {
-            "from 0 (none) to 1e6 minutes".into()
-        });
-        for (key, value) in [("store", Some(&run.store)), ("out", run.out.as_ref())] {
-            check(&mut problems, value.is_none_or(|v| !v.is_empty()), &format!("[run] {key}"), "\"\"", || {
-                "the path of a directory".into()
-            });
-        }
+        let evaluate = evaluate_options(&section("evaluate"), &mut problems);
+        let run = run_options(&section("run"), &mut problems);
 
         all(problems)?;
         let (Some(dataset), Some(task), Some(strategy), Some(method), Some(sparsity)) =
@@ -401,6 +385,28 @@ fn all(problems: Vec<Error>) -> Result<()> {
     let mut flat = Vec::new();
     problems.into_iter().for_each(|e| flatten(e, &mut flat));
     Error::all(flat)
+}
+
+fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions {
+    let options = lenient(table, EvaluateOptions::parse, "[evaluate]", problems);
+    let rows = options.batch_size;
+    check(problems, (1..=MOST_ROWS).contains(&rows), "[evaluate] batch_size", rows, || {
+        format!("from 1 to {MOST_ROWS} examples")
+    });
+    options
+}
+
+fn run_options(table: &Table, problems: &mut Vec<Error>) -> RunOptions {
+    let options = lenient(table, RunOptions::parse, "[run]", problems);
+    let minutes = options.checkpoint_minutes;
+    check(problems, (0.0..=1e6).contains(&minutes), "[run] checkpoint_minutes", minutes, || {
+        "from 0 (none) to 1e6 minutes".into()
+    });
+    for (key, value) in [("[run] store", Some(&options.store)), ("[run] out", options.out.as_ref())] {
+        let given = value.is_none_or(|path| !path.is_empty());
+        check(problems, given, key, "\"\"", || "the path of a directory".into());
+    }
+    options
 }
 
 /// How a full finetuning trains, how long, and the options with every default that applies.

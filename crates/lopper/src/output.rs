@@ -82,6 +82,11 @@ pub(crate) fn count(n: u64) -> String {
     text
 }
 
+/// A count of things: 1 update, 2 updates.
+pub(crate) fn quantity(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
+}
+
 /// A time for people: `41.3 s` or `12.5 min`.
 pub(crate) fn duration(seconds: f64) -> String {
     if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }

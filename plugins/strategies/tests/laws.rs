@@ -1,4 +1,5 @@
 //! Every method obeys the laws, under each set of options that plans differently.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use lopper_core::{PruningStrategy, StrategyEntry, registry};
 use lopper_strategies as _;

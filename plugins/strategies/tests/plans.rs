@@ -1,4 +1,5 @@
 //! What the methods cost: finetunings of one run (paper, Table 1), and of whole figures when equal stages are shared.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use lopper_core::{InitialMask, PruningStrategy, RewindPoint, RunSpec, Sparsity, Stage, StrategyEntry, registry};
 use lopper_strategies as _;

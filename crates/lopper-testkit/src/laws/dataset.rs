@@ -36,7 +36,11 @@ pub fn dataset(dataset: &dyn Dataset) {
         for split in &splits {
             for index in [dataset.len(split), usize::MAX] {
                 let at = split.as_str();
-                holds!(dataset.batch(split, &[index]).is_err(), "{at} has {} examples and one at {index}", dataset.len(split));
+                holds!(
+                    dataset.batch(split, &[index]).is_err(),
+                    "{at} has {} examples and one at {index}",
+                    dataset.len(split)
+                );
                 holds!(dataset.batch(split, &[0, index]).is_err(), "a batch with {index} of {at} is made");
             }
         }
@@ -143,8 +147,11 @@ fn truth(head: &Head, targets: Option<Targets>, len: usize) -> Result<Vec<Truth>
     Ok(rows)
 }
 
+/// Indices of a batch, and what is said about them.
+type Predicted = (Vec<usize>, Predictions);
+
 /// Predictions for a whole split in batches of 64, right ones or wrong ones; `None` for heads that have no simple ones.
-fn predictions(dataset: &dyn Dataset, split: &Split, right: bool) -> Result<Option<Vec<(Vec<usize>, Predictions)>>, Broken> {
+fn predictions(dataset: &dyn Dataset, split: &Split, right: bool) -> Result<Option<Vec<Predicted>>, Broken> {
     let head = &dataset.task().head;
     let outputs = head.outputs();
     let all: Vec<usize> = (0..dataset.len(split)).collect();
@@ -171,11 +178,14 @@ fn primary(dataset: &dyn Dataset, metrics: &[MetricValue]) -> Result<f64, Broken
     holds!(distinct.len() == metrics.len(), "a metric of {metrics:?} is there twice");
     holds!(metrics.iter().all(|metric| metric.value.is_finite()), "{metrics:?} are not all finite");
     let found = metrics.iter().find(|metric| metric.name == *name);
-    found.map(|metric| metric.value).ok_or_else(|| Broken(format!("the primary metric {name} is not among {metrics:?}")))
+    found
+        .map(|metric| metric.value)
+        .ok_or_else(|| Broken(format!("the primary metric {name} is not among {metrics:?}")))
 }
 
 fn perfect(dataset: &dyn Dataset, split: &Split) -> Law {
-    let (Some(mut right), Some(wrong)) = (predictions(dataset, split, true)?, predictions(dataset, split, false)?) else {
+    let (Some(mut right), Some(wrong)) = (predictions(dataset, split, true)?, predictions(dataset, split, false)?)
+    else {
         return Ok(());
     };
     let metrics = dataset.evaluate(split, &right)?;
@@ -192,7 +202,7 @@ fn perfect(dataset: &dyn Dataset, split: &Split) -> Law {
 
 fn covers(dataset: &dyn Dataset, split: &Split) -> Law {
     let Some(complete) = predictions(dataset, split, true)? else { return Ok(()) };
-    let shared = |batches: &[(Vec<usize>, Predictions)]| -> Vec<(Vec<usize>, Predictions)> {
+    let shared = |batches: &[Predicted]| -> Vec<Predicted> {
         let share = |p: &Predictions| Predictions { logits: p.logits.shallow_clone(), lengths: p.lengths.clone() };
         batches.iter().map(|(indices, predictions)| (indices.clone(), share(predictions))).collect()
     };

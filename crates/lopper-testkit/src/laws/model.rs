@@ -90,7 +90,11 @@ fn differentiable(model: &dyn Model, batch: &Batch) -> Law {
         clear_gradients(model)?;
         let loss = model.loss(batch, mode)?;
         let size = loss.sum.size();
-        holds!(size.is_empty() && loss.sum.kind() == Kind::Float, "{:?} of shape {size:?} is no scalar", loss.sum.kind());
+        holds!(
+            size.is_empty() && loss.sum.kind() == Kind::Float,
+            "{:?} of shape {size:?} is no scalar",
+            loss.sum.kind()
+        );
         let sum = loss.sum.f_double_value(&[])?;
         holds!(sum.is_finite() && loss.count.is_finite() && loss.count > 0.0, "{sum} over a count of {}", loss.count);
         holds!(loss.sum.requires_grad(), "the loss carries no graph in {mode:?}");
@@ -251,7 +255,12 @@ fn random(model: &dyn Model) -> Law {
     let Ok(first) = model.random_prunable(3) else { return Ok(()) };
     let all = |tensors: &[Tensor]| tensors.iter().map(bits).collect::<Result<Vec<_>, _>>();
     let layout = model.layout()?;
-    holds!(first.len() == layout.tensors().len(), "{} tensors for {} prunable ones", first.len(), layout.tensors().len());
+    holds!(
+        first.len() == layout.tensors().len(),
+        "{} tensors for {} prunable ones",
+        first.len(),
+        layout.tensors().len()
+    );
     for (tensor, expected) in first.iter().zip(layout.tensors()) {
         let shape: Vec<u64> = tensor.size().iter().map(|d| *d as u64).collect();
         holds!(shape == expected.shape(), "`{}` has shape {shape:?}, not {:?}", expected.name(), expected.shape());
@@ -281,4 +290,3 @@ fn artifacts(model: &dyn Model) -> Law {
     }
     Ok(())
 }
-

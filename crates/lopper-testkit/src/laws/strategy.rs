@@ -74,12 +74,17 @@ fn for_plans(open: &impl Fn() -> Box<dyn PruningStrategy>, check: impl Fn(&RunSp
             Err(error) => refusal = Some(error),
             Ok(stages) => {
                 planned = true;
-                check(&run, &stages)
-                    .map_err(|Broken(why)| Broken(format!("at {} with {} updates: {why}", run.sparsity, run.updates)))?;
+                check(&run, &stages).map_err(|Broken(why)| {
+                    Broken(format!("at {} with {} updates: {why}", run.sparsity, run.updates))
+                })?;
             }
         }
     }
-    holds!(planned, "no sparsity of {SPARSITIES:?} is accepted: {}", refusal.map(|e| e.to_string()).unwrap_or_default());
+    holds!(
+        planned,
+        "no sparsity of {SPARSITIES:?} is accepted: {}",
+        refusal.map(|e| e.to_string()).unwrap_or_default()
+    );
     Ok(())
 }
 
@@ -89,9 +94,15 @@ fn plan_is_pure(open: &impl Fn() -> Box<dyn PruningStrategy>) -> Law {
     for run in runs()? {
         let before = used.state();
         let plan = used.plan(&run);
-        same_state(&before, &used.state()).map_err(|Broken(why)| Broken(format!("planning changes the state: {why}")))?;
+        same_state(&before, &used.state())
+            .map_err(|Broken(why)| Broken(format!("planning changes the state: {why}")))?;
         weights.feed(used.as_mut(), &[vec![vec![0.5; 12]]], 0)?;
-        let _ = used.next_mask(&weights.view(1, None, true)?, &MaskSet::dense(weights.layout.clone()), run.sparsity, Among::All);
+        let _ = used.next_mask(
+            &weights.view(1, None, true)?,
+            &MaskSet::dense(weights.layout.clone()),
+            run.sparsity,
+            Among::All,
+        );
         match (&plan, used.plan(&run), open().plan(&run)) {
             (Ok(first), Ok(again), Ok(fresh)) => {
                 holds!(*first == again, "at {} a second plan differs from the first", run.sparsity);
@@ -135,7 +146,9 @@ fn walk(run: &RunSpec, stages: &[Stage]) -> Result<Option<Sparsity>, Broken> {
         for point in [Some(stage.weights), ranked].into_iter().flatten() {
             match point {
                 RewindPoint::Pretrained => {}
-                RewindPoint::Current => holds!(index > 0, "{name} is the first and needs the weights of a stage before it"),
+                RewindPoint::Current => {
+                    holds!(index > 0, "{name} is the first and needs the weights of a stage before it")
+                }
                 RewindPoint::Update(update) => holds!(
                     index > 0 && (update == 0 || stages[0].snapshots.contains(&update)),
                     "{name} rewinds to update {update}; the first stage keeps {:?}",

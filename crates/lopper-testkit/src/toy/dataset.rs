@@ -100,7 +100,8 @@ impl ToyDataset {
             primary_metric: ClassMetric::Accuracy.name().into(),
             higher_is_better: true,
         };
-        let content = serde_json::to_vec(&(&task, &train, &validation)).map_err(|e| Error::Other(format!("toy data: {e}")))?;
+        let content =
+            serde_json::to_vec(&(&task, &train, &validation)).map_err(|e| Error::Other(format!("toy data: {e}")))?;
         let identity = blake3::hash(&content).to_hex().to_string();
         Ok(Self { features: data.features, task, train, validation, identity })
     }
@@ -150,7 +151,8 @@ impl Dataset for ToyDataset {
         let examples = self.examples(split);
         let mut predicted: Vec<Option<u32>> = vec![None; examples.len()];
         for (indices, predictions) in outputs {
-            let (found, expected) = (predictions.logits.size(), [indices.len() as i64, self.task.head.outputs() as i64]);
+            let (found, expected) =
+                (predictions.logits.size(), [indices.len() as i64, self.task.head.outputs() as i64]);
             if found != expected {
                 return Err(Error::Other(format!("toy needs logits of shape {expected:?}, not {found:?}")));
             }
@@ -169,7 +171,11 @@ impl Dataset for ToyDataset {
         let pairs: Vec<(u32, u32)> =
             predicted.iter().zip(examples).filter_map(|(p, example)| Some(((*p)?, example.class as u32))).collect();
         if pairs.len() < examples.len() {
-            return Err(Error::Other(format!("{} of {} examples of toy were not predicted", examples.len() - pairs.len(), examples.len())));
+            return Err(Error::Other(format!(
+                "{} of {} examples of toy were not predicted",
+                examples.len() - pairs.len(),
+                examples.len()
+            )));
         }
         let metric = ClassMetric::Accuracy;
         Ok(vec![MetricValue { name: metric.name().into(), value: metric.of(&pairs) }])

@@ -1,7 +1,7 @@
 //! `lopper plan`: what a run would do.
 
 use super::ConfigArguments;
-use crate::output::{self, Table, count};
+use crate::output::{self, Table, count, quantity};
 use lopper_core::Result;
 use serde::Serialize;
 
@@ -78,14 +78,14 @@ fn text(plan: &Plan) -> String {
         table.row([stage.name.clone(), count(stage.updates), stage.key[..12].to_owned(), state.to_owned()]);
     }
     format!(
-        "{} on {} at sparsity {}\n\n{}\n{} finetunings ({} to train), {} updates, {} an epoch",
+        "{} on {} at sparsity {}\n\n{}\n{} ({} to train), {}, {} an epoch",
         plan.method,
         plan.task,
         plan.sparsity,
         table.render(),
-        plan.finetunings,
+        quantity(plan.finetunings as u64, "finetuning"),
         plan.to_train,
-        count(plan.updates),
+        quantity(plan.updates, "update"),
         count(plan.updates_per_epoch),
     )
 }

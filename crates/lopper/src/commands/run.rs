@@ -1,7 +1,7 @@
 //! `lopper run`: the main job.
 
 use super::ConfigArguments;
-use crate::output::{self, Table, count, duration};
+use crate::output::{self, Table, count, duration, quantity};
 use lopper_core::{Error, Result};
 use lopper_session::RunRecord;
 use signal_hook::consts::TERM_SIGNALS;
@@ -54,7 +54,7 @@ fn text(record: &RunRecord) -> String {
         }
     }
     format!(
-        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {} finetunings, {}\n\n{}\n{}\nmodel  {}\nmask   {}",
+        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}\n\n{}\n{}\nmodel  {}\nmask   {}",
         record.method,
         record.task,
         record.metric.name,
@@ -62,7 +62,7 @@ fn text(record: &RunRecord) -> String {
         record.sparsity,
         count(record.pruned),
         count(record.entries),
-        record.finetunings,
+        quantity(record.finetunings, "finetuning"),
         duration(record.seconds),
         stages.render(),
         metrics.render(),
