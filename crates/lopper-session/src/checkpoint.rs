@@ -1,6 +1,6 @@
 //! The state of a stage under way: all that a bit-exact continuation needs.
 
-use crate::{OptimizerState, Validation, weights::Values};
+use crate::{Validation, weights::Values};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
@@ -69,32 +69,28 @@ impl CheckpointStore {
     }
 
     /// Writes everything into a directory of its own, then points `latest` at it. The checkpoint before stays.
-    pub(crate) fn save(
-        &self,
-        mut progress: Progressed,
-        weights: &Values,
-        optimizer: &OptimizerState,
-        strategy: StrategyState,
-        mask: &MaskSet,
-        snapshots: &[(u64, Values)],
-        events: &[u8],
-    ) -> Result<()> {
+    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let Checkpoint { progress, weights, optimizer, strategy, mask, snapshots, events } = checkpoint;
         files::create_dir(&self.root)?;
-        let name = format!("{}-{:012}", &progress.key[..12], progress.update);
         let staging = files::staging_dir(&self.root)?;
         let at = staging.path();
         crate::save_values(&at.join("weights.safetensors"), weights)?;
-        crate::save_values(&at.join("optimizer.safetensors"), &optimizer.state())?;
+        crate::save_values(&at.join("optimizer.safetensors"), optimizer)?;
         crate::save_values(&at.join("strategy.safetensors"), &strategy.tensors)?;
         files::write_atomic(&at.join("mask.safetensors"), &mask.to_file_bytes(&MaskOrigin::new())?)?;
         files::write_atomic(&at.join("events.jsonl"), events)?;
-        progress.snapshots = snapshots.iter().map(|(update, _)| *update).collect();
-        progress.strategy_text = strategy.text;
         for (update, values) in snapshots {
             crate::save_values(&at.join(format!("snapshot-{update}.safetensors")), values)?;
         }
+        let progress = Progressed {
+            snapshots: snapshots.iter().map(|(update, _)| *update).collect(),
+            strategy_text: strategy.text.clone(),
+            ..progress.clone()
+        };
         let json = serde_json::to_vec_pretty(&progress).map_err(|e| Error::Other(format!("a checkpoint: {e}")))?;
         files::write_atomic(&at.join("progress.json"), &json)?;
+
+        let name = format!("{}-{:012}", &progress.key[..12], progress.update);
         let directory = self.root.join(&name);
         if directory.exists() {
             std::fs::remove_dir_all(&directory).map_err(|e| Error::file(&directory, e))?;
@@ -114,7 +110,10 @@ impl CheckpointStore {
         let bytes = crate::identity::read(&path)?;
         let progress: Progressed = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, e))?;
         if progress.format != FORMAT {
-            return Err(Error::file(path, format!("checkpoint format {}; this Lopper reads {FORMAT}", progress.format)));
+            return Err(Error::file(
+                path,
+                format!("checkpoint format {}; this Lopper reads {FORMAT}", progress.format),
+            ));
         }
         if progress.key != key {
             return Ok(None);

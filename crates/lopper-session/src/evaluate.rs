@@ -19,7 +19,11 @@ pub fn evaluate(
 ) -> Result<Vec<MetricValue>> {
     let costs = costs(dataset, split);
     if costs.is_empty() {
-        return Err(Error::Other(format!("task {} has no examples in its {} split", dataset.task().name, split.as_str())));
+        return Err(Error::Other(format!(
+            "task {} has no examples in its {} split",
+            dataset.task().name,
+            split.as_str()
+        )));
     }
     let _no_grad = tch::no_grad_guard();
     let mut outputs = Vec::new();

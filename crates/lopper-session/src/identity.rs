@@ -133,7 +133,8 @@ pub(crate) fn stage_key(
 }
 
 fn json(value: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(value).map_err(|e| lopper_core::Error::Other(format!("a stage cannot be written as JSON: {e}")))
+    serde_json::to_value(value)
+        .map_err(|e| lopper_core::Error::Other(format!("a stage cannot be written as JSON: {e}")))
 }
 
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {

@@ -190,13 +190,9 @@ impl Session {
             InitialMask::Random { kind: RandomKind::Uniform, sparsity, seed } => {
                 MaskSet::random(self.weights.layout().clone(), *sparsity, *seed)
             }
-            InitialMask::Random { kind: RandomKind::RandomInitMagnitude, sparsity, seed } => random_init_mask(
-                self.participants.model.as_ref(),
-                &self.weights,
-                &mut self.selector,
-                *sparsity,
-                *seed,
-            )?,
+            InitialMask::Random { kind: RandomKind::RandomInitMagnitude, sparsity, seed } => {
+                random_init_mask(self.participants.model.as_ref(), &self.weights, &mut self.selector, *sparsity, *seed)?
+            }
             InitialMask::Discover { on, sparsity, among } => {
                 self.rewind(*on, finished)?;
                 let current = previous_mask(&self.weights)?;
@@ -343,7 +339,9 @@ fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<()> {
             match read_mask(path) {
                 Err(e) => problems.push(e),
                 Ok(mask) => {
-                    if let Err(e) = mask.layout().check_same(weights.layout(), &format!("{} and the model", path.display())) {
+                    if let Err(e) =
+                        mask.layout().check_same(weights.layout(), &format!("{} and the model", path.display()))
+                    {
                         problems.push(e);
                     } else if stage.schedule.is_none() && index + 1 == stages.len() {
                         let wanted = spec.sparsity.pruned_of(weights.layout().entries());
@@ -361,7 +359,10 @@ fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<()> {
         if let Some(update) = rewinds(stage)
             && stages.first().is_none_or(|first| index == 0 || update > first.updates)
         {
-            problems.push(Error::Other(format!("stage {} rewinds to update {update}, which no stage before it has", stage.name)));
+            problems.push(Error::Other(format!(
+                "stage {} rewinds to update {update}, which no stage before it has",
+                stage.name
+            )));
         }
         if stage.recipe.accumulate == 0 {
             problems.push(Error::invalid("train.accumulate", 0, "micro-batches an update, from 1 up"));

@@ -39,11 +39,16 @@ impl StageStore {
         let path = directory.join(RECORD);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(e) => return Err(Error::file(path, e)),
         };
         let record: StageRecord = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::file(&directory, format!("this stored stage cannot be read ({e}); remove the directory to train it again"))
+            Error::file(
+                &directory,
+                format!("this stored stage cannot be read ({e}); remove the directory to train it again"),
+            )
         })?;
         if record.key != key || record.format != crate::RECORD_FORMAT {
             return Err(Error::file(

@@ -5,10 +5,12 @@ use crate::evaluate::{autocast, costs, evaluate};
 use crate::events::{Event, EventLog};
 use crate::progress::Progress;
 use crate::weights::{Values, Weights};
-use crate::{Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation, clip_gradients};
+use crate::{
+    Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation, clip_gradients,
+};
 use lopper_core::{
-    Among, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy, Ranking, Result,
-    Scores, Selector, Sparsity, Split, Stage,
+    Among, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy, Ranking,
+    Result, Scores, Selector, Sparsity, Split, Stage,
 };
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -87,7 +89,10 @@ impl Trainer<'_> {
             if self.snapshots.contains(&update) {
                 state.snapshots.push((update, self.weights.copy()?));
             }
-            if self.settings.evaluate_every > 0 && update.is_multiple_of(self.settings.evaluate_every) && update < stage.updates {
+            if self.settings.evaluate_every > 0
+                && update.is_multiple_of(self.settings.evaluate_every)
+                && update < stage.updates
+            {
                 self.validate(&mut state, update)?;
             }
             state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
@@ -98,7 +103,7 @@ impl Trainer<'_> {
                 CheckpointEvery::Time(interval) => saved_at.elapsed() >= interval,
             };
             if stop || (due && update < stage.updates) {
-                self.save(&state)?;
+                self.save(&mut state)?;
                 saved_at = Instant::now();
             }
             if stop {
@@ -292,17 +297,19 @@ impl Trainer<'_> {
         Ok(all)
     }
 
-    fn save(&mut self, state: &State) -> Result<()> {
-        let events = self.events.stage_lines()?;
-        self.checkpoints.save(
-            state.progress.clone(),
-            &self.weights.copy()?,
-            &state.optimizer,
-            self.strategy.state(),
-            &state.mask,
-            &state.snapshots,
-            &events,
-        )
+    fn save(&mut self, state: &mut State) -> Result<()> {
+        let checkpoint = Checkpoint {
+            progress: state.progress.clone(),
+            weights: self.weights.copy()?,
+            optimizer: state.optimizer.state(),
+            strategy: self.strategy.state(),
+            mask: state.mask.clone(),
+            snapshots: std::mem::take(&mut state.snapshots),
+            events: self.events.stage_lines()?,
+        };
+        let saved = self.checkpoints.save(&checkpoint);
+        state.snapshots = checkpoint.snapshots;
+        saved
     }
 }
 
@@ -321,7 +328,9 @@ pub(crate) fn rank(
     };
     let (pruned, wanted) = (mask.pruned(), target.pruned_of(view.layout().entries()));
     if pruned != wanted || mask.layout() != view.layout() {
-        return Err(Error::Other(format!("the strategy's mask prunes {pruned} entries; sparsity {target} is exactly {wanted}")));
+        return Err(Error::Other(format!(
+            "the strategy's mask prunes {pruned} entries; sparsity {target} is exactly {wanted}"
+        )));
     }
     Ok(mask)
 }

@@ -35,7 +35,9 @@ impl Weights {
         let prunable = layout
             .tensors()
             .iter()
-            .map(|t| all.iter().position(|live| live.name == *t.name()).expect("a layout holds parameters of its model"))
+            .map(|t| {
+                all.iter().position(|live| live.name == *t.name()).expect("a layout holds parameters of its model")
+            })
             .collect();
         Ok(Self { all, prunable, layout, device_masks: None })
     }
@@ -177,7 +179,10 @@ impl Weights {
             let outside = live.tensor.f_masked_select(&mask.pruned_tensor(index, live.tensor.device())?)?;
             let nonzero = outside.f_count_nonzero(None::<i64>)?.f_int64_value(&[])?;
             if nonzero != 0 {
-                return Err(Error::Other(format!("{nonzero} pruned weights of `{}` are not zero; this is a bug", live.name)));
+                return Err(Error::Other(format!(
+                    "{nonzero} pruned weights of `{}` are not zero; this is a bug",
+                    live.name
+                )));
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A plugin's own tests call its suite in one line, and a broken law is named in the panic:
 //!
-//! ```no_run
+//! ```no_run,standalone_crate
 //! # use lopper_core::{InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Stage};
 //! struct Mine;
 //! impl PruningStrategy for Mine {

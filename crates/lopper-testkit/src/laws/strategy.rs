@@ -32,6 +32,7 @@ const ENTRIES: [u64; 3] = [1280, 1_000_003, 85_524_480];
 /// # Panics
 /// When a law is broken, with its name and the smallest case found that breaks it.
 pub fn strategy(open: impl Fn() -> Box<dyn PruningStrategy>) {
+    let _one_thread = OneThread::new();
     law("a plan is pure", || plan_is_pure(&open));
     law("stages refer to what exists", || for_plans(&open, |run, stages| walk(run, stages).map(drop)));
     law("a plan ends at exactly the target sparsity", || for_plans(&open, ends_at_target));
@@ -53,6 +54,25 @@ pub fn strategy(open: impl Fn() -> Box<dyn PruningStrategy>) {
         let _ = open().load_state(state);
         Ok(())
     });
+}
+
+/// While it lives, libtorch uses one thread: on tensors this small, several spend their time waiting for each other.
+struct OneThread {
+    before: i32,
+}
+
+impl OneThread {
+    fn new() -> Self {
+        let before = tch::get_num_threads();
+        tch::set_num_threads(1);
+        Self { before }
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        tch::set_num_threads(self.before);
+    }
 }
 
 fn runs() -> Result<Vec<RunSpec>, Broken> {
