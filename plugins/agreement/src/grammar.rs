@@ -101,9 +101,10 @@ pub struct Pair {
     pub unacceptable: String,
 }
 
-/// Draws a sentence with at most `distractors` modifiers, and its twin.
-pub fn sentence_pair(rng: &mut impl Rng, distractors: usize) -> Pair {
-    let number = rng.random_range(0..2);
+/// Draws a sentence with at most `distractors` modifiers, and its twin. `singular` is the probability of a singular
+/// subject; outside `[0, 1]` it counts as the nearer bound.
+pub fn sentence_pair(rng: &mut impl Rng, distractors: usize, singular: f64) -> Pair {
+    let number = Number::from(rng.random::<f64>() >= singular);
     let mut subject = noun_phrase(rng, number);
     for _ in 0..rng.random_range(0..=distractors) {
         subject.push(' ');

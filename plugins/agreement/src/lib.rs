@@ -2,8 +2,13 @@
 //!
 //! A verb must agree in number with its subject, not with the nouns between the two (the agreement task of Linzen et
 //! al. 2016): *The author near these kings **is** tired*, not *\*are tired*. Every acceptable sentence stands beside its
-//! twin with the other form of the verb, so no word tells the label: a model that ignores the structure scores
-//! accuracy 0.5 and Matthews 0. Matthews is the primary metric, because 0 is then what a collapsed model gets.
+//! twin with the other form of the verb. In validation half of the subjects are singular, so no word tells the label: a
+//! model that ignores the structure scores accuracy 0.5 and Matthews 0. Matthews is the primary metric, because 0 is then
+//! what a collapsed model gets.
+//!
+//! Training prefers singular subjects, as English does. With equal shares the label is the parity of two numbers, whose
+//! gradient vanishes at first: some seeds then finetune for a hundred updates and learn nothing. With a preference the
+//! verb alone is worth a little, and the subject is learned on top of it.
 
 mod grammar;
 
@@ -32,6 +37,8 @@ options! {
         validation: u64 = 500,
         /// The most phrases with a noun of their own between the subject and its verb, 0 to 3; a sentence has any number up to it.
         distractors: u64 = 1,
+        /// Share of training sentences with a singular subject, 0 to 1; validation has equal shares. At 0.5 training may not begin to learn for long.
+        singular: f64 = 0.7,
         /// Tokens kept of a sentence, special tokens counted.
         max_length: u32 = 64,
     }
@@ -50,11 +57,12 @@ impl Corpus {
     /// The sentences that `options` describe: the same for the same options, on every machine.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] for an odd or too large number of sentences, no validation, too many distractors, and
-    /// for more sentences than the grammar has with so few distractors.
+    /// [`Error::InvalidValue`] for an odd or too large number of sentences, no validation, too many distractors, a share outside
+    /// `[0, 1]`, and for more sentences than the grammar has with so few distractors.
     pub fn generate(options: &AgreementOptions) -> Result<Self> {
         check(options)?;
-        let wanted = ((options.train + options.validation) / 2) as usize;
+        let validation = (options.validation / 2) as usize;
+        let wanted = validation + (options.train / 2) as usize;
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let mut seen = HashSet::new();
         let mut pairs = Vec::with_capacity(wanted);
@@ -63,7 +71,8 @@ impl Corpus {
             if pairs.len() == wanted {
                 break;
             }
-            let pair = sentence_pair(&mut rng, options.distractors as usize);
+            let singular = if pairs.len() < validation { 0.5 } else { options.singular };
+            let pair = sentence_pair(&mut rng, options.distractors as usize, singular);
             if seen.insert(pair.acceptable.clone()) {
                 pairs.push(pair);
             }
@@ -73,7 +82,7 @@ impl Corpus {
             let expected = format!("only {found} different sentences were found with so few distractors; {expected}");
             return Err(Error::invalid("[data] train + validation", options.train + options.validation, expected));
         }
-        let train = pairs.split_off((options.validation / 2) as usize);
+        let train = pairs.split_off(validation);
         Ok(Self { train: examples(train), validation: examples(pairs) })
     }
 }
@@ -89,6 +98,9 @@ fn check(options: &AgreementOptions) -> Result<()> {
     if options.distractors > MOST_DISTRACTORS {
         let expected = format!("give a number from 0 to {MOST_DISTRACTORS}");
         problems.push(Error::invalid("[data] distractors", options.distractors, expected));
+    }
+    if !(0.0..=1.0).contains(&options.singular) {
+        problems.push(Error::invalid("[data] singular", options.singular, "give a share from 0 to 1"));
     }
     Error::all(problems)
 }

@@ -92,17 +92,30 @@ fn sentences_are_balanced_distinct_and_of_the_grammar() {
     check(&all.validation, default.distractors as usize, &mut seen);
 }
 
+fn has_plural_verb(example: &Example) -> bool {
+    example.first.split([' ', '.']).any(|w| matches!(w, "are" | "were" | "have" | "do"))
+}
+
+/// Share of plural verbs among the sentences of a class.
+fn plural(examples: &[Example], class: u32) -> f64 {
+    let of_class: Vec<_> = examples.iter().filter(|e| e.label == Label::Class(class)).collect();
+    of_class.iter().filter(|e| has_plural_verb(e)).count() as f64 / of_class.len() as f64
+}
+
 #[test]
-fn no_form_of_the_verb_and_no_length_tells_the_label() {
-    let all = corpus(AgreementOptions { train: 20_000, ..AgreementOptions::default() });
-    let plural = |e: &&Example| e.first.split([' ', '.']).any(|w| matches!(w, "are" | "were" | "have" | "do"));
+fn the_verb_alone_tells_nothing_in_validation_and_a_little_in_training() {
+    let all = corpus(AgreementOptions { train: 20_000, validation: 20_000, ..AgreementOptions::default() });
     for class in [0, 1] {
-        let of_class = all.train.iter().filter(|e| e.label == Label::Class(class));
-        let share = of_class.filter(plural).count() as f64 / 10_000.0;
-        assert!((share - 0.5).abs() < 0.03, "class {class}: {share} plural");
+        let share = plural(&all.validation, class);
+        assert!((share - 0.5).abs() < 0.02, "class {class}: {share} plural");
     }
-    let attracted = all.train.iter().filter(|e| acceptable(&e.first).1 > 0).count();
+    assert!((plural(&all.train, 1) - 0.3).abs() < 0.02 && (plural(&all.train, 0) - 0.7).abs() < 0.02);
+    let attracted = all.validation.iter().filter(|e| acceptable(&e.first).1 > 0).count();
     assert!(attracted > 8_000, "{attracted}");
+    for singular in [0.0, 1.0] {
+        let all = corpus(AgreementOptions { singular, ..AgreementOptions::default() });
+        assert_eq!(plural(&all.train, 1), 1.0 - singular);
+    }
 }
 
 #[test]
@@ -112,7 +125,7 @@ fn the_same_seed_gives_the_same_bytes() {
     for example in all.train.iter().chain(&all.validation) {
         hash.update(example.first.as_bytes()).update(b"\n");
     }
-    assert_eq!(&hash.finalize().to_hex()[..16], "50ef1bd46fbd08d0");
+    assert_eq!(&hash.finalize().to_hex()[..16], "a5ffc9d6fb2ed2ff");
     assert_ne!(all, corpus(AgreementOptions { seed: 2, ..AgreementOptions::default() }));
     let more = corpus(AgreementOptions { train: 3000, ..AgreementOptions::default() });
     assert_eq!(more.validation, all.validation);
@@ -137,6 +150,8 @@ fn impossible_options_are_named_together() {
     );
     refused("train = 2000000", &["from 0 to 1000000"]);
     refused("distractors = 0\ntrain = 600000\nvalidation = 600000", &["1200000", "fewer sentences"]);
+    refused("singular = 1.1", &["singular = 1.1", "from 0 to 1"]);
+    refused("singular = nan", &["singular"]);
     refused("sed = 3", &["did you mean `seed`?"]);
     refused("train = -2", &["train"]);
 }
