@@ -19,7 +19,7 @@ pub struct OptionDoc {
 /// Declares a struct of options: every field has a doc comment and a default; unknown keys are refused with the
 /// nearest known one.
 ///
-/// ```no_run
+/// ```no_run,standalone_crate
 /// lopper_core::options! {
 ///     /// Options of a method.
 ///     pub struct MyOptions {

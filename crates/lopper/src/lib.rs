@@ -2,7 +2,7 @@
 //!
 //! A program with plugins of its own links them by naming them, and hands over:
 //!
-//! ```no_run
+//! ```no_run,standalone_crate
 //! // use my_method as _;
 //! fn main() -> std::process::ExitCode {
 //!     lopper::run()
