@@ -273,3 +273,30 @@ fn applying_writes_positive_zeros() {
     let pruned = mask.pruned_tensor(0, tch::Device::Cpu).unwrap();
     assert_eq!(Vec::<bool>::try_from(&pruned).unwrap(), [true, false, true]);
 }
+
+/// The prunable tensors of a transformer of `blocks` blocks: four square projections and two of the feed-forward layer.
+fn transformer(blocks: usize, width: u64, inner: u64, biases: bool) -> Layout {
+    let block = |block: usize| {
+        let square = ["q_proj", "k_proj", "v_proj", "out_proj"].map(|name| (name, vec![width, width]));
+        let feed_forward = [("fc1", vec![inner, width]), ("fc2", vec![width, inner])];
+        let matrices = square.into_iter().chain(feed_forward);
+        matrices.flat_map(move |(name, shape)| {
+            let bias = biases.then(|| (ParameterName::new(format!("layers.{block}.{name}.bias")), vec![shape[0]]));
+            [(ParameterName::new(format!("layers.{block}.{name}.weight")), shape)].into_iter().chain(bias)
+        })
+    };
+    Layout::new((0..blocks).flat_map(block)).unwrap()
+}
+
+#[test]
+fn layouts_count_the_entries_of_the_models_of_the_paper() {
+    assert_eq!(transformer(12, 768, 3072, false).entries(), 84_934_656);
+    assert_eq!(transformer(12, 768, 3072, true).entries(), 84_934_656 + 82_944);
+    assert_eq!(transformer(24, 1024, 4096, false).entries(), 301_989_888);
+    let large = Arc::new(transformer(24, 1024, 4096, true));
+    assert_eq!(large.entries(), 301_989_888 + 221_184);
+    let mask = MaskSet::dense(large);
+    assert_eq!((mask.kept(), mask.pruned()), (302_211_072, 0));
+    // BERT adds its pooler and prunes no biases.
+    assert_eq!(transformer(12, 768, 3072, false).entries() + 768 * 768, 85_524_480);
+}
