@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-const CONFIG: &str = "examples/quickstart.toml";
+/// Also what `gpu-check` trains.
+pub(crate) const CONFIG: &str = "examples/quickstart.toml";
 const OUT: &str = "runs/quickstart";
 const SPARSITIES: [f64; 3] = [0.3, 0.5, 0.7];
 /// After dense, which no sparsity changes. The first is what the others' masks are compared with.

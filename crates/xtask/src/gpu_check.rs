@@ -5,6 +5,7 @@
 //! shows that the script works.
 
 use crate::checkout::{Checkout, output};
+use crate::demo;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::fs;
@@ -111,14 +112,8 @@ impl Check<'_> {
         // Devices draw dropout from different generators.
         all.extend(["hidden", "attention", "classifier"].map(|kind| format!("model.{kind}_dropout=0.0")));
         all.extend(settings.iter().map(|s| (*s).to_owned()));
-        let config =
-            fs::read_to_string(self.root.join("examples/quickstart.toml")).context("examples/quickstart.toml")?;
-        // The quickstart counts epochs; one run has either epochs or updates.
-        let config: String = config.lines().filter(|l| !l.starts_with("epochs")).map(|l| format!("{l}\n")).collect();
-        let path = self.out.join("config.toml");
-        fs::write(&path, config).with_context(|| path.display().to_string())?;
         let mut command = Command::new(self.lopper);
-        command.current_dir(self.root).arg("run").arg(&path).args(["--json", "--out", &out]);
+        command.current_dir(self.root).args(["run", demo::CONFIG, "--json", "--out", &out]);
         for setting in &all {
             command.args(["--set", setting]);
         }
