@@ -8,7 +8,7 @@ use lopper_session::{
 use lopper_strategies as _;
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec, serial};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -299,8 +299,16 @@ fn same_bits(a: &Values, b: &Values) -> bool {
     bits(a) == bits(b)
 }
 
+/// A directory of its own, in memory where that is possible: a thousand runs would otherwise wait for a disk.
 fn directory() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+/// A thousand random runs, or the number in `LOPPER_RUNS`, each of a few updates.
+fn thousand<S: Strategy>(cases: &S, law: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let count = std::env::var("LOPPER_RUNS").map_or(1000, |runs| runs.parse().unwrap());
+    let config = Config { cases: count, failure_persistence: None, max_shrink_iters: 16, ..Config::default() };
+    TestRunner::new(config).run(cases, law).unwrap_or_else(|e| panic!("{e}"));
 }
 
 fn optimizer() -> impl Strategy<Value = Optimizer> {
@@ -327,13 +335,9 @@ fn nothing_outside_a_hard_mask_is_ever_non_zero() {
         ("imp", "bert_tickets_compat = true\nstep = 0.5"),
     ];
     let cases = (prop::sample::select(methods), 0.0..=1.0f64, optimizer(), any::<u16>(), prop::option::of(0.5..2.0f64));
-    let config = Config { cases: 40, failure_persistence: None, max_shrink_iters: 16, ..Config::default() };
-    let result = TestRunner::new(config).run(&cases, |((method, options), sparsity, optimizer, seed, clip_norm)| {
-        let mut run = of(method, options, sparsity);
-        run.spec.updates = 4;
-        run.spec.seed = seed.into();
+    thousand(&cases, |((method, options), sparsity, optimizer, seed, clip_norm)| {
+        let mut run = short(method, options, sparsity, seed);
         run.spec.recipe = Recipe { optimizer, clip_norm, ..run.spec.recipe };
-        run.evaluate_every = 1;
         let directory = directory();
         let finished = run.finish(directory.path());
         let entries = finished.record.entries;
@@ -348,7 +352,55 @@ fn nothing_outside_a_hard_mask_is_ever_non_zero() {
         prop_assert_eq!(outside(finished.masks.last().unwrap(), &finished.weights), 0);
         Ok(())
     });
-    result.unwrap();
+}
+
+/// A few updates with an evaluation after each.
+fn short(method: &'static str, options: &'static str, sparsity: f64, seed: u16) -> Run {
+    let mut run = Run { evaluate_every: 1, ..of(method, options, sparsity) };
+    run.spec.updates = 4;
+    run.spec.seed = seed.into();
+    run
+}
+
+#[test]
+fn parp_moves_what_it_pruned_whatever_the_run() {
+    let _serial = serial();
+    let options = vec![
+        ("every = 1", 1),
+        ("every = 2", 2),
+        ("every = 3\ninitial = 'rp'", 3),
+        ("every = 2\nmoments = 'zero'", 2),
+        ("every = 4\ninitial = 'rp'\nmoments = 'zero'", 4),
+    ];
+    let cases = (prop::sample::select(options), 0.1..=0.8f64, optimizer(), any::<u16>(), 1e-4..=0.1f64);
+    thousand(&cases, |((options, every), sparsity, optimizer, seed, learning_rate)| {
+        let mut run = short("parp", options, sparsity, seed);
+        // A warm-up begins at a rate of 0, and its first update moves nothing.
+        let rate_schedule = RateSchedule::Constant;
+        run.spec.recipe = Recipe { optimizer, learning_rate, rate_schedule, ..run.spec.recipe };
+        let directory = directory();
+        let finished = run.finish(directory.path());
+        let pruned = run.spec.sparsity.pruned_of(finished.record.entries);
+        prop_assert_eq!(finished.record.pruned, pruned);
+        let model = toy(0.0);
+        let mut updates = 0;
+        for moment in &finished.stages[0] {
+            let zeros = zeros(&moment.weights, &model);
+            if !moment.training {
+                prop_assert!(zeros >= pruned, "an evaluation after update {} sees pruned weights", updates);
+                continue;
+            }
+            if updates % every == 0 {
+                prop_assert_eq!(zeros, pruned, "right after the prune at update {}", updates);
+            } else {
+                prop_assert!(zeros < pruned, "update {} moves no pruned weight", updates);
+            }
+            updates += 1;
+        }
+        prop_assert_eq!(updates, run.spec.updates);
+        prop_assert_eq!(outside(&finished.masks[0], &finished.weights), 0);
+        Ok(())
+    });
 }
 
 #[test]
@@ -407,6 +459,43 @@ fn hidden_weights_come_back_with_their_old_values() {
     }
     assert!(finished.metrics.lines().any(|line| line.contains("\"revived\":") && !line.contains("\"revived\":0")));
     assert_eq!(outside(&finished.masks[0], &finished.weights), 0);
+}
+
+#[test]
+fn rewinding_restores_bits_whatever_the_run() {
+    let _serial = serial();
+    let theta_0 = values(&toy(0.1));
+    let methods = vec![
+        ("omp", ""),
+        ("imp", "step = 0.3"),
+        ("imp", "rounds = 'geometric'\nstep = 0.5"),
+        ("imp", "step = 0.4\nrewind = 0.25"),
+        ("imp", "step = 0.4\nrewind = 0.8"),
+    ];
+    let cases = (prop::sample::select(methods), 0.1..=0.9f64, optimizer(), any::<u16>());
+    thousand(&cases, |((method, options), sparsity, optimizer, seed)| {
+        let mut run = short(method, options, sparsity, seed);
+        run.evaluate_every = 0;
+        run.spec.recipe = Recipe { optimizer, ..run.spec.recipe };
+        let directory = directory();
+        let plan: Vec<Stage> = {
+            let (session, _) = run.open(&directory.path().join("plan"), &directory.path().join("store"));
+            session.plan().iter().map(|planned| planned.stage.clone()).collect()
+        };
+        let finished = run.finish(directory.path());
+        let dense = &finished.stages[0];
+        prop_assert!(same_bits(&dense[0].weights, &theta_0), "the dense stage starts elsewhere");
+        for ((stage, mask), planned) in finished.stages.iter().zip(&finished.masks).zip(&plan).skip(1) {
+            let rewound = match planned.weights {
+                RewindPoint::Pretrained | RewindPoint::Update(0) => &theta_0,
+                // Before the pass that follows, so many updates are done.
+                RewindPoint::Update(update) => &dense[update as usize].weights,
+                RewindPoint::Current => panic!("{method} {options} rewinds nowhere"),
+            };
+            prop_assert!(same_bits(&stage[0].weights, &masked(mask, rewound)), "{}", planned.name);
+        }
+        Ok(())
+    });
 }
 
 #[test]
