@@ -2,15 +2,33 @@
 //!
 //! The order is always: temporary file in the same directory, write, fsync, rename, fsync the directory. When a step
 //! fails, the temporary is removed and what was there before stays.
+//!
+//! A process that is killed leaves its temporaries behind. While it lives it holds a lock on each, so that whoever works
+//! in the same directory later can tell leftovers from work under way, and [`sweep`] them.
 
 use lopper_core::{Error, Result};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Prefix of every temporary file and directory, so that leftovers of a killed process can be told and swept.
+/// Prefix of every temporary file and directory.
 pub const TEMPORARY_PREFIX: &str = ".lopper-tmp-";
+
+/// A directory under construction. It is removed when dropped, unless it is put in place.
+#[derive(Debug)]
+pub struct Staging {
+    directory: TempDir,
+    /// Held while the directory is written, and released by the end of the process whatever that is.
+    _lock: File,
+}
+
+impl Staging {
+    /// Where it lies until it is put in place.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+}
 
 /// Replaces the content of `path` with `bytes`, or creates it. See [`write_atomic_with`].
 ///
@@ -46,12 +64,12 @@ fn replace_io(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> i
         Err(e) => return Err(e),
     };
     let directory = parent(&target);
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
-    if let Some(permissions) = permissions(0o666) {
-        builder.permissions(permissions);
-    }
-    let mut temporary = builder.tempfile_in(directory)?;
+    let mut temporary = loop {
+        let temporary = builder(0o666).tempfile_in(directory)?;
+        if claim(temporary.as_file(), temporary.path()) {
+            break temporary;
+        }
+    };
     if let Some(old) = old {
         temporary.as_file().set_permissions(old)?;
     }
@@ -80,18 +98,21 @@ pub fn create_dir(path: &Path) -> Result<()> {
     create().map_err(|e: io::Error| Error::file(path, format!("the directory cannot be created: {e}")))
 }
 
-/// A temporary directory in `parent`, which must exist, with the mode of any new directory. It is removed when
-/// dropped, unless it goes through [`publish_dir`].
+/// A temporary directory in `parent`, which must exist, with the mode of any new directory. Leftovers there are swept
+/// first.
 ///
 /// # Errors
 /// [`Error::File`] naming the parent.
-pub fn staging_dir(parent: &Path) -> Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
-    if let Some(permissions) = permissions(0o777) {
-        builder.permissions(permissions);
-    }
-    builder.tempdir_in(parent).map_err(|e| Error::file(parent, format!("no directory can be made here: {e}")))
+pub fn staging_dir(parent: &Path) -> Result<Staging> {
+    sweep(parent);
+    let stage = || loop {
+        let directory = builder(0o777).tempdir_in(parent)?;
+        let lock = File::open(directory.path())?;
+        if claim(&lock, directory.path()) {
+            return Ok(Staging { directory, _lock: lock });
+        }
+    };
+    stage().map_err(|e: io::Error| Error::file(parent, format!("no directory can be made here: {e}")))
 }
 
 /// Gives a finished directory its final name, in one step. The files in it must be on disk already, as those written
@@ -99,7 +120,7 @@ pub fn staging_dir(parent: &Path) -> Result<TempDir> {
 ///
 /// # Errors
 /// [`Error::File`] naming `target`; the staged directory is then removed.
-pub fn publish_dir(staging: TempDir, target: &Path) -> Result<()> {
+pub fn publish_dir(staging: Staging, target: &Path) -> Result<()> {
     let publish = || {
         sync_directory(staging.path())?;
         fs::rename(staging.path(), target)?;
@@ -108,22 +129,60 @@ pub fn publish_dir(staging: TempDir, target: &Path) -> Result<()> {
     let published = publish().map_err(|e| Error::file(target, format!("the directory cannot be put in place: {e}")));
     if published.is_ok() {
         // The name it had is free again: nothing is left to remove.
-        let _ = staging.keep();
+        let _ = staging.directory.keep();
     }
     published
 }
 
-/// Puts a finished directory in the place of an existing one and returns the old one, now in a temporary place.
-pub(crate) fn exchange_dir(staging: TempDir, target: &Path) -> Result<TempDir> {
+/// As [`publish_dir`], also in the place of an existing directory, which is removed afterwards.
+///
+/// # Errors
+/// [`Error::File`] naming `target`; what was there before is then still there.
+pub fn replace_dir(staging: Staging, target: &Path) -> Result<()> {
+    if !target.is_dir() {
+        return publish_dir(staging, target);
+    }
     let exchange = || {
+        // What is replaced takes a temporary name for a moment, and must not be swept by others meanwhile.
+        let lock = File::open(target)?;
+        claim(&lock, target);
         sync_directory(staging.path())?;
         exchange_names(staging.path(), target)?;
         sync_directory(parent(target))
     };
-    match exchange() {
-        Ok(()) => Ok(staging),
-        Err(e) => Err(Error::file(target, format!("the directory cannot be replaced: {e}"))),
+    exchange().map_err(|e| Error::file(target, format!("the directory cannot be replaced: {e}")))
+}
+
+/// Removes what killed processes left half-written in a directory. Work under way, of this process or another, stays,
+/// and so does everything on a file system that has no locks. What cannot be removed now is removed next time.
+pub fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let temporary = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
+        // Links are not followed: nothing here makes any, so they are somebody else's.
+        let Ok(kind) = entry.file_type() else { continue };
+        if !temporary || kind.is_symlink() {
+            continue;
+        }
+        let Ok(left) = File::open(entry.path()) else { continue };
+        if left.try_lock().is_ok() {
+            let _ = if kind.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        }
     }
+}
+
+/// Locks a new temporary; false when a sweep of another process was quicker. Where there are no locks, nothing is swept.
+fn claim(file: &File, path: &Path) -> bool {
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && path.symlink_metadata().is_ok()
+}
+
+fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(TEMPORARY_PREFIX);
+    if let Some(permissions) = permissions(mode) {
+        builder.permissions(permissions);
+    }
+    builder
 }
 
 fn exchange_names(new: &Path, old: &Path) -> io::Result<()> {
@@ -132,13 +191,14 @@ fn exchange_names(new: &Path, old: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
         match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
-            // Some file systems cannot exchange; what follows does it in three steps.
+            // Some file systems cannot exchange; what follows does it in three steps. Between the first two the old
+            // directory has a name that no sweep removes.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             other => return Ok(other?),
         }
     }
-    let mut aside = new.as_os_str().to_owned();
-    aside.push("-old");
+    let mut aside = old.as_os_str().to_owned();
+    aside.push(".lopper-old");
     let aside = PathBuf::from(aside);
     fs::rename(old, &aside)?;
     if let Err(e) = fs::rename(new, old) {
@@ -272,11 +332,32 @@ mod tests {
         assert!(error.contains("final"), "{error}");
         assert_eq!(fs::read(target.join("f")).unwrap(), b"1");
 
-        let old = exchange_dir(staged(b"3"), &target).unwrap();
+        replace_dir(staged(b"3"), &target).unwrap();
         assert_eq!(fs::read(target.join("f")).unwrap(), b"3");
-        assert_eq!(fs::read(old.path().join("f")).unwrap(), b"1");
-        drop(old);
-        assert_eq!(entries(&dir.path().join("x/y")), ["final"]);
+        replace_dir(staged(b"4"), &dir.path().join("x/y/other")).unwrap();
+        assert_eq!(entries(&dir.path().join("x/y")), ["final", "other"]);
+    }
+
+    #[test]
+    fn leftovers_are_swept_and_work_under_way_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let dead = |name: &str| at.join(format!("{TEMPORARY_PREFIX}{name}"));
+        fs::create_dir_all(dead("directory").join("below")).unwrap();
+        fs::write(dead("directory").join("below/weights"), b"half").unwrap();
+        fs::write(dead("file"), b"half").unwrap();
+        fs::write(at.join("mine"), b"whole").unwrap();
+        let alive = staging_dir(at).unwrap();
+        write_atomic_with(&at.join("new"), |out| {
+            out.write_all(b"first ")?;
+            sweep(at);
+            out.write_all(b"second")
+        })
+        .unwrap();
+        assert!(alive.path().is_dir());
+        assert_eq!(fs::read(at.join("new")).unwrap(), b"first second");
+        drop(alive);
+        assert_eq!(entries(at), ["mine", "new"]);
     }
 
     #[cfg(unix)]

@@ -1,12 +1,13 @@
 //! Models as Hugging Face directories, with the zeros in place and the mask beside them.
 
-use crate::files::{self, create_dir, exchange_dir, parent, publish_dir, staging_dir, write_atomic};
+use crate::files::{create_dir, parent, replace_dir, staging_dir, sync_directory, write_atomic};
 use crate::index::is_plain_name;
 use crate::tensors::{Item, Prepare, write};
 use lopper_core::{Error, MaskOrigin, MaskSet, Model, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::{fs, io};
 use tch::Kind;
 
 /// The file that tells a directory saved by Lopper from any other.
@@ -95,10 +96,11 @@ pub fn save_model_with(
     write_atomic(&at.join(MARKER), &json)?;
     write_weights(&at.join(WEIGHTS), model, mask)?;
 
-    match replaced {
-        None => publish_dir(staging, &place),
-        Some(obsolete) => keep_foreign(exchange_dir(staging, &place)?, &place, &obsolete),
+    if let Some(obsolete) = replaced {
+        keep_foreign(&place, staging.path(), &obsolete)
+            .map_err(|e| Error::file(dir, format!("its other files cannot be taken over: {e}")))?;
     }
+    replace_dir(staging, &place)
 }
 
 /// The names that a saved model replaces in `dir`; `None` when nothing is there.
@@ -111,11 +113,11 @@ fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>
     if !metadata.is_dir() {
         return Err(Error::file(dir, "is no directory, so no model can be saved there"));
     }
-    let marker = std::fs::read(dir.join(MARKER)).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
+    let marker = fs::read(dir.join(MARKER)).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
     if let Some(marker) = marker {
         return Ok(Some(marker.files.into_iter().filter(|name| is_plain_name(name)).collect()));
     }
-    let empty = std::fs::read_dir(dir).map_err(|e| Error::file(dir, format!("cannot be read: {e}")))?.next().is_none();
+    let empty = fs::read_dir(dir).map_err(|e| Error::file(dir, format!("cannot be read: {e}")))?.next().is_none();
     if empty || overwrite == Overwrite::Anything {
         return Ok(Some(BTreeSet::new()));
     }
@@ -127,27 +129,39 @@ fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>
     ))
 }
 
-/// Moves what Lopper did not write from the old directory to the new one, and removes the rest.
-fn keep_foreign(old: tempfile::TempDir, new: &Path, obsolete: &BTreeSet<String>) -> Result<()> {
-    let moved = || {
-        for entry in std::fs::read_dir(old.path())? {
-            let name = entry?.file_name();
-            let ours = name.to_str().is_some_and(|name| obsolete.contains(name));
-            if !ours && new.join(&name).symlink_metadata().is_err() {
-                std::fs::rename(old.path().join(&name), new.join(&name))?;
-            }
+/// Brings what Lopper did not write from the old directory into the new one. Links, not moves: until the new directory
+/// takes its place, the old one is whole.
+fn keep_foreign(old: &Path, new: &Path, obsolete: &BTreeSet<String>) -> io::Result<()> {
+    for entry in fs::read_dir(old)? {
+        let entry = entry?;
+        let ours = entry.file_name().to_str().is_some_and(|name| obsolete.contains(name));
+        let at = new.join(entry.file_name());
+        if !ours && at.symlink_metadata().is_err() {
+            link(&entry.path(), &at)?;
         }
-        files::sync_directory(new)
-    };
-    match moved() {
-        Ok(()) => Ok(()),
-        Err(e) => {
-            let kept = old.keep();
-            Err(Error::file(
-                new,
-                format!("is saved, but other files of the old directory are still in {}: {e}", kept.display()),
-            ))
+    }
+    Ok(())
+}
+
+/// A second name for a file, or a directory of second names.
+fn link(from: &Path, to: &Path) -> io::Result<()> {
+    let metadata = from.symlink_metadata()?;
+    if metadata.is_dir() {
+        fs::create_dir(to)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            link(&entry.path(), &to.join(entry.file_name()))?;
         }
+        fs::set_permissions(to, metadata.permissions())?;
+        return sync_directory(to);
+    }
+    match fs::hard_link(from, to) {
+        // Some file systems have no hard links.
+        Err(_) if metadata.is_file() => {
+            fs::copy(from, to)?;
+            fs::File::open(to)?.sync_all()
+        }
+        other => other,
     }
 }
 
@@ -169,5 +183,5 @@ fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Resu
         let prepare = masked.map(|(mask, index)| -> Prepare<'_> { Box::new(move |values| mask.apply(index, values)) });
         items.push(Item { name, tensor: &parameter.tensor, prepare });
     }
-    write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), false)
+    write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), None)
 }

@@ -17,7 +17,7 @@ const PIECE: i64 = 1 << 20;
 
 /// Writes named tensors and metadata as one safetensors file, all or nothing: the same input gives the same bytes.
 /// Tensors may lie on any device and may be non-contiguous; float32, float64, int64 and uint8 are accepted and kept.
-/// At most one tensor's copy and a buffer are held beside the tensors themselves.
+/// At most one tensor's copy and a buffer are held beside the tensors themselves. Returns the hash, in hexadecimal.
 ///
 /// # Errors
 /// [`Error::Many`] of every name that occurs twice and every tensor of another type; [`Error::File`] naming the path.
@@ -25,11 +25,13 @@ pub fn save_tensors<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     metadata: &BTreeMap<String, String>,
-) -> Result<()> {
+) -> Result<String> {
     let mut metadata = metadata.clone();
     metadata.insert(HASH.into(), NO_HASH.into());
     let items = tensors.into_iter().map(|(name, tensor)| Item { name, tensor, prepare: None }).collect();
-    write(path, items, &metadata, true)
+    let mut hash = String::new();
+    write(path, items, &metadata, Some(&mut hash))?;
+    Ok(hash)
 }
 
 /// Changes float32 values on their way to a file.
@@ -60,7 +62,7 @@ pub(crate) fn write(
     path: &Path,
     mut items: Vec<Item<'_>>,
     metadata: &BTreeMap<String, String>,
-    hashed: bool,
+    hash: Option<&mut String>,
 ) -> Result<()> {
     let mut problems = Vec::new();
     let mut seen = BTreeSet::new();
@@ -96,7 +98,7 @@ pub(crate) fn write(
     }
     let mut header = serde_json::to_vec(&lines).map_err(|e| Error::file(path, e))?;
     header.resize(header.len().next_multiple_of(8), b' ');
-    let hash_at = hashed.then(|| hash_place(&header, NO_HASH)).flatten();
+    let hash = hash.zip(hash_place(&header, NO_HASH));
 
     files::replace(path, |file| {
         let mut hasher = blake3::Hasher::new();
@@ -105,15 +107,16 @@ pub(crate) fn write(
         hasher.update(&header);
         for item in &items {
             for_each_piece(item, |bytes| {
-                if hashed {
+                if hash.is_some() {
                     hasher.update(bytes);
                 }
                 file.write_all(bytes)
             })?;
         }
-        if let Some(at) = hash_at {
+        if let Some((hash, at)) = hash {
+            *hash = hasher.finalize().to_hex().to_string();
             file.seek(SeekFrom::Start(8 + at as u64))?;
-            file.write_all(hasher.finalize().to_hex().as_bytes())?;
+            file.write_all(hash.as_bytes())?;
         }
         Ok(())
     })
