@@ -1,5 +1,6 @@
 //! The state of a stage under way: all that a bit-exact continuation needs.
 
+use crate::sealed::{self, Sealed};
 use crate::{Validation, weights::Values};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
 use lopper_weights::files;
@@ -7,23 +8,57 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// Version of the checkpoint layout.
-const FORMAT: u32 = 1;
+const RECORD: &str = "checkpoint.json";
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STRATEGY: &str = "strategy.safetensors";
+const MASK: &str = "mask.safetensors";
+const EVENTS: &str = "events.jsonl";
 
-/// What is not a tensor.
+/// How far a stage has come.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Progressed {
-    format: u32,
+pub struct Progressed {
     /// Identity of the stage.
-    pub(crate) key: String,
+    pub key: String,
     /// Finished updates. Data position and random state follow from it: both are derived from (seed, update).
-    pub(crate) update: u64,
-    pub(crate) skipped: u64,
-    pub(crate) skipped_in_a_row: u64,
-    pub(crate) validations: Vec<Validation>,
-    pub(crate) seconds: f64,
-    pub(crate) snapshots: Vec<u64>,
+    pub update: u64,
+    /// Updates skipped for a loss or gradient that was not finite.
+    pub skipped: u64,
+    /// Those of them that came last, without one between them that was not skipped.
+    pub skipped_in_a_row: u64,
+    /// Validations so far.
+    pub validations: Vec<Validation>,
+    /// Wall-clock seconds so far, over all sittings.
+    pub seconds: f64,
+}
+
+/// What a checkpoint holds beside tensors, and which files belong to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointRecord {
+    /// How far the stage has come.
+    pub progress: Progressed,
+    /// Rewind points taken so far, in updates.
+    snapshots: Vec<u64>,
+    /// What the strategy remembers beside tensors.
     strategy_text: BTreeMap<String, String>,
+    /// BLAKE3 of every other file, as its own format counts it, in hexadecimal.
+    files: BTreeMap<String, String>,
+}
+
+impl Sealed for CheckpointRecord {
+    const NAME: &'static str = "checkpoint record";
+    const FORMAT: u32 = 2;
+}
+
+impl CheckpointRecord {
+    /// Reads the content of a `checkpoint.json`. Whatever the bytes, memory stays in proportion to their number.
+    ///
+    /// # Errors
+    /// [`Error::Other`] for a record of another version, naming the Lopper that wrote it, and for any change since it was
+    /// written.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        sealed::open(bytes)
+    }
 }
 
 /// A stage under way, in memory.
@@ -41,20 +76,17 @@ pub(crate) struct Checkpoint {
 impl Progressed {
     pub(crate) fn start(key: &str) -> Self {
         Self {
-            format: FORMAT,
             key: key.to_owned(),
             update: 0,
             skipped: 0,
             skipped_in_a_row: 0,
             validations: Vec::new(),
             seconds: 0.0,
-            snapshots: Vec::new(),
-            strategy_text: BTreeMap::new(),
         }
     }
 }
 
-/// Where a run keeps its checkpoints: two directories in turn and a file that names the newer one.
+/// Where a run keeps its checkpoints: the two newest, one directory each, and a file that names the newest.
 pub(crate) struct CheckpointStore {
     root: PathBuf,
 }
@@ -74,67 +106,108 @@ impl CheckpointStore {
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
         let at = staging.path();
-        crate::save_values(&at.join("weights.safetensors"), weights)?;
-        crate::save_values(&at.join("optimizer.safetensors"), optimizer)?;
-        crate::save_values(&at.join("strategy.safetensors"), &strategy.tensors)?;
-        files::write_atomic(&at.join("mask.safetensors"), &mask.to_file_bytes(&MaskOrigin::new())?)?;
-        files::write_atomic(&at.join("events.jsonl"), events)?;
+        let mut hashes = BTreeMap::new();
+        let mut tensors = |name: &str, values: &Values| -> Result<()> {
+            hashes.insert(name.to_owned(), crate::save_values(&at.join(name), values)?);
+            Ok(())
+        };
+        tensors(WEIGHTS, weights)?;
+        tensors(OPTIMIZER, optimizer)?;
+        tensors(STRATEGY, &strategy.tensors)?;
         for (update, values) in snapshots {
-            crate::save_values(&at.join(format!("snapshot-{update}.safetensors")), values)?;
+            tensors(&snapshot_name(*update), values)?;
         }
-        let progress = Progressed {
+        let mut bytes = |name: &str, bytes: &[u8]| -> Result<()> {
+            hashes.insert(name.to_owned(), blake3::hash(bytes).to_hex().to_string());
+            files::write_atomic(&at.join(name), bytes)
+        };
+        bytes(MASK, &mask.to_file_bytes(&MaskOrigin::new())?)?;
+        bytes(EVENTS, events)?;
+        let record = CheckpointRecord {
+            progress: progress.clone(),
             snapshots: snapshots.iter().map(|(update, _)| *update).collect(),
             strategy_text: strategy.text.clone(),
-            ..progress.clone()
+            files: hashes,
         };
-        let json = serde_json::to_vec_pretty(&progress).map_err(|e| Error::Other(format!("a checkpoint: {e}")))?;
-        files::write_atomic(&at.join("progress.json"), &json)?;
+        files::write_atomic(&at.join(RECORD), &sealed::seal(&record)?)?;
 
         let name = format!("{}-{:012}", &progress.key[..12], progress.update);
-        let directory = self.root.join(&name);
-        if directory.exists() {
-            std::fs::remove_dir_all(&directory).map_err(|e| Error::file(&directory, e))?;
-        }
-        files::publish_dir(staging, &directory)?;
-        let before = self.latest_name();
+        let before = self.names().into_iter().find(|other| *other != name);
+        files::replace_dir(staging, &self.root.join(&name))?;
         files::write_atomic(&self.latest_path(), name.as_bytes())?;
-        self.sweep(&[Some(name), before]);
+        self.keep_only(&[Some(name), before]);
         Ok(())
     }
 
-    /// The newest checkpoint of the stage `key`, if there is one.
+    /// The newest whole checkpoint of the stage `key`, if there is one. A damaged one is passed over for the one before.
+    ///
+    /// # Errors
+    /// When there are checkpoints of that stage and none is whole: all of them with what is wrong.
     pub(crate) fn load(&self, key: &str) -> Result<Option<Checkpoint>> {
-        let Some(name) = self.latest_name() else { return Ok(None) };
-        let at = self.root.join(name.trim());
-        let path = at.join("progress.json");
-        let bytes = crate::identity::read(&path)?;
-        let progress: Progressed = serde_json::from_slice(&bytes).map_err(|e| Error::file(&path, e))?;
-        if progress.format != FORMAT {
-            return Err(Error::file(
-                path,
-                format!("checkpoint format {}; this Lopper reads {FORMAT}", progress.format),
-            ));
+        let mut damaged = Vec::new();
+        for name in self.names() {
+            match self.read(&name, key) {
+                Ok(Some(checkpoint)) => {
+                    for problem in damaged {
+                        tracing::warn!("{problem}; the checkpoint before it is used");
+                    }
+                    return Ok(Some(checkpoint));
+                }
+                Ok(None) => {}
+                Err(problem) => damaged.push(problem),
+            }
         }
-        if progress.key != key {
+        if damaged.is_empty() {
             return Ok(None);
         }
-        let strategy = StrategyState {
-            tensors: crate::load_values(&at.join("strategy.safetensors"))?,
-            text: progress.strategy_text.clone(),
+        let advice = format!("no checkpoint of the stage is whole; remove {} to begin it again", self.root.display());
+        damaged.push(Error::Other(advice));
+        Err(Error::Many(damaged))
+    }
+
+    /// The update that the newest checkpoint stands at, and the key of its stage.
+    pub(crate) fn newest(&self) -> Option<Progressed> {
+        let read = |name: String| self.record(&self.root.join(name)).ok();
+        self.names().into_iter().find_map(read).map(|record| record.progress)
+    }
+
+    fn record(&self, at: &Path) -> Result<CheckpointRecord> {
+        let path = at.join(RECORD);
+        CheckpointRecord::from_bytes(&crate::identity::read(&path)?).map_err(|e| Error::file(path, e))
+    }
+
+    /// The checkpoint `name`, unless it is of another stage.
+    fn read(&self, name: &str, key: &str) -> Result<Option<Checkpoint>> {
+        let at = self.root.join(name);
+        let record = self.record(&at)?;
+        if record.progress.key != key {
+            return Ok(None);
+        }
+        let expected = |name: &str, found: &str| match record.files.get(name) {
+            Some(hash) if hash == found => Ok(()),
+            _ => Err(Error::file(at.join(name), "is damaged, or of another checkpoint: its hash is not the recorded one")),
         };
-        let snapshots = progress
-            .snapshots
-            .iter()
-            .map(|update| Ok((*update, crate::load_values(&at.join(format!("snapshot-{update}.safetensors")))?)))
-            .collect::<Result<_>>()?;
+        let tensors = |name: &str| {
+            let (values, hash) = lopper_weights::load_tensors_with_hash(&at.join(name))?;
+            expected(name, &hash).map(|()| values)
+        };
+        let bytes = |name: &str| {
+            let bytes = crate::identity::read(&at.join(name))?;
+            expected(name, &blake3::hash(&bytes).to_hex()).map(|()| bytes)
+        };
+        let mask = MaskSet::from_file_bytes(&bytes(MASK)?).map_err(|e| Error::file(at.join(MASK), e))?.0;
         Ok(Some(Checkpoint {
-            weights: crate::load_values(&at.join("weights.safetensors"))?,
-            optimizer: crate::load_values(&at.join("optimizer.safetensors"))?,
-            mask: crate::store::read_mask(&at.join("mask.safetensors"))?,
-            events: crate::identity::read(&at.join("events.jsonl"))?,
-            strategy,
-            snapshots,
-            progress,
+            weights: tensors(WEIGHTS)?,
+            optimizer: tensors(OPTIMIZER)?,
+            strategy: StrategyState { tensors: tensors(STRATEGY)?, text: record.strategy_text.clone() },
+            mask,
+            snapshots: record
+                .snapshots
+                .iter()
+                .map(|update| Ok((*update, tensors(&snapshot_name(*update))?)))
+                .collect::<Result<_>>()?,
+            events: bytes(EVENTS)?,
+            progress: record.progress,
         }))
     }
 
@@ -146,19 +219,169 @@ impl CheckpointStore {
         }
     }
 
-    fn latest_name(&self) -> Option<String> {
-        std::fs::read_to_string(self.latest_path()).ok()
+    /// The checkpoints, the one that `latest` names first, the others by the update they stand at, newest first.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .filter(|name| !name.starts_with(files::TEMPORARY_PREFIX))
+            .collect();
+        let latest = std::fs::read(self.latest_path()).unwrap_or_default();
+        let update = |name: &String| name.rsplit_once('-').and_then(|(_, update)| update.parse::<u64>().ok());
+        names.sort_by_key(|name| (name.as_bytes() == latest.as_slice(), update(name)));
+        names.reverse();
+        names
     }
 
     /// Removes everything but the named checkpoints. What cannot be removed now is removed next time.
-    fn sweep(&self, keep: &[Option<String>]) {
-        let Ok(entries) = std::fs::read_dir(&self.root) else { return };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let kept = keep.iter().flatten().any(|k| name.to_str() == Some(k.trim()));
-            if entry.path().is_dir() && !kept && std::fs::remove_dir_all(entry.path()).is_err() {
-                tracing::warn!(path = %entry.path().display(), "an old checkpoint could not be removed");
+    fn keep_only(&self, keep: &[Option<String>]) {
+        for name in self.names() {
+            let path = self.root.join(&name);
+            if !keep.iter().flatten().any(|k| *k == name) && std::fs::remove_dir_all(&path).is_err() {
+                tracing::warn!(path = %path.display(), "an old checkpoint could not be removed");
             }
+        }
+    }
+}
+
+fn snapshot_name(update: u64) -> String {
+    format!("snapshot-{update}.safetensors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lopper_core::{Layout, ParameterName, Sparsity};
+    use std::sync::Arc;
+    use tch::{Kind, Tensor};
+
+    const KEY: &str = "0123456789abcdef";
+
+    fn values(seed: i64, entries: i64) -> Values {
+        let tensor = Tensor::arange(entries, (Kind::Float, tch::Device::Cpu)) * (seed as f64) + 0.25;
+        [("a.weight".to_owned(), tensor), ("a.bias".to_owned(), Tensor::from_slice(&[seed as f32; 3]))].into()
+    }
+
+    fn checkpoint(update: u64) -> Checkpoint {
+        let shapes = [(ParameterName::new("a.weight"), vec![40_000u64])];
+        let layout = Arc::new(Layout::new(shapes).unwrap());
+        let seed = update as i64 + 1;
+        Checkpoint {
+            progress: Progressed { update, seconds: 0.1 + 0.2, ..Progressed::start(KEY) },
+            weights: values(seed, 40_000),
+            optimizer: values(seed + 100, 40_000),
+            strategy: StrategyState {
+                tensors: values(seed + 200, 300),
+                text: [("round".to_owned(), update.to_string())].into(),
+            },
+            mask: MaskSet::random(layout, Sparsity::new(0.7).unwrap(), update),
+            snapshots: vec![(1, values(seed + 300, 2000))],
+            events: format!("{{\"update\":{update}}}\n").repeat(500).into_bytes(),
+        }
+    }
+
+    fn same(a: &Checkpoint, b: &Checkpoint) -> bool {
+        let same_values = |a: &Values, b: &Values| a.len() == b.len() && a.iter().all(|(name, t)| b[name].equal(t));
+        a.progress == b.progress
+            && same_values(&a.weights, &b.weights)
+            && same_values(&a.optimizer, &b.optimizer)
+            && same_values(&a.strategy.tensors, &b.strategy.tensors)
+            && a.strategy.text == b.strategy.text
+            && a.mask == b.mask
+            && a.snapshots.iter().zip(&b.snapshots).all(|(a, b)| a.0 == b.0 && same_values(&a.1, &b.1))
+            && a.events == b.events
+    }
+
+    fn files_below(directory: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() { found.extend(files_below(&entry)) } else { found.push(entry) }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn the_two_newest_are_kept_and_the_newest_is_loaded() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(directory.path());
+        assert!(store.load(KEY).unwrap().is_none());
+        for update in [3, 6, 9, 9] {
+            store.save(&checkpoint(update)).unwrap();
+            assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(update)));
+        }
+        assert_eq!(store.names(), ["0123456789ab-000000000009", "0123456789ab-000000000006"]);
+        assert!(store.load("another stage").unwrap().is_none());
+        assert_eq!(store.newest().unwrap().update, 9);
+        store.clear().unwrap();
+        assert!(!store.root.exists());
+    }
+
+    /// Every file of the newest checkpoint, with a bit flipped in and a cut at every 4 KiB and near both ends.
+    #[test]
+    fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
+        let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let store = CheckpointStore::new(directory.path());
+        store.save(&checkpoint(3)).unwrap();
+        store.save(&checkpoint(6)).unwrap();
+        let before = checkpoint(3);
+        let newest = store.root.join(&store.names()[0]);
+        let mut damages = 0;
+        for path in files_below(&newest) {
+            let whole = std::fs::read(&path).unwrap();
+            let mut places: Vec<usize> = (0..whole.len()).step_by(4096).collect();
+            places.extend([1, 7, 8, 9, whole.len() / 2, whole.len() - 2, whole.len() - 1]);
+            for place in places.into_iter().filter(|place| *place < whole.len()) {
+                let mut flipped = whole.clone();
+                flipped[place] ^= 1 << (place % 8);
+                for damaged in [&flipped[..], &whole[..place]] {
+                    std::fs::write(&path, damaged).unwrap();
+                    let loaded = store.load(KEY).unwrap().unwrap();
+                    assert!(same(&loaded, &before), "{} damaged at {place}", path.display());
+                    damages += 1;
+                }
+            }
+            std::fs::remove_file(&path).unwrap();
+            assert!(same(&store.load(KEY).unwrap().unwrap(), &before), "without {}", path.display());
+            std::fs::write(&path, whole).unwrap();
+        }
+        assert!(damages > 400, "{damages}");
+        assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(6)));
+        // The file that names the newest is no single point of failure.
+        for name in ["", "elsewhere", "\u{fffd}"] {
+            std::fs::write(store.latest_path(), name).unwrap();
+            assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(6)));
+        }
+    }
+
+    #[test]
+    fn with_no_whole_checkpoint_left_all_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(directory.path());
+        store.save(&checkpoint(3)).unwrap();
+        store.save(&checkpoint(6)).unwrap();
+        let [newer, older] = [0, 1].map(|place| store.root.join(&store.names()[place]));
+        std::fs::write(newer.join(WEIGHTS), b"").unwrap();
+        std::fs::write(older.join(EVENTS), b"{}\n").unwrap();
+        let error = store.load(KEY).map(|_| ()).unwrap_err().to_string();
+        for part in [WEIGHTS, EVENTS, "is damaged", "remove", "000000000003", "000000000006"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+    }
+
+    #[test]
+    fn files_of_two_checkpoints_do_not_mix() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(directory.path());
+        store.save(&checkpoint(3)).unwrap();
+        store.save(&checkpoint(6)).unwrap();
+        let [newer, older] = [0, 1].map(|place| store.root.join(&store.names()[place]));
+        for name in [WEIGHTS, OPTIMIZER, STRATEGY, MASK, EVENTS, RECORD] {
+            let whole = std::fs::read(newer.join(name)).unwrap();
+            std::fs::copy(older.join(name), newer.join(name)).unwrap();
+            assert_eq!(store.load(KEY).unwrap().unwrap().progress.update, 3, "{name}");
+            std::fs::write(newer.join(name), whole).unwrap();
         }
     }
 }

@@ -11,13 +11,16 @@ mod optimizer;
 mod progress;
 mod rate;
 mod record;
+mod sealed;
 mod session;
 mod settings;
+mod status;
 mod store;
 mod train;
 mod weights;
 
 pub use batching::{Batcher, evaluation_batches};
+pub use checkpoint::{CheckpointRecord, Progressed};
 pub use evaluate::evaluate;
 pub use identity::RunIdentity;
 pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
@@ -25,16 +28,15 @@ pub use rate::LearningRate;
 pub use record::{RunRecord, RunStage, SplitMetrics, StageRecord, Validation};
 pub use session::{Participants, PlannedStage, Session, updates_per_epoch};
 pub use settings::{CheckpointEvery, Precision, SessionSettings};
-pub use store::{StageStore, StoredStage};
+pub use status::{RunState, RunStatus, StageStatus};
+pub use store::{StageStore, StoredStage, Unreferenced};
 
 use lopper_core::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Version of stage and run records.
-pub const RECORD_FORMAT: u32 = 1;
-
-fn save_values(path: &Path, values: &weights::Values) -> Result<()> {
+/// Returns the file's hash.
+fn save_values(path: &Path, values: &weights::Values) -> Result<String> {
     lopper_weights::save_tensors(path, values.iter().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
 }
 

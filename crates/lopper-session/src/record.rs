@@ -1,8 +1,10 @@
 //! What a run leaves for people and programs to read.
 
 use crate::Precision;
-use lopper_core::{MetricValue, Split, Stage};
+use crate::sealed::{self, Sealed};
+use lopper_core::{MetricValue, Result, Split, Stage};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Metrics of one split.
@@ -26,8 +28,6 @@ pub struct Validation {
 /// A finished stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
-    /// Version of this record's format.
-    pub format: u32,
     /// Hash of everything the result depends on.
     pub key: String,
     /// The stage as planned.
@@ -44,9 +44,30 @@ pub struct StageRecord {
     pub skipped_updates: u64,
     /// Wall-clock seconds that training and validating took, over all sittings.
     pub seconds: f64,
+    /// BLAKE3 of the stage's other files, as each one's own format counts it, in hexadecimal.
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+impl Sealed for StageRecord {
+    const NAME: &'static str = "stage record";
+    const FORMAT: u32 = 2;
+}
+
+impl Sealed for RunRecord {
+    const NAME: &'static str = "run record";
+    const FORMAT: u32 = 2;
 }
 
 impl StageRecord {
+    /// Reads the content of a `stage.json`. Whatever the bytes, memory stays in proportion to their number.
+    ///
+    /// # Errors
+    /// [`Other`](lopper_core::Error::Other) for a record of another version, naming the Lopper that wrote it, and for any change since it was
+    /// written.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        sealed::open(bytes)
+    }
+
     /// Metrics after the last update; empty for a stage that evaluated nothing.
     pub fn final_metrics(&self) -> &[SplitMetrics] {
         self.validations.last().map_or(&[], |v| &v.splits)
@@ -75,10 +96,6 @@ pub struct RunStage {
 /// A finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// Version of this record's format.
-    pub format: u32,
-    /// Version of Lopper.
-    pub lopper: String,
     /// Version of libtorch.
     pub libtorch: String,
     /// The pruning method.
@@ -117,4 +134,15 @@ pub struct RunRecord {
     pub precision: Precision,
     /// The run's seed.
     pub seed: u64,
+}
+
+impl RunRecord {
+    /// Reads the content of a `record.json`. Whatever the bytes, memory stays in proportion to their number.
+    ///
+    /// # Errors
+    /// [`Other`](lopper_core::Error::Other) for a record of another version, naming the Lopper that wrote it, and for any change since it was
+    /// written.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        sealed::open(bytes)
+    }
 }

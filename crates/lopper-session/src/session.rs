@@ -3,10 +3,12 @@
 use crate::checkpoint::CheckpointStore;
 use crate::events::{Event, EventLog};
 use crate::identity::{RunIdentity, Surroundings, device_kind, stage_key};
-use crate::store::{StageStore, StoredStage, read_mask};
+use crate::sealed;
+use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
+use crate::store::{Finished, StageStore, StoredStage, read_mask};
 use crate::train::{Trainer, rank};
 use crate::weights::{Values, Weights};
-use crate::{Batcher, RECORD_FORMAT, RunRecord, RunStage, SessionSettings, StageRecord};
+use crate::{Batcher, RunRecord, RunStage, SessionSettings, StageRecord};
 use lopper_core::{
     Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PruningStrategy, RandomKind, Recipe, Result,
     RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
@@ -65,8 +67,7 @@ impl Session {
     /// Plans the run and looks up which stages are done; trains and writes nothing.
     ///
     /// # Errors
-    /// A strategy whose options do not fit, a mask file that cannot be read or is of another model or sparsity, a store
-    /// that cannot be read.
+    /// A strategy whose options do not fit, a mask file that cannot be read or is of another model or sparsity.
     pub fn new(participants: Participants, spec: RunSpec, settings: SessionSettings) -> Result<Self> {
         let weights = Weights::of(participants.model.as_ref())?;
         let surroundings = Surroundings::new(
@@ -89,7 +90,7 @@ impl Session {
                 &participants.identity,
                 participants.strategy.ranking(),
             )?;
-            let done = store.find(&key, &needed_snapshots(&stages, index))?.is_some();
+            let done = store.find(&key, &needed_snapshots(&stages, index)).is_some();
             plan.push(PlannedStage { stage: stage.clone(), key, done });
         }
         let pretrained = weights.copy()?;
@@ -108,72 +109,146 @@ impl Session {
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
     /// when something cannot be written, and errors of the plugins.
     pub fn run(&mut self) -> Result<RunRecord> {
-        files::create_dir(&self.settings.out)?;
-        let _lock = lock(&self.settings.out)?;
+        let out = self.settings.out.clone();
+        files::create_dir(&out)?;
+        let _lock = status::lock(&out)?;
+        files::sweep(&out);
+        self.store.refer(&out, self.plan.iter().map(|planned| planned.key.clone()).collect())?;
+        let mut teller = Teller::begin(&out, self.status()?)?;
+        let result = self.train(&mut teller);
+        teller.end(&result);
+        result
+    }
+
+    /// The status before anything is done.
+    fn status(&self) -> Result<RunStatus> {
+        let store = self.store.root();
+        let stage = |planned: &PlannedStage| StageStatus {
+            name: planned.stage.name.clone(),
+            key: planned.key.clone(),
+            updates: planned.stage.updates,
+            done: if planned.done { planned.stage.updates } else { 0 },
+            seconds: 0.0,
+        };
+        Ok(RunStatus {
+            state: RunState::Running,
+            error: None,
+            method: self.participants.identity.strategy.clone(),
+            task: self.participants.dataset.task().name.clone(),
+            process: std::process::id(),
+            store: std::path::absolute(store).map_err(|e| Error::file(store, e))?,
+            stages: self.plan.iter().map(stage).collect(),
+        })
+    }
+
+    fn train(&mut self, teller: &mut Teller) -> Result<RunRecord> {
         let checkpoints = CheckpointStore::new(&self.settings.out);
-        let mut events = EventLog::create(&self.settings.out.join("metrics.jsonl"))?;
-        let stages: Vec<Stage> = self.plan.iter().map(|p| p.stage.clone()).collect();
+        let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
         let mut finished: Vec<(StoredStage, bool)> = Vec::new();
-        for (index, planned) in self.plan.clone().iter().enumerate() {
-            let snapshots = needed_snapshots(&stages, index);
-            if let Some(stored) = self.store.find(&planned.key, &snapshots)? {
-                tracing::info!(stage = planned.stage.name, key = planned.key, "taken from the store");
-                events.begin_stage(&stored.events()?)?;
-                finished.push((stored, false));
-                continue;
-            }
-            let resume = checkpoints.load(&planned.key)?;
-            let mask = match &resume {
-                Some(checkpoint) => {
-                    tracing::info!(stage = planned.stage.name, update = checkpoint.progress.update, "continued");
-                    events.begin_stage(&checkpoint.events)?;
-                    checkpoint.mask.clone()
+        for index in 0..self.plan.len() {
+            let stored = self.stored(index);
+            let trained = stored.is_none();
+            let stored = match stored {
+                Some(stored) => {
+                    events.begin_stage(&stored.events()?)?;
+                    stored
                 }
-                None => {
-                    events.begin_stage(&[])?;
-                    let (name, key, updates) = (&planned.stage.name, &planned.key, planned.stage.updates);
-                    events.write(&Event::Stage { name, key, updates })?;
-                    self.start(&planned.stage, &finished)?
-                }
+                None => self.train_stage(index, &finished, &checkpoints, &mut events, teller)?,
             };
-            let trained = Trainer {
-                model: self.participants.model.as_ref(),
-                dataset: self.participants.dataset.as_ref(),
-                strategy: self.participants.strategy.as_mut(),
-                weights: &mut self.weights,
-                settings: &self.settings,
-                events: &mut events,
-                checkpoints: &checkpoints,
-                selector: &mut self.selector,
-                key: &planned.key,
-                stage: &planned.stage,
-                snapshots: &snapshots,
-            }
-            .train(mask, resume)?;
-            let record = StageRecord {
-                format: RECORD_FORMAT,
-                key: planned.key.clone(),
-                stage: planned.stage.clone(),
-                sparsity: trained.mask.sparsity().get(),
-                pruned: trained.mask.pruned(),
-                entries: trained.mask.layout().entries(),
-                validations: trained.progress.validations.clone(),
-                skipped_updates: trained.progress.skipped,
-                seconds: trained.progress.seconds,
-            };
-            let origin = self.origin(planned);
-            let stored = self.store.publish(
-                &record,
-                &self.weights.copy()?,
-                &trained.mask,
-                &trained.snapshots,
-                &origin,
-                &events.stage_lines()?,
-            )?;
-            checkpoints.clear()?;
-            finished.push((stored, true));
+            let (updates, seconds) = (self.plan[index].stage.updates, stored.record().seconds);
+            teller.stage(index, updates, if trained { seconds } else { 0.0 });
+            finished.push((stored, trained));
         }
-        self.finish(&finished)
+        let record = self.finish(&finished)?;
+        events.finish()?;
+        // A stage that another run put into the store meanwhile leaves a checkpoint that is needed no more.
+        checkpoints.clear()?;
+        Ok(record)
+    }
+
+    /// Stage `index` from the store, if it is there and whole as far as it will be read.
+    fn stored(&self, index: usize) -> Option<StoredStage> {
+        let planned = &self.plan[index];
+        let stages: Vec<Stage> = self.plan.iter().map(|p| p.stage.clone()).collect();
+        let snapshots = needed_snapshots(&stages, index);
+        let stored = self.store.find(&planned.key, &snapshots)?;
+        let followed = self.plan.get(index + 1).is_none_or(|next| !next.done);
+        match stored.verify(followed, &snapshots) {
+            Ok(()) => {
+                tracing::info!(stage = planned.stage.name, key = planned.key, "taken from the store");
+                Some(stored)
+            }
+            Err(e) => {
+                tracing::warn!("{e}; stage {} is trained again", planned.stage.name);
+                None
+            }
+        }
+    }
+
+    /// Trains stage `index`, from its checkpoint if there is one, and puts it into the store.
+    fn train_stage(
+        &mut self,
+        index: usize,
+        finished: &[(StoredStage, bool)],
+        checkpoints: &CheckpointStore,
+        events: &mut EventLog,
+        teller: &mut Teller,
+    ) -> Result<StoredStage> {
+        let planned = self.plan[index].clone();
+        let resume = checkpoints.load(&planned.key)?;
+        let mask = match &resume {
+            Some(checkpoint) => {
+                let progress = &checkpoint.progress;
+                tracing::info!(stage = planned.stage.name, update = progress.update, "continued");
+                events.begin_stage(&checkpoint.events)?;
+                teller.stage(index, progress.update, progress.seconds);
+                checkpoint.mask.clone()
+            }
+            None => {
+                events.begin_stage(&[])?;
+                let (name, key, updates) = (&planned.stage.name, &planned.key, planned.stage.updates);
+                events.write(&Event::Stage { name, key, updates })?;
+                teller.stage(index, 0, 0.0);
+                self.start(&planned.stage, finished)?
+            }
+        };
+        let stages: Vec<Stage> = self.plan.iter().map(|p| p.stage.clone()).collect();
+        let trained = Trainer {
+            model: self.participants.model.as_ref(),
+            dataset: self.participants.dataset.as_ref(),
+            strategy: self.participants.strategy.as_mut(),
+            weights: &mut self.weights,
+            settings: &self.settings,
+            events,
+            checkpoints,
+            teller,
+            selector: &mut self.selector,
+            key: &planned.key,
+            stage: &planned.stage,
+            snapshots: &needed_snapshots(&stages, index),
+        }
+        .train(mask, resume)?;
+        let record = StageRecord {
+            key: planned.key.clone(),
+            stage: planned.stage.clone(),
+            sparsity: trained.mask.sparsity().get(),
+            pruned: trained.mask.pruned(),
+            entries: trained.mask.layout().entries(),
+            validations: trained.progress.validations.clone(),
+            skipped_updates: trained.progress.skipped,
+            seconds: trained.progress.seconds,
+            files: Default::default(),
+        };
+        let stored = self.store.publish(Finished {
+            record,
+            weights: &self.weights.copy()?,
+            mask: &trained.mask,
+            origin: &self.origin(&planned),
+            snapshots: &trained.snapshots,
+            events: &events.stage_lines()?,
+        })?;
+        checkpoints.clear()?;
+        Ok(stored)
     }
 
     /// Puts the stage's starting weights into the model and returns its starting mask.
@@ -262,8 +337,6 @@ impl Session {
             metrics: stored.record().final_metrics().to_vec(),
         });
         let record = RunRecord {
-            format: RECORD_FORMAT,
-            lopper: env!("CARGO_PKG_VERSION").into(),
             libtorch: lopper_torch::libtorch_version(),
             method: self.participants.identity.strategy.clone(),
             model: self.participants.identity.model.clone(),
@@ -288,8 +361,7 @@ impl Session {
             precision: self.settings.precision,
             seed: self.settings.seed,
         };
-        let json = serde_json::to_vec_pretty(&record).map_err(|e| Error::Other(format!("the record: {e}")))?;
-        files::write_atomic(&self.settings.out.join("record.json"), &json)?;
+        files::write_atomic(&self.settings.out.join("record.json"), &sealed::seal(&record)?)?;
         Ok(record)
     }
 
@@ -393,17 +465,4 @@ fn needed_snapshots(stages: &[Stage], index: usize) -> Vec<u64> {
     updates.sort_unstable();
     updates.dedup();
     updates
-}
-
-/// One process a run directory: two would write over each other's checkpoints.
-fn lock(out: &std::path::Path) -> Result<std::fs::File> {
-    let path = out.join(".lock");
-    let file = std::fs::File::create(&path).map_err(|e| Error::file(&path, e))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => {
-            Err(Error::file(out, "another process is running in this directory; wait for it, or give another --out"))
-        }
-        Err(std::fs::TryLockError::Error(e)) => Err(Error::file(path, e)),
-    }
 }

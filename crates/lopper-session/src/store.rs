@@ -1,15 +1,23 @@
 //! Finished stages by content: a stage whose identity is known is not trained again, by whichever run or method.
 
-use crate::StageRecord;
+use crate::sealed::{self, Sealed};
 use crate::weights::Values;
+use crate::StageRecord;
 use lopper_core::{Error, MaskOrigin, MaskSet, Result};
 use lopper_weights::files;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 const RECORD: &str = "stage.json";
 const WEIGHTS: &str = "weights.safetensors";
 const MASK: &str = "mask.safetensors";
 const EVENTS: &str = "events.jsonl";
+/// Which runs need which stages, one file a run.
+const REFERENCES: &str = "references";
+/// Held shared while a run says what it needs, and alone while stages are removed.
+const LOCK: &str = ".lock";
 
 /// A directory of finished stages, one directory each, named by the stage's identity.
 #[derive(Debug, Clone)]
@@ -24,79 +32,183 @@ pub struct StoredStage {
     record: StageRecord,
 }
 
+/// What a stage leaves behind, on its way into the store.
+pub(crate) struct Finished<'a> {
+    pub(crate) record: StageRecord,
+    /// mask ⊙ weights.
+    pub(crate) weights: &'a Values,
+    pub(crate) mask: &'a MaskSet,
+    pub(crate) origin: &'a MaskOrigin,
+    pub(crate) snapshots: &'a [(u64, Values)],
+    /// Its lines of `metrics.jsonl`.
+    pub(crate) events: &'a [u8],
+}
+
+/// A stage that no run refers to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Unreferenced {
+    /// Its identity; the name of its directory.
+    pub key: String,
+    /// The stage's name, if its record can be read.
+    pub name: Option<String>,
+    /// Size of its files.
+    pub bytes: u64,
+}
+
+/// What one run needs.
+#[derive(Debug, Serialize, Deserialize)]
+struct Reference {
+    /// The run's directory, absolute.
+    run: PathBuf,
+    stages: Vec<String>,
+}
+
+impl Sealed for Reference {
+    const NAME: &'static str = "reference to stages";
+    const FORMAT: u32 = 1;
+}
+
 impl StageStore {
     /// A store under `root`, which is created with the first stage.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
-    /// The stage of that identity, if it is here with all these snapshots.
-    ///
-    /// # Errors
-    /// [`Error::File`] for a record that cannot be read or is of another version.
-    pub fn find(&self, key: &str, snapshots: &[u64]) -> Result<Option<StoredStage>> {
+    /// Where it lies.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The stage of that identity, if it is here with all these snapshots. One that cannot be read, or was written by
+    /// another version, counts as absent, with a warning: it will be trained again and replaced.
+    pub fn find(&self, key: &str, snapshots: &[u64]) -> Option<StoredStage> {
         let directory = self.root.join(key);
         let path = directory.join(RECORD);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                return Ok(None);
+        let bytes = fs::read(&path).ok()?;
+        let record = match StageRecord::from_bytes(&bytes) {
+            Ok(record) if record.key == key => record,
+            Ok(record) => {
+                tracing::warn!("{}: is the record of stage {}; the stage is trained again", path.display(), record.key);
+                return None;
             }
-            Err(e) => return Err(Error::file(path, e)),
+            Err(e) => {
+                tracing::warn!("{}: {e}; the stage is trained again", path.display());
+                return None;
+            }
         };
-        let record: StageRecord = serde_json::from_slice(&bytes).map_err(|e| {
-            Error::file(
-                &directory,
-                format!("this stored stage cannot be read ({e}); remove the directory to train it again"),
-            )
-        })?;
-        if record.key != key || record.format != crate::RECORD_FORMAT {
-            return Err(Error::file(
-                path,
-                format!(
-                    "format {} of stage {}; this Lopper reads format {} of stage {key}",
-                    record.format,
-                    record.key,
-                    crate::RECORD_FORMAT
-                ),
-            ));
-        }
         let stored = StoredStage { directory, record };
-        Ok(snapshots.iter().all(|update| stored.snapshot_path(*update).is_file()).then_some(stored))
+        let needed = snapshots.iter().map(|update| snapshot_name(*update));
+        let here = |name: String| stored.directory.join(name).is_file();
+        needed.chain([WEIGHTS, MASK, EVENTS].map(str::to_owned)).all(here).then_some(stored)
     }
 
     /// Puts a finished stage into the store; all of it appears at once.
     ///
     /// # Errors
     /// [`Error::File`] naming what could not be written; nothing half-written stays.
-    pub fn publish(
-        &self,
-        record: &StageRecord,
-        weights: &Values,
-        mask: &MaskSet,
-        snapshots: &[(u64, Values)],
-        origin: &MaskOrigin,
-        events: &[u8],
-    ) -> Result<StoredStage> {
+    pub(crate) fn publish(&self, finished: Finished<'_>) -> Result<StoredStage> {
+        let Finished { mut record, weights, mask, origin, snapshots, events } = finished;
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
-        let stored = StoredStage { directory: staging.path().to_owned(), record: record.clone() };
-        crate::save_values(&staging.path().join(WEIGHTS), weights)?;
+        let at = staging.path();
+        record.files.insert(WEIGHTS.into(), crate::save_values(&at.join(WEIGHTS), weights)?);
         for (update, values) in snapshots {
-            crate::save_values(&stored.snapshot_path(*update), values)?;
+            let name = snapshot_name(*update);
+            let hash = crate::save_values(&at.join(&name), values)?;
+            record.files.insert(name, hash);
         }
-        files::write_atomic(&staging.path().join(MASK), &mask.to_file_bytes(origin)?)?;
-        files::write_atomic(&staging.path().join(EVENTS), events)?;
-        let json = serde_json::to_vec_pretty(record).map_err(|e| Error::Other(format!("a stage record: {e}")))?;
-        files::write_atomic(&staging.path().join(RECORD), &json)?;
-
+        for (name, bytes) in [(MASK, &mask.to_file_bytes(origin)?[..]), (EVENTS, events)] {
+            record.files.insert(name.into(), blake3::hash(bytes).to_hex().to_string());
+            files::write_atomic(&at.join(name), bytes)?;
+        }
+        files::write_atomic(&at.join(RECORD), &sealed::seal(&record)?)?;
+        // There may be one already: another run trained the same stage meanwhile, or it was damaged or lacked a snapshot.
         let directory = self.root.join(&record.key);
-        // Present already: another run trained the same stage meanwhile, or this one lacked a snapshot.
-        if directory.exists() {
-            std::fs::remove_dir_all(&directory).map_err(|e| Error::file(&directory, e))?;
+        files::replace_dir(staging, &directory)?;
+        Ok(StoredStage { directory, record })
+    }
+
+    /// Notes which stages the run in `run` needs, so that [`remove`](Self::remove) leaves them alone.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming what could not be written.
+    pub(crate) fn refer(&self, run: &Path, stages: Vec<String>) -> Result<()> {
+        let references = self.root.join(REFERENCES);
+        files::create_dir(&references)?;
+        let _lock = self.lock(File::lock_shared)?;
+        let run = fs::canonicalize(run).map_err(|e| Error::file(run, e))?;
+        let name = blake3::hash(run.as_os_str().as_encoded_bytes()).to_hex();
+        let path = references.join(format!("{}.json", &name[..16]));
+        files::write_atomic(&path, &sealed::seal(&Reference { run, stages })?)
+    }
+
+    /// The stages that no existing run directory refers to.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the store cannot be read.
+    pub fn unreferenced(&self) -> Result<Vec<Unreferenced>> {
+        let referenced = self.referenced()?;
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(|e| Error::file(&self.root, e))?.flatten() {
+            let Ok(key) = entry.file_name().into_string() else { continue };
+            if !is_key(&key) || referenced.contains(&key) {
+                continue;
+            }
+            let record = fs::read(entry.path().join(RECORD)).ok().and_then(|bytes| StageRecord::from_bytes(&bytes).ok());
+            found.push(Unreferenced { bytes: size(&entry.path()), name: record.map(|r| r.stage.name), key });
         }
-        files::publish_dir(staging, &directory)?;
-        Ok(StoredStage { directory, record: record.clone() })
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    /// Removes those of `keys` that are still unreferenced, and what killed processes left behind. Returns the bytes freed.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming what could not be removed; the stages before it are gone then.
+    pub fn remove(&self, keys: &[String]) -> Result<u64> {
+        let _lock = self.lock(File::lock)?;
+        let mut freed = 0;
+        for stage in self.unreferenced()?.into_iter().filter(|stage| keys.contains(&stage.key)) {
+            let directory = self.root.join(&stage.key);
+            // Gone in one step: a stage half removed must not be found.
+            let doomed = self.root.join(format!("{}{}", files::TEMPORARY_PREFIX, stage.key));
+            let removed = fs::rename(&directory, &doomed).and_then(|()| fs::remove_dir_all(&doomed));
+            removed.map_err(|e| Error::file(&directory, format!("cannot be removed: {e}")))?;
+            freed += stage.bytes;
+        }
+        files::sweep(&self.root);
+        Ok(freed)
+    }
+
+    /// Stages that runs refer to. References of runs whose directory is gone no longer count.
+    fn referenced(&self) -> Result<BTreeSet<String>> {
+        let mut stages = BTreeSet::new();
+        let Ok(entries) = fs::read_dir(self.root.join(REFERENCES)) else { return Ok(stages) };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            // One that cannot be read may be of a run that is still wanted: better to stop than to guess.
+            let reference: Reference =
+                sealed::open(&crate::identity::read(&path)?).map_err(|e| Error::file(&path, e))?;
+            if reference.run.is_dir() {
+                stages.extend(reference.stages);
+            }
+        }
+        Ok(stages)
+    }
+
+    fn lock(&self, how: fn(&File) -> std::io::Result<()>) -> Result<File> {
+        let path = self.root.join(LOCK);
+        let lock = || {
+            let file = File::create(&path)?;
+            match how(&file) {
+                // Some file systems have no locks.
+                Err(e) if e.kind() != std::io::ErrorKind::Unsupported => Err(e),
+                _ => Ok(file),
+            }
+        };
+        lock().map_err(|e| Error::file(&path, e))
     }
 }
 
@@ -119,6 +231,30 @@ impl StoredStage {
         read_mask(&self.mask_path())
     }
 
+    /// Reads it against the hashes in its record: mask and metrics, the weights if `weights`, and some snapshots.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming the first file that is damaged or missing.
+    pub(crate) fn verify(&self, weights: bool, snapshots: &[u64]) -> Result<()> {
+        for name in [MASK, EVENTS] {
+            let bytes = crate::identity::read(&self.directory.join(name))?;
+            self.expect(name, &blake3::hash(&bytes).to_hex())?;
+        }
+        let tensors = weights.then(|| WEIGHTS.to_owned()).into_iter();
+        for name in tensors.chain(snapshots.iter().map(|update| snapshot_name(*update))) {
+            let (_, hash) = lopper_weights::load_tensors_with_hash(&self.directory.join(&name))?;
+            self.expect(&name, &hash)?;
+        }
+        Ok(())
+    }
+
+    fn expect(&self, name: &str, hash: &str) -> Result<()> {
+        match self.record.files.get(name) {
+            Some(recorded) if recorded == hash => Ok(()),
+            _ => Err(Error::file(self.directory.join(name), "is damaged: its hash is not the recorded one")),
+        }
+    }
+
     /// The stage's lines of `metrics.jsonl`.
     pub(crate) fn events(&self) -> Result<Vec<u8>> {
         crate::identity::read(&self.directory.join(EVENTS))
@@ -131,12 +267,22 @@ impl StoredStage {
 
     /// The weights after `update` updates.
     pub(crate) fn snapshot(&self, update: u64) -> Result<Values> {
-        crate::load_values(&self.snapshot_path(update))
+        crate::load_values(&self.directory.join(snapshot_name(update)))
     }
+}
 
-    fn snapshot_path(&self, update: u64) -> PathBuf {
-        self.directory.join(format!("snapshot-{update}.safetensors"))
-    }
+fn snapshot_name(update: u64) -> String {
+    format!("snapshot-{update}.safetensors")
+}
+
+/// Whether a name is that of a stage's directory: BLAKE3 in hexadecimal.
+fn is_key(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn size(directory: &Path) -> u64 {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
 /// Reads a mask file; errors name the path.
@@ -144,5 +290,54 @@ pub(crate) fn read_mask(path: &Path) -> Result<MaskSet> {
     match MaskSet::from_file_bytes(&crate::identity::read(path)?) {
         Ok((mask, _)) => Ok(mask),
         Err(e) => Err(Error::file(path, e)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage(store: &StageStore, digit: char) -> String {
+        let key = digit.to_string().repeat(64);
+        files::create_dir(&store.root.join(&key)).unwrap();
+        fs::write(store.root.join(&key).join(WEIGHTS), [0; 100]).unwrap();
+        key
+    }
+
+    #[test]
+    fn only_what_no_run_refers_to_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StageStore::new(directory.path().join("store"));
+        let [a, b, c] = ['a', 'b', 'c'].map(|digit| stage(&store, digit));
+        let runs = ["one", "two"].map(|name| directory.path().join(name));
+        for run in &runs {
+            files::create_dir(run).unwrap();
+        }
+        store.refer(&runs[0], vec![a.clone()]).unwrap();
+        store.refer(&runs[1], vec![a.clone(), b.clone()]).unwrap();
+        fs::write(store.root.join("notes"), b"mine").unwrap();
+        let keys = |store: &StageStore| store.unreferenced().unwrap().into_iter().map(|s| s.key).collect::<Vec<_>>();
+        assert_eq!(keys(&store), [c.as_str()]);
+        // Even when asked to, it removes nothing that a run needs.
+        assert_eq!(store.remove(&[a.clone(), b.clone(), c.clone()]).unwrap(), 100);
+        assert!(keys(&store).is_empty() && store.root.join(&b).is_dir());
+        fs::remove_dir(&runs[1]).unwrap();
+        assert_eq!(keys(&store), [b.as_str()]);
+        store.refer(&runs[0], vec![b.clone()]).unwrap();
+        assert_eq!(keys(&store), [a.as_str()]);
+        assert!(store.root.join("notes").is_file());
+    }
+
+    #[test]
+    fn a_damaged_reference_removes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StageStore::new(directory.path().join("store"));
+        let key = stage(&store, 'a');
+        store.refer(directory.path(), vec![key.clone()]).unwrap();
+        let reference = fs::read_dir(store.root.join(REFERENCES)).unwrap().next().unwrap().unwrap().path();
+        fs::write(&reference, b"{}").unwrap();
+        let error = store.remove(&[key.clone()]).unwrap_err().to_string();
+        assert!(error.contains(reference.to_str().unwrap()), "{error}");
+        assert!(store.root.join(&key).is_dir());
     }
 }

@@ -4,6 +4,7 @@ use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed};
 use crate::evaluate::{autocast, costs, evaluate};
 use crate::events::{Event, EventLog};
 use crate::progress::Progress;
+use crate::status::Teller;
 use crate::weights::{Values, Weights};
 use crate::{
     Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation, clip_gradients,
@@ -24,6 +25,7 @@ pub(crate) struct Trainer<'a> {
     pub(crate) settings: &'a SessionSettings,
     pub(crate) events: &'a mut EventLog,
     pub(crate) checkpoints: &'a CheckpointStore,
+    pub(crate) teller: &'a mut Teller,
     pub(crate) selector: &'a mut Selector,
     pub(crate) key: &'a str,
     pub(crate) stage: &'a Stage,
@@ -96,6 +98,7 @@ impl Trainer<'_> {
                 self.validate(&mut state, update)?;
             }
             state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
+            self.teller.update(update, state.progress.seconds);
             let stop = self.settings.stop.load(Ordering::Relaxed);
             let due = match self.settings.checkpoint {
                 CheckpointEvery::OnInterrupt => false,

@@ -243,7 +243,7 @@ struct Finished {
 impl Finished {
     fn new(record: RunRecord, diary: Diary, directory: &Path) -> Self {
         let store = StageStore::new(directory.join("store"));
-        let mask = |key: &str| store.find(key, &[]).unwrap().unwrap().mask().unwrap();
+        let mask = |key: &str| store.find(key, &[]).unwrap().mask().unwrap();
         let masks = record.stages.iter().map(|stage| mask(&stage.key)).collect();
         let mut moments = Arc::into_inner(diary).unwrap().into_inner().unwrap().into_iter().peekable();
         let mut stages = Vec::new();

@@ -15,7 +15,7 @@ pub use checkpoint::Checkpoint;
 pub use hub::{HubSettings, resolve};
 pub use safetensors::Dtype;
 pub use save::{MARKER, Overwrite, save_model, save_model_with};
-pub use tensors::{load_tensors, load_tensors_verified, read_metadata, save_tensors};
+pub use tensors::{load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_tensors};
 
 #[cfg(target_endian = "big")]
 compile_error!("safetensors are little-endian and are copied as they are");

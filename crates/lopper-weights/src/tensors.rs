@@ -176,6 +176,14 @@ pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 /// # Errors
 /// As [`load_tensors`], and [`Error::File`] when the file has no hash or another one than its content.
 pub fn load_tensors_verified(path: &Path) -> Result<BTreeMap<String, Tensor>> {
+    Ok(load_tensors_with_hash(path)?.0)
+}
+
+/// As [`load_tensors_verified`], with the hash that [`save_tensors`] returned.
+///
+/// # Errors
+/// As [`load_tensors_verified`].
+pub fn load_tensors_with_hash(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
     let file = SafetensorsFile::open(path)?;
     let stored = file.metadata().get(HASH).ok_or_else(|| {
         Error::file(
@@ -197,7 +205,7 @@ pub fn load_tensors_verified(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     }
     let found = hasher.finalize().to_hex();
     if found.as_str() == stored {
-        Ok(tensors)
+        Ok((tensors, stored.clone()))
     } else {
         Err(Error::file(path, format!("is damaged: its content has the hash {found}, {stored} was written")))
     }

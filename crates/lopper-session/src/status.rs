@@ -1,0 +1,248 @@
+//! What a run says about itself while it goes on, for whoever looks in from outside.
+
+use crate::checkpoint::CheckpointStore;
+use crate::sealed::{self, Sealed};
+use lopper_core::{Error, Result};
+use lopper_weights::files;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+const FILE: &str = "status.json";
+const LOCK: &str = ".lock";
+/// Time between two notes of a stage's progress: seldom enough to cost nothing.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Whether a run goes on, and how it ended if it does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// A process is at it.
+    Running,
+    /// It saved its state when it was asked to stop; the same command goes on.
+    Interrupted,
+    /// It ended without a word, as by kill -9 or a power cut; the same command goes on from the last checkpoint.
+    Killed,
+    /// It ended with an error.
+    Failed,
+    /// Model and record are written.
+    Done,
+}
+
+/// One stage of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StageStatus {
+    /// The stage's name.
+    pub name: String,
+    /// Its identity.
+    pub key: String,
+    /// Updates it consists of.
+    pub updates: u64,
+    /// Updates that are done and will not be done again: all of them for a stage in the store.
+    pub done: u64,
+    /// Wall-clock seconds that the updates done by this run took; 0 for a stage that was in the store.
+    pub seconds: f64,
+}
+
+/// A run as its directory tells it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// Whether it goes on.
+    pub state: RunState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The pruning method.
+    pub method: String,
+    /// The task.
+    pub task: String,
+    /// The process that runs it, or ran it last.
+    pub process: u32,
+    /// The store of finished stages.
+    pub store: PathBuf,
+    /// Its stages, in order.
+    pub stages: Vec<StageStatus>,
+}
+
+impl Sealed for RunStatus {
+    const NAME: &'static str = "status of a run";
+    const FORMAT: u32 = 1;
+}
+
+impl RunStatus {
+    /// Reads the status of the run in `out`. Takes no part in the run and may be called at any time.
+    ///
+    /// # Errors
+    /// [`Error::File`] when there is no run in `out`, or its status is damaged or of another version.
+    pub fn read(out: &Path) -> Result<Self> {
+        let path = out.join(FILE);
+        let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::file(out, format!("holds no run of Lopper (there is no {FILE})")),
+            _ => Error::file(&path, e),
+        })?;
+        let mut status: Self = sealed::open(&bytes).map_err(|e| Error::file(&path, e))?;
+        if status.state == RunState::Running && !is_locked(out) {
+            status.state = RunState::Killed;
+            // What came after the last checkpoint is lost.
+            let newest = CheckpointStore::new(out).newest();
+            for stage in status.stages.iter_mut().filter(|stage| stage.done < stage.updates) {
+                let checkpoint = newest.as_ref().filter(|progress| progress.key == stage.key);
+                stage.done = checkpoint.map_or(0, |progress| progress.update);
+                stage.seconds = checkpoint.map_or(0.0, |progress| progress.seconds);
+            }
+        }
+        Ok(status)
+    }
+
+    /// Seconds that the rest takes, by the pace of the latest stage that trained; `None` before there is one. Evaluations
+    /// count as part of the pace.
+    pub fn seconds_left(&self) -> Option<f64> {
+        let paced = self.stages.iter().rev().find(|stage| stage.done > 0 && stage.seconds > 0.0)?;
+        let left: u64 = self.stages.iter().map(|stage| stage.updates - stage.done.min(stage.updates)).sum();
+        Some(left as f64 * paced.seconds / paced.done as f64)
+    }
+}
+
+/// The status of a run under way, and the file that tells it.
+pub(crate) struct Teller {
+    path: PathBuf,
+    status: RunStatus,
+    /// The stage under way.
+    stage: usize,
+    told: Instant,
+}
+
+impl Teller {
+    /// Begins to tell.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be written: a run that cannot write here had better know at once.
+    pub(crate) fn begin(out: &Path, status: RunStatus) -> Result<Self> {
+        let teller = Self { path: out.join(FILE), status, stage: 0, told: Instant::now() };
+        teller.write()?;
+        Ok(teller)
+    }
+
+    /// Stage `index` stands at `done` updates.
+    pub(crate) fn stage(&mut self, index: usize, done: u64, seconds: f64) {
+        self.stage = index;
+        let stage = &mut self.status.stages[index];
+        (stage.done, stage.seconds) = (done, seconds);
+        self.tell();
+    }
+
+    /// The stage under way has finished another update.
+    pub(crate) fn update(&mut self, done: u64, seconds: f64) {
+        let stage = &mut self.status.stages[self.stage];
+        (stage.done, stage.seconds) = (done, seconds);
+        if self.told.elapsed() >= INTERVAL {
+            self.tell();
+        }
+    }
+
+    /// The run ends like this.
+    pub(crate) fn end<T>(mut self, result: &Result<T>) {
+        self.status.state = match result {
+            Ok(_) => RunState::Done,
+            Err(Error::Interrupted(_)) => RunState::Interrupted,
+            Err(e) => {
+                self.status.error = Some(e.to_string());
+                RunState::Failed
+            }
+        };
+        self.tell();
+    }
+
+    /// A status that cannot be written must not stop a run.
+    fn tell(&mut self) {
+        self.told = Instant::now();
+        if let Err(e) = self.write() {
+            tracing::warn!("{e}");
+        }
+    }
+
+    fn write(&self) -> Result<()> {
+        files::write_atomic(&self.path, &sealed::seal(&self.status)?)
+    }
+}
+
+/// One process a run directory: two would write over each other's checkpoints. The lock ends with the process.
+///
+/// # Errors
+/// [`Error::File`] naming the directory when another process has it.
+pub(crate) fn lock(out: &Path) -> Result<File> {
+    let path = out.join(LOCK);
+    let file = File::create(&path).map_err(|e| Error::file(&path, e))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // Somebody who asks for the status holds it for a moment.
+            Err(TryLockError::WouldBlock) if started.elapsed() < Duration::from_millis(200) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(TryLockError::WouldBlock) => {
+                let why = "another process is running in this directory; wait for it, or give another --out";
+                return Err(Error::file(out, why));
+            }
+            Err(TryLockError::Error(e)) => return Err(Error::file(path, e)),
+        }
+    }
+}
+
+fn is_locked(out: &Path) -> bool {
+    let Ok(file) = File::open(out.join(LOCK)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(done: [u64; 3]) -> RunStatus {
+        let stage = |(index, done): (usize, u64)| StageStatus {
+            name: format!("stage {index}"),
+            key: format!("{index:064}"),
+            updates: 100,
+            done,
+            seconds: if index == 0 { 0.0 } else { done as f64 * 0.5 },
+        };
+        RunStatus {
+            state: RunState::Running,
+            error: None,
+            method: "imp".into(),
+            task: "rte".into(),
+            process: 1,
+            store: "store".into(),
+            stages: done.into_iter().enumerate().map(stage).collect(),
+        }
+    }
+
+    #[test]
+    fn the_rest_is_estimated_from_what_trained_here() {
+        assert_eq!(status([0, 0, 0]).seconds_left(), None);
+        // The first stage was in the store, so its pace is unknown.
+        assert_eq!(status([100, 0, 0]).seconds_left(), None);
+        assert_eq!(status([100, 40, 0]).seconds_left(), Some(80.0));
+        assert_eq!(status([100, 100, 100]).seconds_left(), Some(0.0));
+    }
+
+    #[test]
+    fn a_run_that_ended_without_a_word_was_killed() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let error = RunStatus::read(at).unwrap_err().to_string();
+        assert!(error.contains("holds no run") && error.contains(at.to_str().unwrap()), "{error}");
+        let held = lock(at).unwrap();
+        Teller::begin(at, status([100, 40, 0])).unwrap();
+        assert_eq!(RunStatus::read(at).unwrap(), status([100, 40, 0]));
+        let error = lock(at).unwrap_err().to_string();
+        assert!(error.contains("another process"), "{error}");
+        drop(held);
+        let killed = RunStatus::read(at).unwrap();
+        assert_eq!((killed.state, killed.stages[0].done, killed.stages[1].done), (RunState::Killed, 100, 0));
+        Teller::begin(at, status([100, 40, 0])).unwrap().end::<()>(&Err(Error::Other("no more disk".into())));
+        let failed = RunStatus::read(at).unwrap();
+        assert_eq!((failed.state, failed.error.as_deref()), (RunState::Failed, Some("no more disk")));
+    }
+}
