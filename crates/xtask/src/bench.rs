@@ -12,7 +12,7 @@ mod update;
 
 use crate::checkout::{Checkout, output, run as run_command};
 use crate::{demo, libtorch, minilm};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, bail};
 use hardware::Hardware;
 use references::{References, with_threads};
 use report::Report;
@@ -93,19 +93,35 @@ struct Bench<'a> {
     checkout: &'a Checkout,
     options: &'a Options,
     threads: usize,
-    /// The checkpoint that is trained.
-    model: PathBuf,
     work: PathBuf,
-    /// Why there are none, where there are none.
+    /// The checkpoint that is trained, or why it is not there.
+    model: Result<PathBuf, String>,
+    /// What Lopper is compared with, or why it is not there.
     references: Result<References, String>,
     report: Report,
 }
 
 impl Bench<'_> {
-    /// # Errors
-    /// Where they could not be installed; for the report's list of what was skipped.
+    fn model(&self) -> Result<&Path> {
+        self.model.as_deref().map_err(|reason| anyhow!("no MiniLM: {reason}"))
+    }
+
     fn references(&self) -> Result<&References> {
-        self.references.as_ref().map_err(|reason| anyhow::anyhow!("no references: {reason}"))
+        self.references.as_ref().map_err(|reason| anyhow!("no references: {reason}"))
+    }
+
+    /// # Errors
+    /// What a part cannot do without and is not there.
+    fn available(&self, part: Part) -> Result<()> {
+        if part != Part::Selection {
+            self.model()?;
+        }
+        match part {
+            // Without references, selection is still held against the memory.
+            Part::Selection | Part::Parp => Ok(()),
+            Part::Update => self.references().map(|_| ()),
+            Part::Cola => self.references().and_then(|_| cola::file(self)).map(|_| ()),
+        }
     }
 
     /// An empty folder for what one arm writes.
@@ -146,7 +162,7 @@ impl Bench<'_> {
         };
         let text = |path: &Path| Value::String(path.to_string_lossy().into_owned());
         for (section, key, value) in [
-            ("model", "path", text(&self.model)),
+            ("model", "path", text(self.model()?)),
             ("data", "path", text(data)),
             ("run", "out", text(folder)),
             ("run", "store", text(&folder.join("store"))),
@@ -185,10 +201,11 @@ fn commit(checkout: &Checkout) -> String {
 /// Measures what the options ask for and writes the result.
 ///
 /// # Errors
-/// A set-up or build that fails, a measurement that ends with an error. What is merely absent is skipped, and said so.
+/// A set-up that fails; a part that fails, after the others have run and the result is written. What is merely absent is
+/// skipped, and said so.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     libtorch::ensure(checkout, false)?;
-    let model = minilm::ensure(checkout)?;
+    let model = minilm::ensure(checkout).map_err(|error| format!("{error:#}"));
     let threads = options.threads.unwrap_or_else(hardware::cores);
     let references = References::ensure(checkout, threads).map_err(|error| format!("{error:#}"));
     let mut versions = BTreeMap::from([("libtorch of Lopper".to_owned(), libtorch::VERSION.to_owned())]);
@@ -214,16 +231,25 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         skipped: Vec::new(),
         raw: BTreeMap::new(),
     };
-    let mut bench = Bench { checkout, options, threads, model, work, references, report };
-    for (name, part) in PARTS.iter().filter(|(_, part)| options.parts.contains(part)) {
+    let mut bench = Bench { checkout, options, threads, work, model, references, report };
+    let mut failed = Vec::new();
+    for (name, part) in PARTS.into_iter().filter(|(_, part)| options.parts.contains(part)) {
         println!("\n{name}");
-        bench.run(*part).with_context(|| format!("the benchmark of {name} failed"))?;
+        if let Err(reason) = bench.available(part) {
+            bench.report.skip(name, &reason);
+        } else if let Err(error) = bench.run(part) {
+            bench.report.skip(name, &error.context("failed"));
+            failed.push(name);
+        }
     }
     bench.report.load_after = hardware::load();
     let table = bench.report.write(&checkout.path(RESULTS))?;
     println!("\n{}", fs::read_to_string(&table)?);
     println!("{}", table.display());
-    Ok(())
+    match failed.as_slice() {
+        [] => Ok(()),
+        failed => bail!("{} failed; {} has the rest", failed.join(", "), table.display()),
+    }
 }
 
 #[cfg(test)]

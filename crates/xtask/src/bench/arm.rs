@@ -112,9 +112,12 @@ pub(crate) fn interleave(arms: &mut [Arm], updates: usize, turn: usize) -> Resul
         for place in 0..count {
             arms[(first + place) % count].advance(now)?;
         }
+        let tenths = |done: usize| done * 10 / updates;
+        if tenths(done + now) > tenths(done) {
+            println!("  {} of {updates} updates", done + now);
+        }
         done += now;
         first += 1;
-        println!("  {done} of {updates} updates");
     }
     Ok(())
 }

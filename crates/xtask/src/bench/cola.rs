@@ -18,27 +18,19 @@ const TURN: usize = 4;
 const REFERENCES: [(&str, &str, f64); 2] =
     [("Trainer, padded to 128", "fixed", 4.0), ("Trainer, dynamic padding", "dynamic", 1.2)];
 
-pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
-    match available(bench) {
-        Ok(file) => measure(bench, file),
-        Err(reason) => {
-            bench.report.skip("an epoch of CoLA", &reason);
-            Ok(())
-        }
-    }
-}
-
-/// CoLA's training file, where both it and the references are there.
-fn available(bench: &Bench<'_>) -> Result<PathBuf> {
-    bench.references()?;
+/// CoLA's training file.
+///
+/// # Errors
+/// Without `--glue`, or when it is not there.
+pub(super) fn file(bench: &Bench<'_>) -> Result<PathBuf> {
     let glue = bench.options.glue.as_ref().context("give GLUE's folder with --glue=DIR")?;
     cola_file(glue).with_context(|| format!("{}: neither CoLA/train.tsv nor train.tsv is there", glue.display()))
 }
 
-fn measure(bench: &mut Bench<'_>, file: PathBuf) -> Result<()> {
+pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let data = bench.folder("cola")?;
     let limit = bench.options.cola_examples.or(bench.options.short.then_some(SHORT));
-    let examples = write_cola(&file, limit, &data)?;
+    let examples = write_cola(&file(bench)?, limit, &data)?;
     let updates = examples.div_ceil(ROWS);
     let bucketed = toml! { [train]
     bucket_by_length = true };
@@ -46,7 +38,7 @@ fn measure(bench: &mut Bench<'_>, file: PathBuf) -> Result<()> {
     let mut arms = vec![Arm::start("lopper", &mut bench.lopper(&data, &folder, bucketed)?, &folder)?];
     for (name, padding, _) in REFERENCES {
         let mut command = bench.references()?.script("trainer.py");
-        command.args(["--padding", padding]).arg(&bench.model).arg(&data);
+        command.args(["--padding", padding]).arg(bench.model()?).arg(&data);
         arms.push(Arm::start(name, &mut command, &folder)?);
     }
     interleave(&mut arms, updates, TURN)?;

@@ -18,7 +18,7 @@ const WARM_UP: usize = 5;
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let updates = if bench.options.short { SELDOM } else { 6 * SELDOM };
     let data = bench.folder("parp data")?;
-    write_even(&bench.model.join("vocab.txt"), LENGTH, &data)?;
+    write_even(&bench.model()?.join("vocab.txt"), LENGTH, &data)?;
     let changes = [
         ("dense", toml! { [prune] }),
         (

@@ -22,10 +22,6 @@ const REFERENCES: [(&str, &str, &str); 3] = [
 ];
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
-    if let Err(reason) = bench.references() {
-        bench.report.skip("an update beside transformers", &reason);
-        return Ok(());
-    }
     let updates = if bench.options.short { 2 * TURN } else { 12 * TURN };
     bench.report.conditions.push(format!(
         "An update: MiniLM, float32, dropout 0.1, batches of 32 sentences of one length without padding; {updates} updates \
@@ -43,11 +39,11 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
 fn at_length(bench: &mut Bench<'_>, length: usize, updates: usize) -> Result<()> {
     println!("  {length} tokens");
     let folder = bench.folder(&format!("update {length}"))?;
-    write_even(&bench.model.join("vocab.txt"), length, &folder)?;
+    write_even(&bench.model()?.join("vocab.txt"), length, &folder)?;
     let mut arms = vec![Arm::start("lopper", &mut bench.lopper(&folder, &folder, Table::new())?, &folder)?];
     for (name, attention, adamw) in REFERENCES {
         let mut command = bench.references()?.script("update.py");
-        command.args(["--attention", attention, "--adamw", adamw]).arg(&bench.model).arg(&folder);
+        command.args(["--attention", attention, "--adamw", adamw]).arg(bench.model()?).arg(&folder);
         arms.push(Arm::start(name, &mut command, &folder)?);
     }
     interleave(&mut arms, WARM_UP + updates, TURN)?;
