@@ -158,7 +158,10 @@ pub(crate) fn build(checkout: &Checkout) -> Result<PathBuf> {
 }
 
 /// Where cargo builds, which a user's configuration may have moved.
-fn target_directory(checkout: &Checkout) -> Result<PathBuf> {
+///
+/// # Errors
+/// When cargo cannot say.
+pub(crate) fn target_directory(checkout: &Checkout) -> Result<PathBuf> {
     #[derive(Deserialize)]
     struct Place {
         target_directory: PathBuf,

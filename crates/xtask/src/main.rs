@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "a command-line tool")]
 
 mod absence;
+mod bench;
 mod checkout;
 mod demo;
 mod gpu_check;
@@ -30,12 +31,15 @@ cargo xtask VERB
   test             set up and run every check, the cheapest first; the last line is `N passed, N failed`
   gpu-check [--lopper=PATH] [--device=cuda:0]
                    hold every path that a GPU takes against the CPU; builds unless it is given a binary
+  bench [--only=selection,parp,update,cola] [--glue=DIR] [--cola-examples=N] [--threads=N] [--short]
+                   measure Lopper beside torch and transformers, which go into .bench-venv (5 GB), and write a dated
+                   file into benches/results; cola needs GLUE's files; --short shows in minutes that everything works
   help             this text
 
 Each verb does the set-up it needs. What is there already is not fetched again.
 ";
 
-const VERBS: [&str; 5] = ["setup", "demo", "test", "gpu-check", "help"];
+const VERBS: [&str; 6] = ["setup", "demo", "test", "gpu-check", "bench", "help"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -44,6 +48,7 @@ enum Verb {
     Demo,
     Test,
     GpuCheck { lopper: Option<PathBuf>, device: String },
+    Bench(bench::Options),
     Help,
 }
 
@@ -72,6 +77,7 @@ fn parse(arguments: &[String]) -> Result<Verb, String> {
             let device = value("--device").unwrap_or("cuda:0").to_owned();
             (Verb::GpuCheck { lopper: value("--lopper").map(PathBuf::from), device }, &["--lopper=", "--device="])
         }
+        "bench" => (Verb::Bench(bench::Options::parse(options)?), &bench::Options::KNOWN),
         "help" | "--help" | "-h" => return Ok(Verb::Help),
         other => return Err(unknown("verb", other, &VERBS)),
     };
@@ -112,6 +118,7 @@ fn run(verb: &Verb) -> Result<()> {
             minilm::ensure(&checkout)?;
             gpu_check::run(&checkout, &demo::build(&checkout)?, device)
         }
+        Verb::Bench(options) => bench::run(&checkout, options),
         Verb::Help => Ok(()),
     }
 }
@@ -157,7 +164,7 @@ mod tests {
         assert_eq!(parsed("setup --cdua"), Err("unknown option `--cdua`; did you mean `--cuda`?".into()));
         assert_eq!(
             parsed("benchmarks"),
-            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, help".into())
+            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, bench, help".into())
         );
         assert_eq!(parsed("demo --cuda"), Err("unknown option `--cuda`; there are none here".into()));
     }

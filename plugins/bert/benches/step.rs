@@ -1,6 +1,8 @@
-//! Forward and backward of one batch of 32 with dropout, MiniLM; step.py measures the same in transformers.
+//! Forward and backward of one batch of 32 with dropout, MiniLM, with and without padding. `cargo xtask bench` compares
+//! whole updates with transformers.
 //!
-//! `cargo bench --profile dev -p lopper-bert`: the one profile that is built already. Needs the checkpoint that `cargo xtask setup` fetches, or `LOPPER_MINILM`.
+//! `cargo bench --profile dev -p lopper-bert`: the one profile that is built already. Needs the checkpoint that
+//! `cargo xtask demo` fetches, or `LOPPER_MINILM`.
 
 use criterion::{BenchmarkId, Criterion, SamplingMode, criterion_group, criterion_main};
 use lopper_bert::BertModel;
@@ -22,7 +24,7 @@ fn model() -> BertModel {
     };
     let options = toml::Table::new();
     let request = ModelRequest { path, options: &options, task: Some(&task), device: Device::Cpu, seed: 1 };
-    BertModel::open(&request).expect("a checkpoint: `cargo xtask setup` fetches it")
+    BertModel::open(&request).expect("a checkpoint: `cargo xtask demo` fetches it")
 }
 
 /// Rows of `length` tokens, or of lengths spread evenly from `shortest` to `length`.

@@ -1,0 +1,282 @@
+//! `cargo xtask bench`: Lopper beside its references on this machine, in one dated file.
+
+mod arm;
+mod cola;
+mod data;
+mod hardware;
+mod parp;
+mod references;
+mod report;
+mod selection;
+mod update;
+
+use crate::checkout::{Checkout, output, run as run_command};
+use crate::{demo, libtorch, minilm};
+use anyhow::{Context, Result, anyhow, bail};
+use hardware::Hardware;
+use references::{References, with_threads};
+use report::Report;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use toml::{Table, Value, toml};
+
+/// Where data, logs and stores of a benchmark lie while it runs.
+const WORK: &str = "runs/bench";
+const RESULTS: &str = "benches/results";
+
+/// One part of the benchmark.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Part {
+    Selection,
+    Parp,
+    Update,
+    Cola,
+}
+
+const PARTS: [(&str, Part); 4] =
+    [("selection", Part::Selection), ("parp", Part::Parp), ("update", Part::Update), ("cola", Part::Cola)];
+
+/// What is asked for on the command line.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Options {
+    parts: Vec<Part>,
+    glue: Option<PathBuf>,
+    cola_examples: Option<usize>,
+    /// All cores unless given.
+    threads: Option<usize>,
+    short: bool,
+}
+
+impl Options {
+    /// The options that `parse` reads.
+    pub(crate) const KNOWN: [&str; 5] = ["--only=", "--glue=", "--cola-examples=", "--threads=", "--short"];
+
+    /// Reads options whose names are known.
+    ///
+    /// # Errors
+    /// A part that there is not, a number that is none.
+    pub(crate) fn parse(options: &[String]) -> Result<Self, String> {
+        let mut parsed = Self {
+            parts: PARTS.iter().map(|(_, part)| *part).collect(),
+            glue: None,
+            cola_examples: None,
+            threads: None,
+            short: false,
+        };
+        for option in options {
+            match option.split_once('=') {
+                Some(("--only", names)) => parsed.parts = names.split(',').map(part).collect::<Result<_, _>>()?,
+                Some(("--glue", folder)) => parsed.glue = Some(PathBuf::from(folder)),
+                Some((name @ "--cola-examples", value)) => parsed.cola_examples = Some(number(name, value)?),
+                Some((name @ "--threads", value)) => parsed.threads = Some(number(name, value)?),
+                _ => parsed.short |= option == "--short",
+            }
+        }
+        Ok(parsed)
+    }
+}
+
+fn part(name: &str) -> Result<Part, String> {
+    let found = PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| *part);
+    found.ok_or_else(|| crate::unknown("part", name, &PARTS.map(|(known, _)| known)))
+}
+
+fn number(name: &str, value: &str) -> Result<usize, String> {
+    let parsed = value.parse().ok().filter(|number| *number > 0);
+    parsed.ok_or_else(|| format!("{name}: `{value}` is no number from 1 up"))
+}
+
+/// What the parts share.
+struct Bench<'a> {
+    checkout: &'a Checkout,
+    options: &'a Options,
+    threads: usize,
+    work: PathBuf,
+    /// The checkpoint that is trained, or why it is not there.
+    model: Result<PathBuf, String>,
+    /// What Lopper is compared with, or why it is not there.
+    references: Result<References, String>,
+    report: Report,
+}
+
+impl Bench<'_> {
+    fn model(&self) -> Result<&Path> {
+        self.model.as_deref().map_err(|reason| anyhow!("no MiniLM: {reason}"))
+    }
+
+    fn references(&self) -> Result<&References> {
+        self.references.as_ref().map_err(|reason| anyhow!("no references: {reason}"))
+    }
+
+    /// # Errors
+    /// What a part cannot do without and is not there.
+    fn available(&self, part: Part) -> Result<()> {
+        if part != Part::Selection {
+            self.model()?;
+        }
+        match part {
+            // Without references, selection is still held against the memory.
+            Part::Selection | Part::Parp => Ok(()),
+            Part::Update => self.references().map(|_| ()),
+            Part::Cola => self.references().and_then(|_| cola::file(self)).map(|_| ()),
+        }
+    }
+
+    /// An empty folder for what one arm writes.
+    fn folder(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.work.join(name.replace(' ', "-"));
+        fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Builds one of our examples in the development profile, which is optimised, and returns a command that runs it.
+    fn example(&self, package: &str, name: &str) -> Result<Command> {
+        run_command(&mut self.checkout.cargo(["build", "--locked", "--package", package, "--example", name]))?;
+        let mut command = Command::new(demo::target_directory(self.checkout)?.join("debug/examples").join(name));
+        command.current_dir(self.checkout.root());
+        with_threads(&mut command, self.threads);
+        Ok(command)
+    }
+
+    /// Lopper finetuning the checkpoint on the sentences in `data`, `changes` put over the configuration; what it
+    /// writes goes to `folder`.
+    fn lopper(&self, data: &Path, folder: &Path, changes: Table) -> Result<Command> {
+        let mut config = toml! {
+            device = "cpu"
+            [model]
+            [data]
+            name = "paced"
+            task = "cola"
+            max_length = 128
+            [prune]
+            method = "dense"
+            sparsity = 0.0
+            [train]
+            updates = 100000
+            batch_size = 32
+            learning_rate = 2e-5
+            [run]
+            checkpoint_minutes = 0.0
+        };
+        let text = |path: &Path| Value::String(path.to_string_lossy().into_owned());
+        for (section, key, value) in [
+            ("model", "path", text(self.model()?)),
+            ("data", "path", text(data)),
+            ("run", "out", text(folder)),
+            ("run", "store", text(&folder.join("store"))),
+        ] {
+            config[section].as_table_mut().context("a section")?.insert(key.to_owned(), value);
+        }
+        for (section, change) in changes {
+            let change = change.as_table().cloned().context("changes are sections")?;
+            config[&section].as_table_mut().context("a section")?.extend(change);
+        }
+        let path = folder.join("config.toml");
+        fs::write(&path, config.to_string()).with_context(|| format!("{}: cannot be written", path.display()))?;
+        let mut command = self.example("lopper", "bench_worker")?;
+        command.arg(path);
+        Ok(command)
+    }
+
+    fn run(&mut self, part: Part) -> Result<()> {
+        match part {
+            Part::Selection => selection::run(self),
+            Part::Parp => parp::run(self),
+            Part::Update => update::run(self),
+            Part::Cola => cola::run(self),
+        }
+    }
+}
+
+/// The commit that is checked out, and whether files differ from it.
+fn commit(checkout: &Checkout) -> String {
+    let git = |arguments: &[&str]| output(Command::new("git").current_dir(checkout.root()).args(arguments));
+    let Ok(head) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
+    let clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_ok_and(|changes| changes.is_empty());
+    format!("{}{}", head.trim(), if clean { "" } else { ", with changes" })
+}
+
+/// Measures what the options ask for and writes the result.
+///
+/// # Errors
+/// A set-up that fails; a part that fails, after the others have run and the result is written. What is merely absent is
+/// skipped, and said so.
+pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
+    libtorch::ensure(checkout, false)?;
+    let model = minilm::ensure(checkout).map_err(|error| format!("{error:#}"));
+    let threads = options.threads.unwrap_or_else(hardware::cores);
+    let references = References::ensure(checkout, threads).map_err(|error| format!("{error:#}"));
+    let mut versions = BTreeMap::from([("libtorch of Lopper".to_owned(), libtorch::VERSION.to_owned())]);
+    if let Ok(references) = &references {
+        versions.extend(references.versions()?);
+    }
+    let work = checkout.path(WORK);
+    if work.exists() {
+        // A stored stage would be taken instead of trained.
+        fs::remove_dir_all(&work).with_context(|| format!("{}: cannot be removed", work.display()))?;
+    }
+    let report = Report {
+        date: hardware::today()?,
+        commit: commit(checkout),
+        short: options.short,
+        threads,
+        hardware: Hardware::here(),
+        load_before: hardware::load(),
+        load_after: String::new(),
+        versions,
+        rows: Vec::new(),
+        conditions: Vec::new(),
+        skipped: Vec::new(),
+        raw: BTreeMap::new(),
+    };
+    let mut bench = Bench { checkout, options, threads, work, model, references, report };
+    let mut failed = Vec::new();
+    for (name, part) in PARTS.into_iter().filter(|(_, part)| options.parts.contains(part)) {
+        println!("\n{name}");
+        if let Err(reason) = bench.available(part) {
+            bench.report.skip(name, &reason);
+        } else if let Err(error) = bench.run(part) {
+            bench.report.skip(name, &error.context("failed"));
+            failed.push(name);
+        }
+    }
+    bench.report.load_after = hardware::load();
+    let table = bench.report.write(&checkout.path(RESULTS))?;
+    println!("\n{}", fs::read_to_string(&table)?);
+    println!("{}", table.display());
+    match failed.as_slice() {
+        [] => Ok(()),
+        failed => bail!("{} failed; {} has the rest", failed.join(", "), table.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Options, String> {
+        Options::parse(&line.split_whitespace().map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read() {
+        let options = parsed("--only=cola,parp --glue=/data/glue --cola-examples=300 --threads=1 --short").unwrap();
+        let expected = Options {
+            parts: vec![Part::Cola, Part::Parp],
+            glue: Some("/data/glue".into()),
+            cola_examples: Some(300),
+            threads: Some(1),
+            short: true,
+        };
+        assert_eq!(options, expected);
+        assert_eq!(parsed("").unwrap().parts.len(), PARTS.len());
+    }
+
+    #[test]
+    fn wrong_values_are_refused() {
+        assert_eq!(parsed("--only=parb"), Err("unknown part `parb`; did you mean `parp`?".into()));
+        assert_eq!(parsed("--threads=0"), Err("--threads: `0` is no number from 1 up".into()));
+    }
+}

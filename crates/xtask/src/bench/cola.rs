@@ -1,0 +1,68 @@
+//! An epoch of CoLA beside `transformers`' Trainer.
+
+use super::Bench;
+use super::arm::{Arm, interleave};
+use super::data::{ROWS, cola_file, write_cola};
+use super::report::{Figure, Target};
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::path::PathBuf;
+use toml::toml;
+
+/// Sentences of a short run.
+const SHORT: usize = 300;
+/// Updates in a row of one process.
+const TURN: usize = 4;
+
+/// Padding of each reference, and how many times faster Lopper must be.
+const REFERENCES: [(&str, &str, f64); 2] =
+    [("Trainer, padded to 128", "fixed", 4.0), ("Trainer, dynamic padding", "dynamic", 1.2)];
+
+/// CoLA's training file.
+///
+/// # Errors
+/// Without `--glue`, or when it is not there.
+pub(super) fn file(bench: &Bench<'_>) -> Result<PathBuf> {
+    let glue = bench.options.glue.as_ref().context("give GLUE's folder with --glue=DIR")?;
+    cola_file(glue).with_context(|| format!("{}: neither CoLA/train.tsv nor train.tsv is there", glue.display()))
+}
+
+pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
+    let data = bench.folder("cola")?;
+    let limit = bench.options.cola_examples.or(bench.options.short.then_some(SHORT));
+    let examples = write_cola(&file(bench)?, limit, &data)?;
+    let updates = examples.div_ceil(ROWS);
+    let bucketed = toml! { [train]
+    bucket_by_length = true };
+    let folder = bench.folder("cola lopper")?;
+    let mut arms = vec![Arm::start("lopper", &mut bench.lopper(&data, &folder, bucketed)?, &folder)?];
+    for (name, padding, _) in REFERENCES {
+        let mut command = bench.references()?.script("trainer.py");
+        command.args(["--padding", padding]).arg(bench.model()?).arg(&data);
+        arms.push(Arm::start(name, &mut command, &folder)?);
+    }
+    interleave(&mut arms, updates, TURN)?;
+
+    let total = |arm: &Arm| Figure::seconds(arm.seconds().iter().sum());
+    let of =
+        if limit.is_some() { format!("the first {examples} sentences") } else { format!("all {examples} sentences") };
+    let report = &mut bench.report;
+    report.conditions.push(format!(
+        "CoLA: one epoch of MiniLM over {of}, {updates} updates of 32, {TURN} in turn; times of updates summed, from one \
+         batch to the next, the fetching of batches included, tokenising and evaluation excluded on all sides. Lopper \
+         forms batches of like length (bucket_by_length) and leaves padding out; the Trainer shuffles and runs eager \
+         attention and its default optimizer, fused AdamW"
+    ));
+    let (ours, references) = (&arms[0], &arms[1..]);
+    let mut raw = serde_json::Map::from_iter([("examples".to_owned(), json!(examples))]);
+    for arm in &arms {
+        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory()?}));
+    }
+    report.raw.insert("cola".into(), raw.into());
+    for (arm, (name, _, times)) in references.iter().zip(REFERENCES) {
+        report.compare(format!("{name} / Lopper"), Target::AtLeast(times), total(arm), total(ours));
+        let (mine, theirs) = (Figure::bytes(ours.peak_memory()?), Figure::bytes(arm.peak_memory()?));
+        report.compare(format!("peak memory / {name}'s"), Target::AtMost(1.0), mine, theirs);
+    }
+    Ok(())
+}

@@ -1,0 +1,242 @@
+//! What came out: a table to read, and everything measured as JSON.
+
+use super::hardware::Hardware;
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What a ratio is held against.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    AtLeast(f64),
+    AtMost(f64),
+    /// Reported beside the others.
+    None,
+}
+
+impl Target {
+    fn text(self) -> String {
+        match self {
+            Self::AtLeast(bound) => format!("≥ {bound}"),
+            Self::AtMost(bound) => format!("≤ {bound}"),
+            Self::None => "–".to_owned(),
+        }
+    }
+
+    fn verdict(self, ratio: f64) -> &'static str {
+        match self {
+            Self::AtLeast(bound) if ratio >= bound => "PASS",
+            Self::AtMost(bound) if ratio <= bound => "PASS",
+            Self::AtLeast(_) | Self::AtMost(_) => "MISS",
+            Self::None => "",
+        }
+    }
+}
+
+/// One comparison.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    what: String,
+    target: Target,
+    ratio: f64,
+    verdict: &'static str,
+    /// The two numbers behind the ratio.
+    measured: String,
+}
+
+/// Everything that a run found out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) date: String,
+    pub(crate) commit: String,
+    pub(crate) short: bool,
+    pub(crate) threads: usize,
+    pub(crate) hardware: Hardware,
+    pub(crate) load_before: String,
+    pub(crate) load_after: String,
+    pub(crate) versions: BTreeMap<String, String>,
+    pub(crate) rows: Vec<Row>,
+    /// How each part was measured.
+    pub(crate) conditions: Vec<String>,
+    pub(crate) skipped: Vec<String>,
+    /// Everything measured, by part: times in seconds, memory in bytes.
+    pub(crate) raw: BTreeMap<String, serde_json::Value>,
+}
+
+impl Report {
+    /// Adds a comparison, `numerator` through `denominator`, and prints it.
+    pub(crate) fn compare(&mut self, what: impl Into<String>, target: Target, numerator: Figure, denominator: Figure) {
+        let ratio = numerator.value / denominator.value;
+        let row = Row {
+            what: what.into(),
+            target,
+            ratio,
+            verdict: target.verdict(ratio),
+            measured: format!("{numerator} / {denominator}"),
+        };
+        println!("  {}: {} ({}) {}", row.what, significant(ratio), row.measured, row.verdict);
+        self.rows.push(row);
+    }
+
+    /// Says that something was not measured, and why.
+    pub(crate) fn skip(&mut self, what: &str, reason: &anyhow::Error) {
+        println!("  skipped: {what}: {reason:#}");
+        self.skipped.push(format!("{what}: {reason:#}"));
+    }
+
+    /// Writes `DATE-HOST.md` and `.json` into `folder`, with `-short` in the name of a short run.
+    ///
+    /// # Errors
+    /// Files that cannot be written.
+    pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
+        fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+        let short = if self.short { "-short" } else { "" };
+        let stem = format!("{}-{}{short}", self.date, self.hardware.host);
+        let table = folder.join(format!("{stem}.md"));
+        for (path, content) in [
+            (&table, self.markdown()),
+            (&folder.join(format!("{stem}.json")), serde_json::to_string_pretty(self)? + "\n"),
+        ] {
+            fs::write(path, content).with_context(|| format!("{}: cannot be written", path.display()))?;
+        }
+        Ok(table)
+    }
+
+    fn markdown(&self) -> String {
+        let Self { date, commit, threads, hardware, load_before, load_after, .. } = self;
+        let Hardware { host, cpu, cores, memory_bytes, kernel } = hardware;
+        let mut text = format!("# Benchmarks on {host}, {date}\n\n`cargo xtask bench`, commit {commit}\n\n");
+        if self.short {
+            text += "**A short run: it shows that everything works; its numbers are not results.**\n\n";
+        }
+        text += &format!(
+            "| | |\n|---|---|\n| processor | {cpu}, {cores} cores |\n| memory | {:.1} GiB |\n| kernel | {kernel} |\n\
+             | threads of both sides | {threads} |\n| load average before, after | {load_before}, {load_after} |\n",
+            *memory_bytes as f64 / 1024f64.powi(3)
+        );
+        for (name, version) in &self.versions {
+            text += &format!("| {name} | {version} |\n");
+        }
+        text += "\n| comparison | target | ratio | measured | |\n|---|---|---|---|---|\n";
+        for Row { what, target, ratio, verdict, measured } in &self.rows {
+            text += &format!("| {what} | {} | {} | {measured} | {verdict} |\n", target.text(), significant(*ratio));
+        }
+        for (title, lines) in [("How", &self.conditions), ("Skipped", &self.skipped)] {
+            if !lines.is_empty() {
+                text += &format!("\n## {title}\n");
+                lines.iter().for_each(|line| text += &format!("* {line}\n"));
+            }
+        }
+        text
+    }
+}
+
+/// A measured number with its unit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Figure {
+    pub(crate) value: f64,
+    pub(crate) unit: Unit,
+}
+
+/// What a [`Figure`] counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Unit {
+    Seconds,
+    Bytes,
+}
+
+impl Figure {
+    pub(crate) fn seconds(value: f64) -> Self {
+        Self { value, unit: Unit::Seconds }
+    }
+
+    pub(crate) fn bytes(value: u64) -> Self {
+        Self { value: value as f64, unit: Unit::Bytes }
+    }
+}
+
+impl std::fmt::Display for Figure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.unit {
+            Unit::Seconds if self.value < 0.1 => write!(f, "{} ms", significant(self.value * 1e3)),
+            Unit::Seconds => write!(f, "{} s", significant(self.value)),
+            Unit::Bytes => write!(f, "{} MiB", significant(self.value / 1024f64.powi(2))),
+        }
+    }
+}
+
+/// Four significant digits, and never fewer than the integer part has.
+fn significant(value: f64) -> String {
+    let digits = if value == 0.0 { 0 } else { value.abs().log10().floor() as i32 };
+    format!("{value:.*}", usize::try_from(3 - digits).unwrap_or(0))
+}
+
+/// The middle of sorted values, or the mean of the two middle ones; NaN of none.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            date: "2026-01-02".into(),
+            commit: "abc".into(),
+            short: true,
+            threads: 2,
+            hardware: Hardware::here(),
+            load_before: "0 0 0".into(),
+            load_after: "1 1 1".into(),
+            versions: BTreeMap::new(),
+            rows: Vec::new(),
+            conditions: vec!["medians".into()],
+            skipped: Vec::new(),
+            raw: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn verdicts_follow_from_numbers() {
+        let (one, two, none) = (Figure::seconds(0.05), Figure::seconds(2.0), Figure::seconds(f64::NAN));
+        let mut report = report();
+        report.compare("faster", Target::AtLeast(40.0), two, one);
+        report.compare("at most", Target::AtMost(0.02), one, two);
+        report.compare("nothing measured", Target::AtMost(1.0), none, one);
+        report.compare("beside", Target::None, Figure::bytes(3 << 20), Figure::bytes(2 << 20));
+        let verdicts: Vec<_> = report.rows.iter().map(|row| row.verdict).collect();
+        assert_eq!(verdicts, ["PASS", "MISS", "MISS", ""]);
+        report.skip("CoLA", &anyhow::anyhow!("no data"));
+        let text = report.markdown();
+        assert!(text.contains("| faster | ≥ 40 | 40.00 | 2.000 s / 50.00 ms | PASS |"), "{text}");
+        assert!(text.contains("| beside | – | 1.500 | 3.000 MiB / 2.000 MiB |  |"), "{text}");
+        assert!(text.contains("## Skipped\n* CoLA: no data"), "{text}");
+    }
+
+    #[test]
+    fn files_are_named_after_date_and_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = report().write(folder.path()).unwrap();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(name.starts_with("2026-01-02-") && name.ends_with("-short.md"), "{name}");
+        let json = fs::read(path.with_extension("json")).unwrap();
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["threads"], 2);
+    }
+
+    #[test]
+    fn the_median_is_the_middle() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+}
