@@ -83,6 +83,15 @@ impl Layout {
         if self == other {
             return Ok(());
         }
+        self.check_same_tensors(other, context)?;
+        Err(Error::Layout { context: context.into(), problems: vec!["the tensors stand in another order".into()] })
+    }
+
+    /// As [`check_same`](Self::check_same), whatever the order.
+    ///
+    /// # Errors
+    /// [`Error::Layout`], `context` naming what is compared.
+    pub fn check_same_tensors(&self, other: &Self, context: &str) -> Result<()> {
         let mut problems = Vec::new();
         let find = |layout: &'_ Self, name: &ParameterName| {
             layout.tensors.iter().find(|t| t.name == *name).map(|t| t.shape.clone())
@@ -104,9 +113,20 @@ impl Layout {
                 problems.push(format!("`{}` is only in the second", theirs.name));
             }
         }
-        if problems.is_empty() {
-            problems.push("the tensors stand in another order".into());
+        if problems.is_empty() { Ok(()) } else { Err(Error::Layout { context: context.into(), problems }) }
+    }
+
+    /// Fails with every difference at once unless there is a flat slice of the right length for each tensor, in order.
+    pub(crate) fn check_lengths(&self, lengths: impl ExactSizeIterator<Item = usize>) -> Result<()> {
+        let mut problems = Vec::new();
+        if lengths.len() != self.tensors.len() {
+            problems.push(format!("{} slices for {} prunable tensors", lengths.len(), self.tensors.len()));
         }
-        Err(Error::Layout { context: context.into(), problems })
+        for (tensor, length) in self.tensors.iter().zip(lengths) {
+            if tensor.entries != length as u64 {
+                problems.push(format!("`{}` has {} entries, its slice {length}", tensor.name, tensor.entries));
+            }
+        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::Layout { context: "mask and slices".into(), problems }) }
     }
 }

@@ -5,6 +5,7 @@
 
 extern crate self as lopper_core;
 
+mod bits;
 mod dataset;
 mod error;
 mod layout;
@@ -21,6 +22,7 @@ mod select;
 mod sparsity;
 mod strategy;
 
+pub use bits::pack_bits;
 pub use dataset::*;
 pub use error::{Error, Result, nearest};
 pub use layout::{Layout, TensorLayout};

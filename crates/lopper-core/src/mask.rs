@@ -1,6 +1,8 @@
 //! Bit-packed masks and what can be said about two of them.
 
+use crate::bits::{self, last_word, word_count};
 use crate::{Error, Layout, ParameterName, Result, Sparsity};
+use rayon::prelude::*;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
@@ -108,7 +110,7 @@ impl MaskSet {
 
     /// Kept entries over all tensors.
     pub fn kept(&self) -> u64 {
-        self.words.iter().map(|words| count(words)).sum()
+        self.words.par_iter().map(|words| bits::count(words)).sum()
     }
 
     /// Pruned entries over all tensors.
@@ -124,7 +126,7 @@ impl MaskSet {
     /// Name, entries, kept entries and sparsity of each tensor, in order.
     pub fn tensors(&self) -> impl Iterator<Item = (&ParameterName, u64, u64, Sparsity)> {
         self.layout.tensors().iter().zip(&self.words).map(|(tensor, words)| {
-            let kept = count(words);
+            let kept = bits::count(words);
             (tensor.name(), tensor.entries(), kept, share(tensor.entries() - kept, tensor.entries()))
         })
     }
@@ -134,24 +136,38 @@ impl MaskSet {
     /// # Errors
     /// [`Error::Layout`] when `weights` has another number of entries, or there is no such tensor.
     pub fn apply(&self, index: usize, weights: &mut [f32]) -> Result<()> {
-        let entries = self.layout.tensors().get(index).map(|t| t.entries());
-        if entries != Some(weights.len() as u64) {
-            return Err(Error::Layout {
-                context: "mask and weights".into(),
-                problems: vec![format!("tensor {index} has {entries:?} entries, the weights {}", weights.len())],
-            });
-        }
-        for (values, word) in weights.chunks_mut(64).zip(&self.words[index]) {
-            if *word == u64::MAX {
-                continue;
-            }
-            for (bit, value) in values.iter_mut().enumerate() {
-                if word >> bit & 1 == 0 {
-                    *value = 0.0;
-                }
-            }
-        }
+        bits::apply(self.words_of(index, weights.len())?, weights);
         Ok(())
+    }
+
+    /// Sets pruned entries of all tensors to +0; one slice for each tensor, in order.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] for slices of other lengths; all of them are then as they were.
+    pub fn apply_all(&self, weights: &mut [&mut [f32]]) -> Result<()> {
+        self.layout.check_lengths(weights.iter().map(|values| values.len()))?;
+        weights.par_iter_mut().zip(&self.words).for_each(|(values, words)| bits::apply(words, values));
+        Ok(())
+    }
+
+    /// Pruned entries of tensor `index` that are not 0; NaN is not.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when `weights` has another number of entries, or there is no such tensor.
+    pub fn nonzero_pruned(&self, index: usize, weights: &[f32]) -> Result<u64> {
+        Ok(bits::count_nonzero_outside(self.words_of(index, weights.len())?, weights))
+    }
+
+    fn words_of(&self, index: usize, weights: usize) -> Result<&[u64]> {
+        let entries = self.layout.tensors().get(index).map(|t| t.entries());
+        if entries == Some(weights as u64) {
+            return Ok(&self.words[index]);
+        }
+        let problem = match entries {
+            Some(entries) => format!("tensor {index} has {entries} entries, the weights {weights}"),
+            None => format!("there is no tensor {index} among {}", self.layout.tensors().len()),
+        };
+        Err(Error::Layout { context: "mask and weights".into(), problems: vec![problem] })
     }
 
     /// One byte an entry of tensor `index`, 1 = kept, row-major.
@@ -159,9 +175,7 @@ impl MaskSet {
     /// # Panics
     /// When there is no such tensor.
     pub fn to_bytes(&self, index: usize) -> Vec<u8> {
-        let entries = self.layout.tensors()[index].entries() as usize;
-        let bits = self.words[index].iter().flat_map(|word| (0..64).map(move |bit| (word >> bit & 1) as u8));
-        bits.take(entries).collect()
+        bits::unpack(&self.words[index], self.layout.tensors()[index].entries() as usize)
     }
 
     /// The pruned entries of tensor `index`, true = pruned: a bool tensor of its shape on `device`, for `masked_fill_`.
@@ -175,6 +189,18 @@ impl MaskSet {
         let shape: Vec<i64> = self.layout.tensors()[index].shape().iter().map(|d| *d as i64).collect();
         let kept = Tensor::f_from_slice(&self.to_bytes(index))?.f_to_device(device)?;
         Ok(kept.f_to_kind(Kind::Bool)?.f_logical_not()?.f_view(shape.as_slice())?)
+    }
+
+    /// The same mask with its tensors in the order of `layout`.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn in_order_of(mut self, layout: &Arc<Layout>) -> Result<Self> {
+        self.layout.check_same_tensors(layout, "mask and model")?;
+        let place = |name| self.layout.tensors().iter().position(|tensor| tensor.name() == name);
+        let places: Vec<usize> = layout.tensors().iter().filter_map(|tensor| place(tensor.name())).collect();
+        let words = places.into_iter().map(|place| std::mem::take(&mut self.words[place])).collect();
+        Ok(Self { layout: layout.clone(), words })
     }
 
     /// Kept where both keep.
@@ -216,8 +242,9 @@ impl MaskSet {
     /// [`Error::Layout`] when they do not describe the same tensors.
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
         self.layout.check_same(&other.layout, "masks")?;
-        let pairs = self.words.iter().flatten().zip(other.words.iter().flatten());
-        Ok(comparison(pairs, self.layout.entries()))
+        let pairs = self.words.par_iter().zip(&other.words);
+        let counts = pairs.map(|(a, b)| bits::count_pairs(a, b)).reduce(|| [0; 3], bits::add);
+        Ok(comparison(counts, self.layout.entries()))
     }
 
     /// The same for each tensor, with its name.
@@ -232,49 +259,23 @@ impl MaskSet {
             .tensors()
             .iter()
             .zip(words)
-            .map(|(tensor, (a, b))| (tensor.name().clone(), comparison(a.iter().zip(b), tensor.entries())))
+            .map(|(tensor, (a, b))| (tensor.name().clone(), comparison(bits::count_pairs(a, b), tensor.entries())))
             .collect())
     }
 
     fn combine(&self, other: &Self, operation: impl Fn(u64, u64) -> u64) -> Result<Self> {
         self.layout.check_same(&other.layout, "masks")?;
-        let words = self
-            .words
-            .iter()
-            .zip(&other.words)
-            .map(|(a, b)| a.iter().zip(b).map(|(a, b)| operation(*a, *b)).collect())
-            .collect();
+        let words = self.words.iter().zip(&other.words);
+        let words = words.map(|(a, b)| a.iter().zip(b).map(|(a, b)| operation(*a, *b)).collect()).collect();
         Ok(Self { layout: self.layout.clone(), words })
     }
-}
-
-fn word_count(entries: u64) -> usize {
-    entries.div_ceil(64) as usize
-}
-
-/// The bits of the last word that stand for entries.
-fn last_word(entries: u64) -> u64 {
-    match entries % 64 {
-        0 => u64::MAX,
-        used => (1 << used) - 1,
-    }
-}
-
-fn count(words: &[u64]) -> u64 {
-    words.iter().map(|word| u64::from(word.count_ones())).sum()
 }
 
 fn share(part: u64, whole: u64) -> Sparsity {
     Sparsity::new(part as f64 / whole.max(1) as f64).unwrap_or(Sparsity::DENSE)
 }
 
-fn comparison<'a>(pairs: impl Iterator<Item = (&'a u64, &'a u64)>, entries: u64) -> Comparison {
-    let (mut both, mut first_only, mut second_only) = (0u64, 0u64, 0u64);
-    for (a, b) in pairs {
-        both += u64::from((a & b).count_ones());
-        first_only += u64::from((a & !b).count_ones());
-        second_only += u64::from((b & !a).count_ones());
-    }
+fn comparison([both, first_only, second_only]: [u64; 3], entries: u64) -> Comparison {
     let either = both + first_only + second_only;
     let all = entries.max(1) as f64;
     Comparison {

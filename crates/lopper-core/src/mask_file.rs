@@ -33,13 +33,13 @@ struct Description {
 }
 
 impl Description {
-    fn checksum(&self, bits: &[Vec<u8>]) -> Result<String> {
+    fn checksum(&self, bits: &[impl AsRef<[u8]>]) -> Result<String> {
         let blank =
             Self { checksum: String::new(), tensors: self.tensors.clone(), origin: self.origin.clone(), ..*self };
         let mut hasher = blake3::Hasher::new();
         hasher.update(&json(&blank)?);
         for bits in bits {
-            hasher.update(bits);
+            hasher.update(bits.as_ref());
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
@@ -59,7 +59,10 @@ impl MaskSet {
             .iter()
             .zip(self.words())
             .map(|(tensor, words)| {
-                let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+                let mut bytes = vec![0; words.len() * 8];
+                for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+                    *bytes = word.to_le_bytes();
+                }
                 bytes.truncate(tensor.entries().div_ceil(8) as usize);
                 bytes
             })
@@ -117,12 +120,12 @@ impl MaskSet {
                     view.data().len()
                 )));
             }
-            bits.push(view.data().to_vec());
+            bits.push(view.data());
         }
         if description.checksum(&bits)? != description.checksum {
             return Err(refuse("its checksum does not fit: the file was changed after it was written".into()));
         }
-        let words = bits.iter().map(|bytes| bytes.chunks(8).map(word).collect()).collect();
+        let words = bits.into_iter().map(words).collect();
         let mask = Self::from_words(Arc::new(layout), words)?;
         if mask.kept() != description.kept {
             return Err(refuse(format!("it keeps {} entries where {} are described", mask.kept(), description.kept)));
@@ -131,10 +134,13 @@ impl MaskSet {
     }
 }
 
-fn word(bytes: &[u8]) -> u64 {
-    let mut padded = [0; 8];
-    padded[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(padded)
+fn words(bytes: &[u8]) -> Vec<u64> {
+    let (whole, rest) = bytes.as_chunks::<8>();
+    let mut words: Vec<u64> = whole.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect();
+    if !rest.is_empty() {
+        words.push(rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    }
+    words
 }
 
 fn json(description: &Description) -> Result<Vec<u8>> {

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use lopper_core::{
-    Among, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, PrunableWeight, Scores, Selector,
-    Sparsity, WeightView,
+    Among, Change, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, PrunableWeight, Scores,
+    Selector, Sparsity, WeightView, pack_bits,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -179,8 +179,10 @@ proptest! {
         prop_assert_eq!(either + both, a.kept() + b.kept());
         let parts = a.compare_tensors(&b).unwrap();
         prop_assert_eq!(parts.iter().map(|(_, c)| c.both).sum::<u64>(), both);
-        let again = MaskSet::from_fn(layout, |t, i| a.to_bytes(t)[i as usize] == 1);
-        prop_assert_eq!(again, a);
+        let again = MaskSet::from_fn(layout.clone(), |t, i| a.to_bytes(t)[i as usize] == 1);
+        prop_assert_eq!(&again, &a);
+        let packed = (0..layout.tensors().len()).map(|t| pack_bits(&a.to_bytes(t))).collect();
+        prop_assert_eq!(MaskSet::from_words(layout, packed).unwrap(), a);
     }
 }
 
@@ -230,6 +232,46 @@ proptest! {
     }
 }
 
+/// Tensors that are large against the bracket of the warm path, moved in small steps: rounding noise, weight decay, a
+/// few entries that jump, zeros where the mask prunes.
+#[test]
+fn the_warm_path_follows_a_training() {
+    let mut state = 3u64;
+    let mut uniform = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    };
+    for order in [Order::Magnitude, Order::Value] {
+        let mut values: Vec<Vec<f32>> =
+            [300_000, 70_001].map(|n| (0..n).map(|_| uniform() + uniform()).collect()).into();
+        let mut selector = HostSelector::new();
+        let mut warm = MaskSet::dense(layout_of(&values));
+        for step in 0..12usize {
+            let before = warm.clone();
+            let change = selector.select_into(&slices(&values), order, &mut warm, 250_000, Among::All).unwrap();
+            let mut fresh = before.clone();
+            let as_fresh =
+                HostSelector::new().select_into(&slices(&values), order, &mut fresh, 250_000, Among::All).unwrap();
+            assert!(warm == fresh, "step {step}");
+            assert_eq!(change, as_fresh);
+            assert_eq!(change, Change::between(&before, &warm).unwrap());
+            let mut parts: Vec<&mut [f32]> = values.iter_mut().map(Vec::as_mut_slice).collect();
+            warm.apply_all(&mut parts).unwrap();
+            for jump in 0..step * 20 {
+                parts[jump % 2][jump * 997 % 70_001] += 2.0 * uniform();
+            }
+            for value in parts.into_iter().flatten() {
+                *value = *value * 0.9999 + 1e-4 * uniform();
+            }
+        }
+        values[1][70_000] = f32::NAN;
+        let before = warm.clone();
+        let error = selector.select_into(&slices(&values), order, &mut warm, 250_000, Among::All).unwrap_err();
+        assert!(error.to_string().starts_with("t1[70000] is NaN"), "{error}");
+        assert_eq!(warm, before);
+    }
+}
+
 #[test]
 fn uniform_masks_meet_as_chance_has_it() {
     let layout = layout([700_000, 300_000]);
@@ -263,6 +305,19 @@ fn masks_of_other_tensors_are_told_apart() {
 }
 
 #[test]
+fn a_mask_can_be_put_into_another_order() {
+    let named = |names: [&str; 2]| {
+        let shape = |name: &str| vec![if name == "a" { 70 } else { 3 }];
+        Arc::new(Layout::new(names.map(|name| (ParameterName::new(name), shape(name)))).unwrap())
+    };
+    let mask = MaskSet::from_fn(named(["a", "b"]), |tensor, index| (tensor as u64 + index) % 2 == 0);
+    let turned = mask.clone().in_order_of(&named(["b", "a"])).unwrap();
+    assert_eq!((turned.to_bytes(0), turned.to_bytes(1)), (mask.to_bytes(1), mask.to_bytes(0)));
+    assert_eq!(turned.in_order_of(mask.layout()).unwrap(), mask);
+    assert!(mask.in_order_of(&layout([70, 3])).is_err());
+}
+
+#[test]
 fn applying_writes_positive_zeros() {
     let mask = MaskSet::from_fn(layout([3]), |_, index| index == 1);
     let mut values = [f32::NAN, -2.0, -1.0];
@@ -270,6 +325,11 @@ fn applying_writes_positive_zeros() {
     assert_eq!(values.map(f32::to_bits), [0.0f32, -2.0, 0.0].map(f32::to_bits));
     assert!(mask.apply(0, &mut [0.0; 4]).is_err());
     assert!(mask.apply(1, &mut []).is_err());
+    assert_eq!(mask.nonzero_pruned(0, &[f32::NAN, 1.0, -0.0]).unwrap(), 1);
+    let mut values = [-1.0f32; 3];
+    assert!(mask.apply_all(&mut [&mut values, &mut []]).is_err());
+    mask.apply_all(&mut [&mut values]).unwrap();
+    assert_eq!(values.map(f32::to_bits), [0.0f32, -1.0, 0.0].map(f32::to_bits));
     let pruned = mask.pruned_tensor(0, tch::Device::Cpu).unwrap();
     assert_eq!(Vec::<bool>::try_from(&pruned).unwrap(), [true, false, true]);
 }

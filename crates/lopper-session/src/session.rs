@@ -270,9 +270,10 @@ impl Session {
             }
             InitialMask::Discover { on, sparsity, among } => {
                 self.rewind(*on, finished)?;
-                let current = previous_mask(&self.weights)?;
+                let mut mask = previous_mask(&self.weights)?;
                 let view = self.weights.view(0, false);
-                rank(self.participants.strategy.as_mut(), &mut self.selector, &view, &current, *sparsity, *among)?
+                rank(self.participants.strategy.as_mut(), &mut self.selector, &view, &mut mask, *sparsity, *among)?;
+                mask
             }
         };
         self.rewind(stage.weights, finished)?;

@@ -10,8 +10,8 @@ use crate::{
     Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation, clip_gradients,
 };
 use lopper_core::{
-    Among, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy, Ranking,
-    Result, Scores, Selector, Sparsity, Split, Stage,
+    Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
+    Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
 };
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -179,10 +179,9 @@ impl Trainer<'_> {
         }
 
         if let Some(target) = target {
-            let mask = self.next_mask(&state.mask, update, target)?;
-            let revived = mask.difference(&state.mask)?.kept();
-            self.events.write(&Event::Mask { stage: &stage.name, update, sparsity: mask.sparsity().get(), revived })?;
-            state.mask = mask;
+            let Change { revived, .. } = self.next_mask(&mut state.mask, update, target)?;
+            let sparsity = state.mask.sparsity().get();
+            self.events.write(&Event::Mask { stage: &stage.name, update, sparsity, revived })?;
         }
         match stage.pruned {
             // Momentum and weight decay move pruned weights even when their gradients are masked.
@@ -242,14 +241,14 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    fn next_mask(&mut self, current: &MaskSet, update: u64, target: Sparsity) -> Result<MaskSet> {
+    fn next_mask(&mut self, mask: &mut MaskSet, update: u64, target: Sparsity) -> Result<Change> {
         let among = match self.stage.pruned {
             // A hard mask only shrinks: what is zero has nothing to be ranked by.
             PrunedWeights::Frozen => Among::Survivors,
             PrunedWeights::Trainable | PrunedWeights::Hidden => Among::All,
         };
         let view = self.weights.view(update, false);
-        rank(self.strategy, self.selector, &view, current, target, among)
+        rank(self.strategy, self.selector, &view, mask, target, among)
     }
 
     fn zero_moments(&mut self, state: &mut State) -> Result<()> {
@@ -316,26 +315,29 @@ impl Trainer<'_> {
     }
 }
 
-/// A mask by whoever ranks: the core's magnitudes, or the strategy itself.
+/// Replaces a mask by the next one of whoever ranks: the core's magnitudes, or the strategy itself. After an error it is
+/// as it was.
 pub(crate) fn rank(
     strategy: &mut dyn PruningStrategy,
     selector: &mut Selector,
     view: &lopper_core::WeightView<'_>,
-    current: &MaskSet,
+    mask: &mut MaskSet,
     target: Sparsity,
     among: Among,
-) -> Result<MaskSet> {
-    let mask = match strategy.ranking() {
-        Ranking::Magnitude => selector.select(view, &Scores::Magnitude, current, target, among)?,
-        Ranking::Own => strategy.next_mask(view, current, target, among)?,
-    };
-    let (pruned, wanted) = (mask.pruned(), target.pruned_of(view.layout().entries()));
-    if pruned != wanted || mask.layout() != view.layout() {
+) -> Result<Change> {
+    if strategy.ranking() == Ranking::Magnitude {
+        return selector.select_into(view, &Scores::Magnitude, mask, target, among);
+    }
+    let next = strategy.next_mask(view, mask, target, among)?;
+    let (pruned, wanted) = (next.pruned(), target.pruned_of(view.layout().entries()));
+    if pruned != wanted || next.layout() != view.layout() {
         return Err(Error::Other(format!(
             "the strategy's mask prunes {pruned} entries; sparsity {target} is exactly {wanted}"
         )));
     }
-    Ok(mask)
+    let change = Change::between(mask, &next)?;
+    *mask = next;
+    Ok(change)
 }
 
 fn open_schedule(spec: &lopper_core::ScheduleSpec) -> Result<Box<dyn MaskSchedule>> {

@@ -20,8 +20,38 @@ pub(crate) struct Weights {
     /// Places of the prunable tensors in `all`, in the layout's order.
     prunable: Vec<usize>,
     layout: Arc<Layout>,
-    /// The mask's complement as tensors, for devices other than the CPU.
-    device_masks: Option<(MaskSet, Vec<Tensor>)>,
+    device_masks: DeviceMasks,
+}
+
+/// A mask's complement as tensors, for what is no plain memory of the CPU; made when a mask is first used there.
+#[derive(Default)]
+struct DeviceMasks {
+    /// For each tensor, the words that its complement was made from.
+    made: Vec<Option<(Vec<u64>, Tensor)>>,
+}
+
+impl DeviceMasks {
+    /// Sets pruned entries of a tensor of the shape of the layout's tensor `index` to +0.
+    fn zero(&mut self, mask: &MaskSet, index: usize, tensor: &mut Tensor) -> Result<()> {
+        if let Some(values) = lopper_torch::host_slice_mut(tensor) {
+            return mask.apply(index, values);
+        }
+        let _no_grad = tch::no_grad_guard();
+        // masked_fill and not a product: NaN · 0 is NaN, and -w · 0 is -0.
+        let _ = tensor.f_masked_fill_(self.pruned(mask, index, tensor.device())?, 0.0)?;
+        Ok(())
+    }
+
+    fn pruned(&mut self, mask: &MaskSet, index: usize, device: Device) -> Result<&Tensor> {
+        self.made.resize_with(self.made.len().max(index + 1), || None);
+        let words = &mask.words()[index];
+        let made = self.made[index].take().filter(|(of, tensor)| of == words && tensor.device() == device);
+        let made = match made {
+            Some(made) => made,
+            None => (words.clone(), mask.pruned_tensor(index, device)?),
+        };
+        Ok(&self.made[index].insert(made).1)
+    }
 }
 
 impl Weights {
@@ -39,7 +69,7 @@ impl Weights {
                 all.iter().position(|live| live.name == *t.name()).expect("a layout holds parameters of its model")
             })
             .collect();
-        Ok(Self { all, prunable, layout, device_masks: None })
+        Ok(Self { all, prunable, layout, device_masks: DeviceMasks::default() })
     }
 
     pub(crate) fn layout(&self) -> &Arc<Layout> {
@@ -114,19 +144,18 @@ impl Weights {
 
     /// Sets pruned weights to +0.
     pub(crate) fn zero_pruned(&mut self, mask: &MaskSet) -> Result<()> {
-        for index in 0..self.prunable.len() {
-            let mut tensor = self.all[self.prunable[index]].tensor.shallow_clone();
-            self.zero(mask, index, &mut tensor)?;
+        for (index, place) in self.prunable.iter().enumerate() {
+            self.device_masks.zero(mask, index, &mut self.all[*place].tensor)?;
         }
         Ok(())
     }
 
     /// Sets the gradients of pruned weights to +0, so that they do not count in the norm.
     pub(crate) fn zero_pruned_gradients(&mut self, mask: &MaskSet) -> Result<()> {
-        for index in 0..self.prunable.len() {
-            let mut gradient = self.all[self.prunable[index]].tensor.grad();
+        for (index, place) in self.prunable.iter().enumerate() {
+            let mut gradient = self.all[*place].tensor.grad();
             if gradient.defined() {
-                self.zero(mask, index, &mut gradient)?;
+                self.device_masks.zero(mask, index, &mut gradient)?;
             }
         }
         Ok(())
@@ -134,22 +163,7 @@ impl Weights {
 
     /// Sets pruned entries of something shaped like prunable tensor `index` to +0.
     pub(crate) fn zero(&mut self, mask: &MaskSet, index: usize, tensor: &mut Tensor) -> Result<()> {
-        if let Some(values) = lopper_torch::host_slice_mut(tensor) {
-            return mask.apply(index, values);
-        }
-        let _no_grad = tch::no_grad_guard();
-        let pruned = self.device_masks(mask, tensor.device())?;
-        // masked_fill and not a product: NaN · 0 is NaN, and -w · 0 is -0.
-        let _ = tensor.f_masked_fill_(&pruned[index], 0.0)?;
-        Ok(())
-    }
-
-    fn device_masks(&mut self, mask: &MaskSet, device: Device) -> Result<&[Tensor]> {
-        if self.device_masks.as_ref().is_none_or(|(cached, _)| cached != mask) {
-            let tensors = (0..self.prunable.len()).map(|i| mask.pruned_tensor(i, device)).collect::<Result<_>>()?;
-            self.device_masks = Some((mask.clone(), tensors));
-        }
-        Ok(self.device_masks.as_ref().map_or(&[], |(_, tensors)| tensors))
+        self.device_masks.zero(mask, index, tensor)
     }
 
     /// Names of the prunable tensors, in order.
@@ -176,8 +190,13 @@ impl Weights {
     pub(crate) fn check_pruned_are_zero(&self, mask: &MaskSet) -> Result<()> {
         for (index, place) in self.prunable.iter().enumerate() {
             let live = &self.all[*place];
-            let outside = live.tensor.f_masked_select(&mask.pruned_tensor(index, live.tensor.device())?)?;
-            let nonzero = outside.f_count_nonzero(None::<i64>)?.f_int64_value(&[])?;
+            let nonzero = match lopper_torch::host_slice(&live.tensor) {
+                Some(values) => mask.nonzero_pruned(index, values)? as i64,
+                None => {
+                    let outside = live.tensor.f_masked_select(&mask.pruned_tensor(index, live.tensor.device())?)?;
+                    outside.f_count_nonzero(None::<i64>)?.f_int64_value(&[])?
+                }
+            };
             if nonzero != 0 {
                 return Err(Error::Other(format!(
                     "{nonzero} pruned weights of `{}` are not zero; this is a bug",

@@ -4,7 +4,7 @@
 use super::host::Change;
 use super::key::{BINS, LOW_BITS, Order};
 use super::{Threshold, locate};
-use crate::{Among, Error, MaskSet, Result};
+use crate::{Among, Error, MaskSet, Result, pack_bits};
 use tch::{Kind, Tensor};
 
 pub(super) fn select_into(
@@ -44,14 +44,11 @@ pub(super) fn select_into(
             left -= take as u64;
         }
         let kept = prune.f_logical_not()?.f_to_kind(Kind::Uint8)?.f_to_device(tch::Device::Cpu)?;
-        words.push(pack(&Vec::<u8>::try_from(&kept)?));
+        words.push(pack_bits(&Vec::<u8>::try_from(&kept)?));
     }
-    let mut change = Change::default();
-    for (before, after) in mask.words().iter().flatten().zip(words.iter().flatten()) {
-        change.newly_pruned += u64::from((before & !after).count_ones());
-        change.revived += u64::from((after & !before).count_ones());
-    }
-    *mask = MaskSet::from_words(layout, words)?;
+    let next = MaskSet::from_words(layout, words)?;
+    let change = Change::between(mask, &next)?;
+    *mask = next;
     Ok(change)
 }
 
@@ -115,11 +112,4 @@ fn check_finite(tensor: &Tensor, name: &str) -> Result<()> {
     let index = bad.f_nonzero()?.f_int64_value(&[0, 0])?;
     let value = tensor.f_contiguous()?.f_view([-1])?.f_double_value(&[index])? as f32;
     Err(Error::NonFinite { tensor: name.to_owned(), index: index as u64, value })
-}
-
-fn pack(bytes: &[u8]) -> Vec<u64> {
-    bytes
-        .chunks(64)
-        .map(|chunk| chunk.iter().enumerate().fold(0, |word, (bit, kept)| word | u64::from(*kept & 1) << bit))
-        .collect()
 }

@@ -1,18 +1,24 @@
-//! Selection over slices of main memory: a radix select in two counting passes and one that writes the bits.
+//! Selection over slices of main memory: a radix select in two counting passes and one that writes the bits, and a
+//! single pass when a mask of the same sparsity is made again.
 
+use super::chunk::{self, Bracket, Candidate, Chunk, Stop, chunks, order};
 use super::key::{BINS, LOW_BITS};
 use super::{Order, Threshold, locate};
+use crate::bits::{CHUNK, WORD};
 use crate::{Among, Error, MaskSet, Result};
 use rayon::prelude::*;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Entries that one task looks at: a multiple of the bits of a word.
-const CHUNK: usize = 1 << 16;
-/// Entries of a chunk that may be collected as candidates for a swap; with more, counting all again is cheaper.
-const CANDIDATES: usize = 512;
+/// Most histograms, each of 512 KiB. More threads than fill a memory bus take turns.
+const MAX_HISTOGRAMS: usize = 16;
 
-/// The bit of each lane in a byte.
-const LANES: [i32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// Ranked entries of a chunk that have exactly the threshold's key.
+#[derive(Debug, Clone, Copy, Default)]
+struct Ties {
+    equal: u64,
+    /// So many of them go, the first ones.
+    pruned: u64,
+}
 
 /// What a selection did to a mask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,40 +29,33 @@ pub struct Change {
     pub revived: u64,
 }
 
+impl Change {
+    /// What leads from one mask to another.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] when they do not describe the same tensors.
+    pub fn between(before: &MaskSet, after: &MaskSet) -> Result<Self> {
+        let compared = before.compare(after)?;
+        Ok(Self { newly_pruned: compared.first_only, revived: compared.second_only })
+    }
+}
+
 /// Selection over plain slices, without tensors; keeps its work space between calls.
 ///
-/// It runs on the rayon pool it is called in, and its result does not depend on the pool's size.
+/// It runs on the rayon pool it is called in, and its result does not depend on the pool's size. The work space takes
+/// 512 KiB a thread and at most 2 MiB more; once it is there, a call on as many threads allocates nothing.
 #[derive(Debug, Default)]
 pub struct HostSelector {
     /// Counts of the keys' halves, one histogram a thread.
     histograms: Vec<Mutex<Vec<u64>>>,
     /// Their sum.
     total: Vec<u64>,
-    /// The next mask's words; swapped with the current ones, so that a failure leaves the mask as it was.
-    next: Vec<Vec<u64>>,
-    /// For each chunk, ranked entries that have exactly the threshold's key.
-    equal: Vec<u64>,
-    /// For each chunk, the entries that can swap.
-    candidates: Vec<Vec<Candidate>>,
-    ranked: Vec<u64>,
-}
-
-/// Part of one tensor. Several in parallel cover all tensors, in order.
-#[derive(Clone, Copy)]
-struct Chunk<'a> {
-    values: &'a [f32],
-    current: &'a [u64],
-    tensor: usize,
-    /// Index of the first value in its tensor.
-    start: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    key: u32,
-    /// Index in its chunk.
-    index: u32,
-    kept: bool,
+    /// For each chunk of each tensor.
+    ties: Vec<Vec<Ties>>,
+    /// Where the last threshold lay.
+    bracket: Option<Bracket>,
+    /// Entries that the bracket does not decide.
+    candidates: Mutex<Vec<Candidate>>,
 }
 
 impl HostSelector {
@@ -68,7 +67,8 @@ impl HostSelector {
     /// Replaces `mask` by the one that prunes the `pruned` smallest of `slices`, one slice for each tensor of its
     /// layout, row-major. Ties go by tensor order, then index.
     ///
-    /// Ranking all entries at the sparsity that `mask` already has takes the warm path: one pass when nothing changes.
+    /// Ranking all entries at the sparsity that `mask` already has takes the warm path after a first call: one pass
+    /// over the weights, as long as the threshold moves little.
     ///
     /// # Errors
     /// [`Error::NonFinite`] naming the first entry that cannot be ranked, whether it is kept or not; [`Error::Layout`]
@@ -82,136 +82,131 @@ impl HostSelector {
         pruned: u64,
         among: Among,
     ) -> Result<Change> {
-        check_lengths(slices, mask)?;
+        mask.layout().check_lengths(slices.iter().map(|values| values.len()))?;
         let already = mask.pruned();
         check_count(pruned, already, mask.layout().entries(), among)?;
-        match order {
-            Order::Magnitude => self.run::<true>(slices, mask, pruned, already, among),
-            Order::Value => self.run::<false>(slices, mask, pruned, already, among),
+        match (order, among) {
+            (_, Among::Survivors) if pruned == already => {
+                let finite = chunks(slices, mask.words()).all(|chunk| chunk::is_finite(&chunk));
+                if finite { Ok(Change::default()) } else { Err(non_finite(slices, mask)) }
+            }
+            (Order::Magnitude, Among::All) => self.among_all::<true>(slices, mask, pruned, already),
+            (Order::Value, Among::All) => self.among_all::<false>(slices, mask, pruned, already),
+            (Order::Magnitude, Among::Survivors) => self.fresh::<true, true>(slices, mask, pruned, already),
+            (Order::Value, Among::Survivors) => self.fresh::<false, true>(slices, mask, pruned, already),
         }
     }
 
-    fn run<const MAGNITUDE: bool>(
+    fn among_all<const MAGNITUDE: bool>(
         &mut self,
         slices: &[&[f32]],
         mask: &mut MaskSet,
         pruned: u64,
         already: u64,
-        among: Among,
     ) -> Result<Change> {
-        if pruned == already
-            && let Some(change) = self.warm::<MAGNITUDE>(slices, mask, among)?
-        {
-            return Ok(change);
-        }
-        match among {
-            Among::All => self.fresh::<MAGNITUDE, false>(slices, mask, pruned),
-            Among::Survivors => self.fresh::<MAGNITUDE, true>(slices, mask, pruned - already),
-        }
+        let bracket = self.bracket.filter(|bracket| pruned == already && bracket.is_of(order::<MAGNITUDE>()));
+        let warm = bracket.map(|bracket| self.warm::<MAGNITUDE>(slices, mask, bracket)).transpose()?.flatten();
+        warm.map_or_else(|| self.fresh::<MAGNITUDE, false>(slices, mask, pruned, already), Ok)
     }
 
     /// The next mask of the same sparsity, from the current one: PARP's re-prune.
     ///
-    /// Let a be the smallest kept and b the largest pruned key. Keys below a belong to pruned entries alone, so they
-    /// stay pruned, and keys above b stay kept. If b < a that is every entry. `None` when too many lie between.
+    /// Pruned entries below the bracket and kept ones above it stay as they are. All others, the candidates, are ranked
+    /// among themselves: as many of them go as were pruned. That is the k smallest of all entries if the candidates that
+    /// go lie no higher than the bracket, and those that stay no lower. `None` when they do not, or are too many.
     fn warm<const MAGNITUDE: bool>(
         &mut self,
         slices: &[&[f32]],
         mask: &mut MaskSet,
-        among: Among,
+        bracket: Bracket,
     ) -> Result<Option<Change>> {
-        let chunks = chunks(slices, mask.words());
-        let extremes = chunks.par_iter().map(extremes::<MAGNITUDE>).reduce(Extremes::default, Extremes::merge);
-        if extremes.unrankable {
-            return Err(non_finite(&chunks, mask));
+        lock(&self.candidates).clear();
+        let limit = most_candidates(mask);
+        let complete = chunks(slices, mask.words()).try_for_each(|chunk| {
+            chunk::candidates::<MAGNITUDE>(&chunk, bracket, |some| {
+                let mut found = lock(&self.candidates);
+                if found.len() + some.len() > limit {
+                    return Err(Stop::TooMany);
+                }
+                found.extend_from_slice(some);
+                Ok(())
+            })
+        });
+        match complete {
+            Ok(()) => {}
+            Err(Stop::NotFinite) => return Err(non_finite(slices, mask)),
+            Err(Stop::TooMany) => return Ok(None),
         }
-        if among == Among::Survivors || extremes.largest_pruned < extremes.smallest_kept {
-            return Ok(Some(Change::default()));
+        let candidates = self.candidates.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let to_prune = candidates.iter().filter(|c| !mask.is_kept(c.tensor as usize, c.index)).count();
+        if to_prune > 0 && to_prune < candidates.len() {
+            // Ordered by key, tensor and index. Up to here the order was that of the threads.
+            candidates.select_nth_unstable(to_prune);
         }
-        let (low, high) = (unsigned(extremes.smallest_kept), unsigned(extremes.largest_pruned));
-        self.candidates.resize_with(chunks.len().max(self.candidates.len()), Vec::new);
-        let complete = chunks
-            .par_iter()
-            .zip(&mut self.candidates[..chunks.len()])
-            .all(|(chunk, found)| collect::<MAGNITUDE>(chunk, low, high, found));
-        if !complete {
+        let (prune, keep) = candidates.split_at(to_prune);
+        let largest_pruned = prune.iter().map(|c| c.key).max();
+        let smallest_kept = keep.iter().map(|c| c.key).min();
+        if largest_pruned.is_some_and(|key| key > bracket.high) || smallest_kept.is_some_and(|key| key < bracket.low) {
             return Ok(None);
         }
-
-        self.ranked.clear();
-        let mut to_prune = 0;
-        for candidate in self.candidates[..chunks.len()].iter().flatten() {
-            // The order of collection is that of tensors and indices, so it breaks ties.
-            self.ranked.push(u64::from(candidate.key) << 32 | self.ranked.len() as u64);
-            to_prune += usize::from(!candidate.kept);
-        }
-        // Entry b is pruned and entry a kept, so both sides have one at least.
-        let (_, first_kept, _) = self.ranked.select_nth_unstable(to_prune);
-        let first_kept = *first_kept;
-        let places: Vec<(usize, usize)> = chunks.iter().map(|chunk| (chunk.tensor, chunk.start)).collect();
-        let words = mask.words_mut();
-        let (mut change, mut position) = (Change::default(), 0);
-        for ((tensor, start), found) in places.into_iter().zip(&self.candidates) {
-            for candidate in found {
-                let keep = u64::from(candidate.key) << 32 | position >= first_kept;
-                position += 1;
-                if keep != candidate.kept {
-                    let index = start + candidate.index as usize;
-                    words[tensor][index / 64] ^= 1 << (index % 64);
-                    change.revived += u64::from(keep);
-                    change.newly_pruned += u64::from(!keep);
-                }
-            }
-        }
-        Ok(Some(change))
+        self.bracket = Some(smallest_kept.or(largest_pruned).map_or(bracket, |key| bracket.moved(key)));
+        let newly_pruned = set(mask.words_mut(), prune, false);
+        let revived = set(mask.words_mut(), keep, true);
+        Ok(Some(Change { newly_pruned, revived }))
     }
 
-    /// The next mask from nothing; `pruned` counts what it prunes among the ranked entries.
+    /// The next mask from nothing.
     fn fresh<const MAGNITUDE: bool, const SURVIVORS: bool>(
         &mut self,
         slices: &[&[f32]],
         mask: &mut MaskSet,
         pruned: u64,
+        already: u64,
     ) -> Result<Change> {
-        let chunks = chunks(slices, mask.words());
-        let finite = self.count(&chunks, count_high::<MAGNITUDE, SURVIVORS>);
-        if !finite {
-            return Err(non_finite(&chunks, mask));
+        let order = order::<MAGNITUDE>();
+        let wanted = if SURVIVORS { pruned - already } else { pruned };
+        let finite = self.count(slices, mask.words(), chunk::count_high::<MAGNITUDE, SURVIVORS>);
+        let unrankable = |(high, count): (usize, &u64)| *count > 0 && order.is_unrankable((high as u32) << LOW_BITS);
+        if !finite || self.total.iter().enumerate().any(unrankable) {
+            return Err(non_finite(slices, mask));
         }
-        let (high, below) = locate(&self.total, pruned).ok_or_else(miscounted)?;
-        self.count(&chunks, |chunk, counts| count_low::<MAGNITUDE, SURVIVORS>(chunk, high as u32, counts));
-        let ties = pruned - below;
-        let (low, below) = locate(&self.total, ties).ok_or_else(miscounted)?;
+        let (high, below) = locate(&self.total, wanted).ok_or_else(miscounted)?;
+        self.count(slices, mask.words(), |chunk, counts| {
+            chunk::count_low::<MAGNITUDE, SURVIVORS>(chunk, high as u32, counts);
+            true
+        });
+        let wanted = wanted - below;
+        let (low, below) = locate(&self.total, wanted).ok_or_else(miscounted)?;
         let threshold =
-            Threshold { key: (high as u32) << LOW_BITS | low as u32, ties: ties - below, equal: self.total[low] };
-        self.write::<MAGNITUDE, SURVIVORS>(&chunks, threshold);
-
-        let words = mask.words_mut();
-        let change =
-            words.par_iter().zip(&self.next).map(|(old, new)| difference(old, new)).reduce(Change::default, sum);
-        for (old, new) in words.iter_mut().zip(&mut self.next) {
-            std::mem::swap(old, new);
-        }
-        Ok(change)
+            Threshold { key: (high as u32) << LOW_BITS | low as u32, ties: wanted - below, equal: self.total[low] };
+        // Nothing fails from here on, so the mask's own words are written.
+        let revived = self.write::<MAGNITUDE, SURVIVORS>(slices, mask.words_mut(), threshold);
+        self.expect_next(order, mask, threshold);
+        Ok(Change { newly_pruned: pruned + revived - already, revived })
     }
 
     /// Sums a histogram over all chunks into `self.total`; false when one of them says so.
-    fn count(&mut self, chunks: &[Chunk<'_>], add: impl Fn(&Chunk<'_>, &mut [u64]) -> bool + Sync) -> bool {
-        let threads = rayon::current_num_threads();
-        self.histograms.resize_with(threads.max(self.histograms.len()), Mutex::default);
+    fn count(
+        &mut self,
+        slices: &[&[f32]],
+        words: &[Vec<u64>],
+        add: impl Fn(&Chunk<'_>, &mut [u64; BINS]) -> bool + Sync,
+    ) -> bool {
+        let histograms = rayon::current_num_threads().min(MAX_HISTOGRAMS);
+        self.histograms.resize_with(histograms.max(self.histograms.len()), Mutex::default);
         for histogram in &mut self.histograms {
-            let counts = histogram.get_mut().unwrap_or_else(PoisonError::into_inner);
-            counts.clear();
+            histogram.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
         }
-        let histograms = &self.histograms;
-        let fine = chunks
-            .par_iter()
+        // All at once and not when a thread first counts, which may be in a later call.
+        for histogram in &mut self.histograms[..histograms] {
+            histogram.get_mut().unwrap_or_else(PoisonError::into_inner).resize(BINS, 0);
+        }
+        let used = &self.histograms[..histograms];
+        let fine = chunks(slices, words)
             .map(|chunk| {
-                // A pool's threads are numbered from 0, so no two of them wait for one histogram.
-                let thread = rayon::current_thread_index().unwrap_or(0) % histograms.len();
-                let mut counts = lock(&histograms[thread]);
-                counts.resize(BINS, 0);
-                add(chunk, &mut counts)
+                // A pool's threads are numbered from 0.
+                let mut counts = lock(&used[rayon::current_thread_index().unwrap_or(0) % used.len()]);
+                counts.first_chunk_mut::<BINS>().is_some_and(|counts| add(&chunk, counts))
             })
             .reduce(|| true, |a, b| a && b);
         self.total.clear();
@@ -225,62 +220,105 @@ impl HostSelector {
         fine
     }
 
-    /// Fills `self.next`: keys above the threshold are kept, and of those at it all but the first `ties`.
-    fn write<const MAGNITUDE: bool, const SURVIVORS: bool>(&mut self, chunks: &[Chunk<'_>], threshold: Threshold) {
-        let all_ties_pruned = threshold.ties == threshold.equal;
-        let smallest_kept = threshold.key + u32::from(all_ties_pruned);
-        let sizes = chunks.iter().fold(Vec::new(), |mut sizes: Vec<usize>, chunk| {
-            sizes.resize(sizes.len().max(chunk.tensor + 1), 0);
-            sizes[chunk.tensor] += chunk.current.len();
-            sizes
+    /// Writes the mask: keys above the threshold are kept, and of those at it all but the first few. Returns how many
+    /// entries come back.
+    fn write<const MAGNITUDE: bool, const SURVIVORS: bool>(
+        &mut self,
+        slices: &[&[f32]],
+        words: &mut [Vec<u64>],
+        threshold: Threshold,
+    ) -> u64 {
+        let key = threshold.key;
+        if threshold.ties == threshold.equal {
+            let parts = words.par_iter_mut().zip(slices).flat_map(|(words, values)| parts_of(words, values));
+            return parts.map(|(words, values)| chunk::write::<MAGNITUDE, SURVIVORS>(values, words, key + 1)).sum();
+        }
+        self.ties.resize_with(slices.len().max(self.ties.len()), Vec::new);
+        let ties = &mut self.ties[..slices.len()];
+        for (ties, values) in ties.iter_mut().zip(slices) {
+            ties.clear();
+            ties.resize(values.len().div_ceil(CHUNK), Ties::default());
+        }
+        let parts = words.par_iter_mut().zip(slices).zip(&mut *ties);
+        let parts = parts.flat_map(|((words, values), ties)| parts_of(words, values).zip(ties));
+        let around = parts.map(|((words, values), ties)| {
+            let (revived, equal) = chunk::write_around::<MAGNITUDE, SURVIVORS>(values, words, key);
+            ties.equal = equal;
+            revived
         });
-        self.next.resize_with(sizes.len().max(self.next.len()), Vec::new);
-        for (words, size) in self.next.iter_mut().zip(sizes.iter().chain(std::iter::repeat(&0))) {
-            words.resize(*size, 0);
-        }
-        let mut next: Vec<&mut [u64]> = self.next.iter_mut().flat_map(|words| words.chunks_mut(CHUNK / 64)).collect();
-        chunks
-            .par_iter()
-            .zip(&mut next)
-            .map(|(chunk, next)| {
-                write::<MAGNITUDE, SURVIVORS>(chunk, smallest_kept, next);
-                if all_ties_pruned { 0 } else { count_equal::<MAGNITUDE>(chunk, next, threshold.key) }
-            })
-            .collect_into_vec(&mut self.equal);
-        if all_ties_pruned {
-            return;
-        }
+        let revived: u64 = around.sum();
         // The ties of a chunk are pruned as far as those of the chunks before it leave any to prune.
         let mut left = threshold.ties;
-        for equal in &mut self.equal {
-            *equal = left.min(*equal);
-            left -= *equal;
+        for ties in ties.iter_mut().flatten() {
+            ties.pruned = left.min(ties.equal);
+            left -= ties.pruned;
         }
-        chunks
-            .par_iter()
-            .zip(&mut next)
-            .zip(&self.equal)
-            .filter(|(_, ties)| **ties > 0)
-            .for_each(|((chunk, next), ties)| prune_equal::<MAGNITUDE>(chunk, next, threshold.key, *ties));
+        let parts = words.par_iter_mut().zip(slices).zip(&*ties);
+        let parts = parts.flat_map(|((words, values), ties)| parts_of(words, values).zip(ties));
+        let tied = parts
+            .filter(|(_, ties)| ties.equal > 0)
+            .map(|((words, values), ties)| chunk::write_ties::<MAGNITUDE, SURVIVORS>(values, words, key, ties.pruned));
+        revived + tied.sum::<u64>()
+    }
+
+    /// Prepares the warm path: a bracket about the threshold, wide enough for what a few updates do to its place.
+    fn expect_next(&mut self, order: Order, mask: &MaskSet, threshold: Threshold) {
+        let limit = most_candidates(mask);
+        let (Threshold { key, ties, equal }, enough) = (threshold, limit as u64 / 4);
+        let width = width(&self.total, key as usize % BINS, equal + enough);
+        self.bracket = match equal < enough {
+            true => Some(Bracket::around(order, key, width)),
+            // Zeros that are all pruned: the bracket lies above them.
+            false if ties == equal => Some(Bracket::around(order, key + 1 + width, width)),
+            // Ties too many to be ranked one by one: the warm path would only lose time.
+            false => None,
+        };
+        let candidates = self.candidates.get_mut().unwrap_or_else(PoisonError::into_inner);
+        candidates.clear();
+        candidates.reserve_exact(limit);
     }
 }
 
-fn lock(histogram: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
-    histogram.lock().unwrap_or_else(PoisonError::into_inner)
+/// Entries that the warm path ranks at most; with more, counting all again is cheaper.
+fn most_candidates(mask: &MaskSet) -> usize {
+    (mask.layout().entries() / 256).clamp(256, 1 << 16) as usize
 }
 
-fn check_lengths(slices: &[&[f32]], mask: &MaskSet) -> Result<()> {
-    let tensors = mask.layout().tensors();
-    let mut problems = Vec::new();
-    if slices.len() != tensors.len() {
-        problems.push(format!("{} slices for {} prunable tensors", slices.len(), tensors.len()));
+/// How far one must go from bin `at` in both directions to have `enough` entries.
+fn width(counts: &[u64], at: usize, enough: u64) -> u32 {
+    let bin = |at: Option<usize>| at.and_then(|at| counts.get(at)).copied().unwrap_or(0);
+    let (mut width, mut entries) = (0, bin(Some(at)));
+    while entries < enough && width < counts.len() {
+        width += 1;
+        entries += bin(at.checked_sub(width)) + bin(at.checked_add(width));
     }
-    for (tensor, slice) in tensors.iter().zip(slices) {
-        if tensor.entries() != slice.len() as u64 {
-            problems.push(format!("`{}` has {} entries, its slice {}", tensor.name(), tensor.entries(), slice.len()));
+    width as u32
+}
+
+/// Makes the bits of some entries `kept`. Returns how many were not.
+fn set(words: &mut [Vec<u64>], entries: &[Candidate], kept: bool) -> u64 {
+    let mut changed = 0;
+    for entry in entries {
+        let word = &mut words[entry.tensor as usize][entry.index as usize / WORD];
+        let bit = 1 << (entry.index as usize % WORD);
+        if (*word & bit != 0) != kept {
+            *word ^= bit;
+            changed += 1;
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Error::Layout { context: "mask and slices".into(), problems }) }
+    changed
+}
+
+/// A tensor's words and values, part by part.
+fn parts_of<'a>(
+    words: &'a mut [u64],
+    values: &'a [f32],
+) -> impl IndexedParallelIterator<Item = (&'a mut [u64], &'a [f32])> {
+    words.par_chunks_mut(CHUNK / WORD).zip(values.par_chunks(CHUNK))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Checks that a mask that prunes `already` of `entries` can be followed by one that prunes `pruned`.
@@ -298,197 +336,10 @@ fn miscounted() -> Error {
     Error::Other("weights changed while they were ranked".into())
 }
 
-fn non_finite(chunks: &[Chunk<'_>], mask: &MaskSet) -> Error {
-    let first = chunks.iter().find_map(|chunk| {
-        let at = chunk.values.iter().position(|value| !value.is_finite())?;
-        Some((chunk.tensor, chunk.start + at, chunk.values[at]))
+fn non_finite(slices: &[&[f32]], mask: &MaskSet) -> Error {
+    let first = slices.iter().zip(mask.layout().tensors()).find_map(|(values, tensor)| {
+        let index = values.iter().position(|value| !value.is_finite())?;
+        Some(Error::NonFinite { tensor: tensor.name().to_string(), index: index as u64, value: values[index] })
     });
-    first.map_or_else(miscounted, |(tensor, index, value)| Error::NonFinite {
-        tensor: mask.layout().tensors()[tensor].name().to_string(),
-        index: index as u64,
-        value,
-    })
-}
-
-fn chunks<'a>(slices: &[&'a [f32]], words: &'a [Vec<u64>]) -> Vec<Chunk<'a>> {
-    let mut chunks = Vec::with_capacity(slices.iter().map(|values| values.len().div_ceil(CHUNK)).sum());
-    for (tensor, (values, words)) in slices.iter().zip(words).enumerate() {
-        let parts = values.chunks(CHUNK).zip(words.chunks(CHUNK / 64)).enumerate();
-        chunks.extend(parts.map(|(i, (values, current))| Chunk { values, current, tensor, start: i * CHUNK }));
-    }
-    chunks
-}
-
-#[inline(always)]
-fn order<const MAGNITUDE: bool>() -> Order {
-    if MAGNITUDE { Order::Magnitude } else { Order::Value }
-}
-
-/// A key as a signed number of the same order, which vector units without unsigned comparisons prefer.
-#[inline(always)]
-fn signed(key: u32) -> i32 {
-    (key ^ 1 << 31) as i32
-}
-
-/// What [`signed`] was made from.
-fn unsigned(signed: i32) -> u32 {
-    signed as u32 ^ 1 << 31
-}
-
-struct Extremes {
-    smallest_kept: i32,
-    largest_pruned: i32,
-    unrankable: bool,
-}
-
-impl Default for Extremes {
-    fn default() -> Self {
-        Self { smallest_kept: i32::MAX, largest_pruned: i32::MIN, unrankable: false }
-    }
-}
-
-impl Extremes {
-    fn merge(self, other: Self) -> Self {
-        Self {
-            smallest_kept: self.smallest_kept.min(other.smallest_kept),
-            largest_pruned: self.largest_pruned.max(other.largest_pruned),
-            unrankable: self.unrankable || other.unrankable,
-        }
-    }
-}
-
-/// The extremes of whole words lie in eight lanes side by side, which a compiler turns into vector instructions.
-fn extremes<const MAGNITUDE: bool>(chunk: &Chunk<'_>) -> Extremes {
-    let order = order::<MAGNITUDE>();
-    let (mut smallest, mut largest, mut unrankable) = ([i32::MAX; 8], [i32::MIN; 8], [0i32; 8]);
-    let mut look = |lane: usize, value: f32, kept: bool| {
-        let key = order.key(value);
-        unrankable[lane] |= -i32::from(order.is_unrankable(key));
-        let (as_kept, as_pruned) = if kept { (signed(key), i32::MIN) } else { (i32::MAX, signed(key)) };
-        smallest[lane] = smallest[lane].min(as_kept);
-        largest[lane] = largest[lane].max(as_pruned);
-    };
-    let (words, rest) = chunk.values.as_chunks::<64>();
-    for (values, word) in words.iter().zip(chunk.current) {
-        for (values, byte) in values.as_chunks::<8>().0.iter().zip(word.to_le_bytes()) {
-            for lane in 0..8 {
-                look(lane, values[lane], i32::from(byte) & LANES[lane] != 0);
-            }
-        }
-    }
-    for (bit, value) in rest.iter().enumerate() {
-        look(0, *value, chunk.current[words.len()] >> bit & 1 == 1);
-    }
-    let lanes = smallest.into_iter().zip(largest).zip(unrankable);
-    lanes
-        .map(|((smallest_kept, largest_pruned), u)| Extremes { smallest_kept, largest_pruned, unrankable: u != 0 })
-        .fold(Extremes::default(), Extremes::merge)
-}
-
-/// Collects the entries with keys from `low` to `high`; false when there are too many.
-fn collect<const MAGNITUDE: bool>(chunk: &Chunk<'_>, low: u32, high: u32, found: &mut Vec<Candidate>) -> bool {
-    found.clear();
-    for (group, values) in chunk.values.chunks(64).enumerate() {
-        // Most groups hold no candidate, and seeing that takes vector instructions alone.
-        if !values.iter().fold(false, |any, v| any | (low..=high).contains(&order::<MAGNITUDE>().key(*v))) {
-            continue;
-        }
-        for (bit, value) in values.iter().enumerate() {
-            let key = order::<MAGNITUDE>().key(*value);
-            if (low..=high).contains(&key) {
-                if found.len() == CANDIDATES {
-                    return false;
-                }
-                let kept = chunk.current[group] >> bit & 1 == 1;
-                found.push(Candidate { key, index: (group * 64 + bit) as u32, kept });
-            }
-        }
-    }
-    true
-}
-
-/// Counts the upper halves of the ranked keys; false when an entry, ranked or not, is not finite.
-fn count_high<const MAGNITUDE: bool, const SURVIVORS: bool>(chunk: &Chunk<'_>, counts: &mut [u64]) -> bool {
-    let order = order::<MAGNITUDE>();
-    let Ok(counts) = <&mut [u64; BINS]>::try_from(counts) else { return false };
-    let mut unrankable = false;
-    for (values, word) in chunk.values.chunks(64).zip(chunk.current) {
-        for (bit, value) in values.iter().enumerate() {
-            let key = order.key(*value);
-            unrankable |= order.is_unrankable(key);
-            counts[(key >> LOW_BITS) as usize] += if SURVIVORS { word >> bit & 1 } else { 1 };
-        }
-    }
-    !unrankable
-}
-
-/// Counts the lower halves of the ranked keys whose upper half is `high`.
-fn count_low<const MAGNITUDE: bool, const SURVIVORS: bool>(chunk: &Chunk<'_>, high: u32, counts: &mut [u64]) -> bool {
-    for (values, word) in chunk.values.chunks(64).zip(chunk.current) {
-        for (bit, value) in values.iter().enumerate() {
-            let key = order::<MAGNITUDE>().key(*value);
-            if key >> LOW_BITS == high {
-                counts[key as usize % BINS] += if SURVIVORS { word >> bit & 1 } else { 1 };
-            }
-        }
-    }
-    true
-}
-
-fn write<const MAGNITUDE: bool, const SURVIVORS: bool>(chunk: &Chunk<'_>, smallest_kept: u32, next: &mut [u64]) {
-    let keep = |value: f32| order::<MAGNITUDE>().key(value) >= smallest_kept;
-    let (words, rest) = chunk.values.as_chunks::<64>();
-    for (values, next) in words.iter().zip(&mut *next) {
-        let mut bytes = [0u8; 8];
-        for (byte, values) in bytes.iter_mut().zip(values.as_chunks::<8>().0) {
-            *byte = (0..8).fold(0, |sum, lane| sum | if keep(values[lane]) { LANES[lane] } else { 0 }) as u8;
-        }
-        *next = u64::from_le_bytes(bytes);
-    }
-    if !rest.is_empty() {
-        next[words.len()] = rest.iter().rev().fold(0, |word, value| word << 1 | u64::from(keep(*value)));
-    }
-    if SURVIVORS {
-        for (next, current) in next.iter_mut().zip(chunk.current) {
-            *next &= current;
-        }
-    }
-}
-
-/// Entries that `next` keeps and whose key is `key`.
-fn count_equal<const MAGNITUDE: bool>(chunk: &Chunk<'_>, next: &[u64], key: u32) -> u64 {
-    let mut equal = 0;
-    for (values, word) in chunk.values.chunks(64).zip(next) {
-        for (bit, value) in values.iter().enumerate() {
-            equal += u64::from(order::<MAGNITUDE>().key(*value) == key) & word >> bit;
-        }
-    }
-    equal
-}
-
-/// Prunes the first `ties` entries that `next` keeps and whose key is `key`.
-fn prune_equal<const MAGNITUDE: bool>(chunk: &Chunk<'_>, next: &mut [u64], key: u32, mut ties: u64) {
-    for (index, value) in chunk.values.iter().enumerate() {
-        let bit = 1 << (index % 64);
-        if order::<MAGNITUDE>().key(*value) == key && next[index / 64] & bit != 0 {
-            next[index / 64] ^= bit;
-            ties -= 1;
-            if ties == 0 {
-                return;
-            }
-        }
-    }
-}
-
-fn difference(old: &[u64], new: &[u64]) -> Change {
-    let mut change = Change::default();
-    for (old, new) in old.iter().zip(new) {
-        change.newly_pruned += u64::from((old & !new).count_ones());
-        change.revived += u64::from((new & !old).count_ones());
-    }
-    change
-}
-
-fn sum(a: Change, b: Change) -> Change {
-    Change { newly_pruned: a.newly_pruned + b.newly_pruned, revived: a.revived + b.revived }
+    first.unwrap_or_else(miscounted)
 }

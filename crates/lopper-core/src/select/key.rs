@@ -29,14 +29,19 @@ impl Order {
         }
     }
 
+    /// The keys of finite numbers: the first, and the one after the last.
+    #[inline(always)]
+    pub(super) fn finite_keys(self) -> (u32, u32) {
+        match self {
+            Self::Magnitude => (0, INFINITE),
+            Self::Value => (!(INFINITE | 1 << 31) + 1, INFINITE | 1 << 31),
+        }
+    }
+
     /// Whether the key is that of NaN or an infinity.
     #[inline(always)]
     pub(super) fn is_unrankable(self, key: u32) -> bool {
-        let magnitude = match self {
-            Self::Magnitude => key,
-            Self::Value if key >> 31 == 1 => key & 0x7fff_ffff,
-            Self::Value => !key & 0x7fff_ffff,
-        };
-        magnitude >= INFINITE
+        let (first, end) = self.finite_keys();
+        !(first..end).contains(&key)
     }
 }

@@ -3,6 +3,7 @@
 //! Exactly k entries are pruned, the ones with the smallest keys over all tensors together. Ties go by tensor order,
 //! then index. The mask does not depend on the number of threads or the device.
 
+mod chunk;
 mod device;
 mod host;
 mod key;
@@ -16,6 +17,8 @@ use crate::{Among, Error, MaskSet, Result, Scores, Sparsity, WeightView};
 #[derive(Debug, Default)]
 pub struct Selector {
     host: HostSelector,
+    /// Room for a list of slices; empty between calls.
+    slices: Vec<&'static [f32]>,
 }
 
 impl Selector {
@@ -47,7 +50,8 @@ impl Selector {
     }
 
     /// As [`select`](Self::select), into `mask`, which holds the current mask before and the next one after. A mask of
-    /// the same sparsity takes the warm path: one pass over the weights when nothing changes.
+    /// the same sparsity takes the warm path of [`HostSelector::select_into`]. Magnitudes on the CPU are ranked without
+    /// an allocation after the first call.
     ///
     /// # Errors
     /// As [`select`](Self::select); `mask` is then as it was.
@@ -72,15 +76,16 @@ impl Selector {
             ));
         }
         match scores {
+            Scores::Magnitude if view.weights().iter().all(|weight| weight.host.is_some()) => {
+                let mut slices = std::mem::take(&mut self.slices);
+                slices.extend(view.weights().iter().filter_map(|weight| weight.host));
+                let selected = self.host.select_into(&slices, Order::Magnitude, mask, pruned, among);
+                self.slices = emptied(slices);
+                selected
+            }
             Scores::Magnitude => {
-                let slices: Option<Vec<&[f32]>> = view.weights().iter().map(|w| w.host).collect();
-                match slices {
-                    Some(slices) => self.host.select_into(&slices, Order::Magnitude, mask, pruned, among),
-                    None => {
-                        let tensors: Vec<_> = view.weights().iter().map(|w| w.tensor.shallow_clone()).collect();
-                        device::select_into(&tensors, Order::Magnitude, mask, pruned, among)
-                    }
-                }
+                let tensors: Vec<_> = view.weights().iter().map(|w| w.tensor.shallow_clone()).collect();
+                device::select_into(&tensors, Order::Magnitude, mask, pruned, among)
             }
             Scores::Values(tensors) => {
                 check_shapes(view, tensors)?;
@@ -94,6 +99,13 @@ impl Selector {
             }
         }
     }
+}
+
+/// The room of a list without its content, for slices of any lifetime: the standard library collects a vector's own
+/// iterator in place.
+fn emptied(mut slices: Vec<&[f32]>) -> Vec<&'static [f32]> {
+    slices.clear();
+    slices.into_iter().map(|_| -> &'static [f32] { &[] }).collect()
 }
 
 fn to_vec(tensor: &tch::Tensor) -> Result<Vec<f32>> {

@@ -57,7 +57,7 @@ enum Command {
     Predict(predict::Arguments),
     /// Compute a task's metrics
     Eval(eval::Arguments),
-    /// Look at masks and compare them
+    /// Look at masks, compare, combine, apply and convert them
     #[command(subcommand)]
     Mask(mask::Command),
     /// List what is registered, with options

@@ -110,28 +110,44 @@ impl Arguments {
                 }
             }
         };
-        lopper_weights::save_model(&self.out, model, Some(&mask), &origin)?;
-        let pruned = Pruned {
-            model: self.model.source(),
-            by,
-            sparsity: mask.sparsity().get(),
-            pruned: mask.pruned(),
-            entries: mask.layout().entries(),
-            model_dir: self.out.clone(),
-            mask: self.out.join("mask.safetensors"),
-        };
-        output::report(json, &pruned, || {
-            format!(
-                "pruned {} of {} entries by {}: sparsity {:.6}\nmodel  {}\nmask   {}",
-                count(pruned.pruned),
-                count(pruned.entries),
-                pruned.by,
-                pruned.sparsity,
-                display(&pruned.model_dir),
-                display(&pruned.mask),
-            )
-        })
+        save(&self.out, model, &self.model.source(), &mask, &origin, by, json)
     }
+}
+
+/// Saves a model with its mask, and tells what was pruned by what.
+///
+/// # Errors
+/// Those of [`lopper_weights::save_model`].
+pub(super) fn save(
+    out: &Path,
+    model: &dyn Model,
+    source: &str,
+    mask: &MaskSet,
+    origin: &MaskOrigin,
+    by: String,
+    json: bool,
+) -> Result<()> {
+    lopper_weights::save_model(out, model, Some(mask), origin)?;
+    let pruned = Pruned {
+        model: source.to_owned(),
+        by,
+        sparsity: mask.sparsity().get(),
+        pruned: mask.pruned(),
+        entries: mask.layout().entries(),
+        model_dir: out.to_owned(),
+        mask: out.join("mask.safetensors"),
+    };
+    output::report(json, &pruned, || {
+        format!(
+            "pruned {} of {} entries by {}: sparsity {:.6}\nmodel  {}\nmask   {}",
+            count(pruned.pruned),
+            count(pruned.entries),
+            pruned.by,
+            pruned.sparsity,
+            display(&pruned.model_dir),
+            display(&pruned.mask),
+        )
+    })
 }
 
 fn display(path: &Path) -> String {

@@ -1,0 +1,274 @@
+//! Parts of tensors, and what the passes of a selection do with one of them.
+
+use super::Order;
+use super::key::{BINS, LOW_BITS};
+use crate::bits::{CHUNK, WORD, is_set};
+use rayon::prelude::*;
+
+/// Part of one tensor.
+#[derive(Clone, Copy)]
+pub(super) struct Chunk<'a> {
+    pub(super) values: &'a [f32],
+    /// The current mask's bits.
+    pub(super) current: &'a [u64],
+    pub(super) tensor: usize,
+    /// Index of the first value in its tensor.
+    pub(super) start: usize,
+}
+
+/// Parts that cover all tensors.
+pub(super) fn chunks<'a>(
+    slices: &'a [&'a [f32]],
+    words: &'a [Vec<u64>],
+) -> impl ParallelIterator<Item = Chunk<'a>> + 'a {
+    slices.par_iter().zip(words).enumerate().flat_map(|(tensor, (values, words))| {
+        let parts = values.par_chunks(CHUNK).zip(words.par_chunks(CHUNK / WORD)).enumerate();
+        parts.map(move |(i, (values, current))| Chunk { values, current, tensor, start: i * CHUNK })
+    })
+}
+
+#[inline(always)]
+pub(super) fn order<const MAGNITUDE: bool>() -> Order {
+    if MAGNITUDE { Order::Magnitude } else { Order::Value }
+}
+
+/// Whether every entry can be ranked.
+pub(super) fn is_finite(chunk: &Chunk<'_>) -> bool {
+    let (groups, rest) = chunk.values.as_chunks::<8>();
+    let mut finite = [-1i32; 8];
+    for values in groups {
+        for lane in 0..8 {
+            finite[lane] &= -i32::from(values[lane].is_finite());
+        }
+    }
+    finite == [-1; 8] && rest.iter().all(|value| value.is_finite())
+}
+
+/// Counts the upper halves of the ranked keys; false when an entry, ranked or not, is not finite.
+pub(super) fn count_high<const MAGNITUDE: bool, const SURVIVORS: bool>(
+    chunk: &Chunk<'_>,
+    counts: &mut [u64; BINS],
+) -> bool {
+    let order = order::<MAGNITUDE>();
+    if !SURVIVORS {
+        for value in chunk.values {
+            counts[(order.key(*value) >> LOW_BITS) as usize] += 1;
+        }
+        // Whether a key can be ranked is seen from its upper half, so the sums are looked at instead of every entry.
+        return true;
+    }
+    for (values, word) in chunk.values.chunks(WORD).zip(chunk.current) {
+        for (bit, value) in values.iter().enumerate() {
+            counts[(order.key(*value) >> LOW_BITS) as usize] += word >> bit & 1;
+        }
+    }
+    is_finite(chunk)
+}
+
+/// Counts the lower halves of the ranked keys whose upper half is `high`.
+pub(super) fn count_low<const MAGNITUDE: bool, const SURVIVORS: bool>(
+    chunk: &Chunk<'_>,
+    high: u32,
+    counts: &mut [u64; BINS],
+) {
+    let order = order::<MAGNITUDE>();
+    for (values, word) in chunk.values.chunks(WORD).zip(chunk.current) {
+        // Most groups hold no such key, and seeing that takes vector instructions alone.
+        for (part, values) in values.chunks(16).enumerate() {
+            if !values.iter().fold(false, |any, v| any | (order.key(*v) >> LOW_BITS == high)) {
+                continue;
+            }
+            for (bit, value) in values.iter().enumerate() {
+                let key = order.key(*value);
+                if key >> LOW_BITS == high {
+                    counts[key as usize % BINS] += if SURVIVORS { word >> (part * 16 + bit) & 1 } else { 1 };
+                }
+            }
+        }
+    }
+}
+
+/// Writes the bits of one part: ranked keys from `smallest_kept` on are kept. Returns how many entries come back.
+pub(super) fn write<const MAGNITUDE: bool, const SURVIVORS: bool>(
+    values: &[f32],
+    words: &mut [u64],
+    smallest_kept: u32,
+) -> u64 {
+    each_word(values, words, |values, current| {
+        let kept = pack(values, |value| order::<MAGNITUDE>().key(value) >= smallest_kept);
+        if SURVIVORS { kept & current } else { kept }
+    })
+}
+
+/// As [`write`], but entries whose key is `key` stay as they are: which of them go is known when all parts have been
+/// counted. Also returns how many ranked ones there are.
+pub(super) fn write_around<const MAGNITUDE: bool, const SURVIVORS: bool>(
+    values: &[f32],
+    words: &mut [u64],
+    key: u32,
+) -> (u64, u64) {
+    let order = order::<MAGNITUDE>();
+    let mut ties = 0;
+    let revived = each_word(values, words, |values, current| {
+        let mut kept = pack(values, |value| order.key(value) > key);
+        if values.iter().fold(false, |any, v| any | (order.key(*v) == key)) {
+            let equal = pack(values, |value| order.key(value) == key);
+            ties += u64::from((if SURVIVORS { equal & current } else { equal }).count_ones());
+            kept |= equal & current;
+        }
+        if SURVIVORS { kept & current } else { kept }
+    });
+    (revived, ties)
+}
+
+/// Decides the ranked entries whose key is `key`: the first `pruned` go, the others stay. Returns how many come back.
+pub(super) fn write_ties<const MAGNITUDE: bool, const SURVIVORS: bool>(
+    values: &[f32],
+    words: &mut [u64],
+    key: u32,
+    mut pruned: u64,
+) -> u64 {
+    each_word(values, words, |values, current| {
+        let mut ties = pack(values, |value| order::<MAGNITUDE>().key(value) == key);
+        if SURVIVORS {
+            ties &= current;
+        }
+        let mut kept = ties;
+        if u64::from(ties.count_ones()) <= pruned {
+            kept = 0;
+        }
+        for _ in 0..pruned.min(u64::from(kept.count_ones())) {
+            // The lowest bit is the first entry.
+            kept &= kept - 1;
+        }
+        pruned -= u64::from((ties ^ kept).count_ones());
+        current & !ties | kept
+    })
+}
+
+/// Replaces each word by what `next` makes of its values and of the word. Returns how many bits were set.
+#[inline(always)]
+fn each_word(values: &[f32], words: &mut [u64], mut next: impl FnMut(&[f32], u64) -> u64) -> u64 {
+    let (groups, rest) = values.as_chunks::<WORD>();
+    let mut revived = 0;
+    let mut replace = |values: &[f32], word: &mut u64| {
+        let next = next(values, *word);
+        revived += u64::from((next & !*word).count_ones());
+        *word = next;
+    };
+    for (values, word) in groups.iter().zip(&mut *words) {
+        replace(values, word);
+    }
+    if !rest.is_empty() {
+        replace(rest, &mut words[groups.len()]);
+    }
+    revived
+}
+
+/// One bit for each of at most 64 values.
+#[inline(always)]
+fn pack(values: &[f32], bit: impl Fn(f32) -> bool) -> u64 {
+    let Ok(values) = <&[f32; WORD]>::try_from(values) else {
+        return values.iter().rev().fold(0, |word, value| word << 1 | u64::from(bit(*value)));
+    };
+    let mut bytes = [0u8; 8];
+    for (byte, values) in bytes.iter_mut().zip(values.as_chunks::<8>().0) {
+        *byte = (0..8).fold(0, |sum, lane| sum | if bit(values[lane]) { 1i32 << lane } else { 0 }) as u8;
+    }
+    u64::from_le_bytes(bytes)
+}
+
+/// Keys between which a threshold is expected. Only the work of the warm path depends on how good a guess it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bracket {
+    order: Order,
+    /// The first key and the last.
+    pub(super) low: u32,
+    pub(super) high: u32,
+}
+
+impl Bracket {
+    /// The keys at most `width` away from `key`.
+    pub(super) fn around(order: Order, key: u32, width: u32) -> Self {
+        let (first, end) = order.finite_keys();
+        let key = key.clamp(first, end - 1);
+        Self { order, low: key.saturating_sub(width).max(first), high: key.saturating_add(width).min(end - 1) }
+    }
+
+    /// As wide a one around another key.
+    pub(super) fn moved(self, key: u32) -> Self {
+        Self::around(self.order, key, (self.high - self.low) / 2)
+    }
+
+    pub(super) fn is_of(self, order: Order) -> bool {
+        self.order == order
+    }
+}
+
+/// An entry that the bracket alone does not decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Candidate {
+    pub(super) key: u32,
+    pub(super) tensor: u32,
+    /// Index in its tensor.
+    pub(super) index: u64,
+}
+
+/// Why the candidates of a part cannot be had.
+pub(super) enum Stop {
+    NotFinite,
+    TooMany,
+}
+
+/// Passes on every entry but the kept ones above the bracket and the pruned ones below it.
+#[inline(always)]
+pub(super) fn candidates<const MAGNITUDE: bool>(
+    chunk: &Chunk<'_>,
+    bracket: Bracket,
+    mut take: impl FnMut(&[Candidate]) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let order = order::<MAGNITUDE>();
+    let (first, end) = order.finite_keys();
+    // Keys from `start` on, so many: one subtraction and one comparison. What is not finite lies outside of both.
+    let above = (bracket.high + 1, signed(end - (bracket.high + 1)));
+    let below = (first, signed(bracket.low - first));
+    let decided = |value: f32, kept: bool| {
+        let (start, length) = if kept { above } else { below };
+        signed(order.key(value).wrapping_sub(start)) < length
+    };
+    for (group, (values, word)) in chunk.values.chunks(WORD).zip(chunk.current).enumerate() {
+        if let Ok(values) = <&[f32; WORD]>::try_from(values) {
+            let mut all = [-1i32; 8];
+            for (values, byte) in values.as_chunks::<8>().0.iter().zip(word.to_le_bytes()) {
+                for lane in 0..8 {
+                    all[lane] &= -i32::from(decided(values[lane], is_set(byte, lane)));
+                }
+            }
+            if all == [-1; 8] {
+                continue;
+            }
+        }
+        let mut found = [Candidate { key: 0, tensor: chunk.tensor as u32, index: 0 }; WORD];
+        let mut count = 0;
+        for (bit, value) in values.iter().enumerate() {
+            if decided(*value, word >> bit & 1 == 1) {
+                continue;
+            }
+            let key = order.key(*value);
+            if order.is_unrankable(key) {
+                return Err(Stop::NotFinite);
+            }
+            found[count].key = key;
+            found[count].index = (chunk.start + group * WORD + bit) as u64;
+            count += 1;
+        }
+        take(&found[..count])?;
+    }
+    Ok(())
+}
+
+/// A number as a signed one of the same order, which vector units without unsigned comparisons prefer.
+#[inline(always)]
+fn signed(number: u32) -> i32 {
+    (number ^ 1 << 31) as i32
+}

@@ -1,0 +1,151 @@
+//! Masks that are applied, combined and converted.
+
+use crate::fixture::{Fixture, PRUNABLE};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+fn prune(f: &Fixture, seed: &str, out: &str) {
+    f.run(&["prune", "model", "--by", "random", "--seed", seed, "--sparsity", "0.5", "--out", out]).ok();
+}
+
+/// A command that must fail and say every one of `parts`.
+fn refused(f: &Fixture, arguments: &[&str], parts: &[&str]) {
+    let answer = f.run(arguments);
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(1), ""), "{answer:?}");
+    for part in parts {
+        assert!(answer.stderr.contains(part), "`{part}` is not in {answer:?}");
+    }
+}
+
+/// A safetensors file of float32 tensors.
+fn state_dict(f: &Fixture, name: &str, tensors: &[(&str, Vec<usize>, Vec<f32>)]) {
+    let bytes: Vec<Vec<u8>> =
+        tensors.iter().map(|(_, _, values)| values.iter().flat_map(|v| v.to_le_bytes()).collect()).collect();
+    let views = tensors
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape, _), bytes)| (*name, TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap()));
+    f.write(name, safetensors::serialize(views, None).unwrap());
+}
+
+#[test]
+fn a_mask_is_applied_to_another_model() {
+    let f = Fixture::new();
+    prune(&f, "1", "a");
+    let applied = f.run(&["mask", "apply", "a", "classifier", "--out", "c", "--json"]).json();
+    assert_eq!((applied["pruned"].as_u64(), applied["entries"].as_u64()), (Some(PRUNABLE / 2), Some(PRUNABLE)));
+    assert_eq!(f.run(&["mask", "iou", "a", "c", "--json"]).json()["iou"], 1.0);
+    assert_eq!(f.run(&["mask", "info", "c", "--json"]).json()["origin"]["applied_to"], "classifier");
+    let (before, after) = (f.read("classifier/model.safetensors"), f.read("c/model.safetensors"));
+    let (before, after) = (SafeTensors::deserialize(&before).unwrap(), SafeTensors::deserialize(&after).unwrap());
+    let mut zeros = 0;
+    for (name, tensor) in after.tensors() {
+        let old = before.tensor(&name).unwrap();
+        for (new, old) in tensor.data().as_chunks::<4>().0.iter().zip(old.data().as_chunks::<4>().0) {
+            zeros += u64::from(new != old);
+            assert!(new == old || *new == [0; 4], "{name}");
+        }
+    }
+    assert_eq!(zeros, PRUNABLE / 2);
+    refused(&f, &["mask", "apply", "gone", "nomodel", "--out", "d"], &["2 problems", "gone", "nomodel"]);
+    refused(&f, &["mask", "apply", "a", "model", "--out", "SST-2"], &["SST-2", "not empty"]);
+}
+
+#[test]
+fn union_and_intersection_count_as_sets_do() {
+    let f = Fixture::new();
+    prune(&f, "1", "a");
+    prune(&f, "2", "b");
+    let pair = f.run(&["mask", "iou", "a", "b", "--json"]).json();
+    let both = pair["both"].as_u64().unwrap();
+    let either = both + pair["only_a"].as_u64().unwrap() + pair["only_b"].as_u64().unwrap();
+    for (command, kept) in [("union", either), ("intersect", both)] {
+        let made = f.run(&["mask", command, "a", "b", "--out", "made/m.safetensors", "--json"]).json();
+        assert_eq!(made["kept"].as_u64(), Some(kept), "{command}");
+        let info = f.run(&["mask", "info", "made/m.safetensors", "--json"]).json();
+        assert_eq!((info["kept"].as_u64(), info["origin"]["of"].as_str()), (Some(kept), Some("a, b")));
+    }
+    f.write("mine", "a text of my own");
+    refused(&f, &["mask", "union", "a", "gone", "--out", "mine"], &["2 problems", "gone", "mine: exists"]);
+    assert_eq!(f.read("mine"), b"a text of my own");
+}
+
+#[test]
+fn masks_go_to_torch_and_back() {
+    let f = Fixture::new();
+    prune(&f, "1", "a");
+    let there = f.run(&["mask", "convert", "a", "--out", "t.safetensors", "--json"]).json();
+    assert_eq!((there["to"].as_str(), there["tensors"].as_u64()), (Some("torch"), Some(13)));
+    let bytes = f.read("t.safetensors");
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mask = file.tensor("bert.encoder.layer.0.attention.self.query.weight_mask").unwrap();
+    assert_eq!((mask.dtype(), mask.shape()), (Dtype::F32, &[16, 16][..]));
+    let ones: u64 = file.tensors().iter().map(|(_, t)| t.data().chunks(4).filter(|b| b[3] != 0).count() as u64).sum();
+    assert_eq!(ones, PRUNABLE / 2);
+
+    f.run(&["mask", "convert", "t.safetensors", "--out", "back", "--model", "model"]).ok();
+    let (whole, back) =
+        (f.run(&["mask", "info", "a", "--json"]).json(), f.run(&["mask", "info", "back", "--json"]).json());
+    assert_eq!(whole["tensors"], back["tensors"], "in the model's order");
+    assert_eq!(f.run(&["mask", "iou", "a", "back", "--json"]).json()["iou"], 1.0);
+    // Without the model the names give the order, which does not matter to `apply`.
+    f.run(&["mask", "convert", "t.safetensors", "--out", "byname"]).ok();
+    f.run(&["mask", "apply", "byname", "model", "--out", "again"]).ok();
+    assert_eq!(f.read("a/model.safetensors"), f.read("again/model.safetensors"));
+    refused(&f, &["mask", "convert", "a", "--to", "lopper", "--out", "x"], &["--to", "lopper", "already"]);
+}
+
+/// As `prune.custom_from_mask(linear, "weight", …)` leaves a state dict: the bias whole, the weight in two parts.
+#[test]
+fn state_dicts_of_torch_are_read() {
+    let f = Fixture::new();
+    let weight_mask = vec![1.0, 0.0, 0.0, 1.0, 1.0, 0.0];
+    let orig = vec![0.5, -1.0, 2.0, 0.25, -0.5, 3.0];
+    state_dict(
+        &f,
+        "pruned.safetensors",
+        &[
+            ("fc.bias", vec![2], vec![0.1, 0.2]),
+            ("fc.weight_mask", vec![2, 3], weight_mask),
+            ("fc.weight_orig", vec![2, 3], orig),
+            ("a.weight_mask", vec![2], vec![0.0, 1.0]),
+        ],
+    );
+    let made = f.run(&["mask", "convert", "pruned.safetensors", "--out", "m", "--json"]).json();
+    assert_eq!(
+        (made["to"].as_str(), made["kept"].as_u64(), made["pruned"].as_u64()),
+        (Some("lopper"), Some(4), Some(4))
+    );
+    let info = f.run(&["mask", "info", "m", "--json"]).json();
+    let tensors: Vec<_> =
+        info["tensors"].as_array().unwrap().iter().map(|t| (t["name"].as_str(), t["kept"].as_u64())).collect();
+    assert_eq!(tensors, [(Some("a.weight"), Some(1)), (Some("fc.weight"), Some(3))]);
+    refused(
+        &f,
+        &["mask", "convert", "m", "--model", "model", "--out", "x"],
+        &["fc.weight", "query.weight", "problems"],
+    );
+}
+
+#[test]
+fn what_is_no_mask_of_torch_is_named() {
+    let f = Fixture::new();
+    let convert = ["mask", "convert", "bad.safetensors", "--out", "m"];
+    state_dict(
+        &f,
+        "bad.safetensors",
+        &[
+            ("a_mask", vec![3], vec![1.0, 0.0, 0.5]),
+            ("b_mask", vec![2], vec![f32::NAN, 1.0]),
+            ("c_orig", vec![1], vec![1.0]),
+            ("d_mask", vec![1], vec![1.0]),
+            ("d_orig", vec![2], vec![1.0, 1.0]),
+        ],
+    );
+    let parts = ["4 problems", "a_mask[2] = 0.5", "b_mask[0] = NaN", "no \"c_mask\"", "\"d_mask\" has shape [1]"];
+    refused(&f, &convert, &parts);
+    state_dict(&f, "bad.safetensors", &[("a.weight", vec![1], vec![1.0])]);
+    refused(&f, &convert, &["bad.safetensors", "NAME_mask"]);
+    f.write("bad.safetensors", b"PK\x03\x04 and what follows in a file of torch.save");
+    refused(&f, &convert, &["pickled PyTorch", "save_file"]);
+    assert!(!f.path("m").exists());
+}
