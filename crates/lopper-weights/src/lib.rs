@@ -13,7 +13,7 @@ mod space;
 mod tensors;
 
 pub use checkpoint::Checkpoint;
-pub use hub::{HubSettings, resolve};
+pub use hub::{HubSettings, resolve, resolve_present};
 pub use safetensors::Dtype;
 pub use save::{MARKER, Overwrite, save_model, save_model_with};
 pub use space::{FreeSpace, free_space};
