@@ -130,6 +130,7 @@ const CASES: &[Case] = &[
     case("a word as initial mask", "plan run.toml --set prune.method=parp prune.initial=mip", 1, |_| {}),
     case("a file where the run's directory belongs", "run run.toml --out run.toml", 1, |_| {}),
     case("a file above the run's directory", "run run.toml --out run.toml/below", 1, |_| {}),
+    case("a file as store", "plan run.toml --set run.store=run.toml model.path=gone", 1, |_| {}),
     case("a device that is not there", "plan run.toml --set device=cuda:4096 data.path=gone", 1, |_| {}),
     case("a model of the hub, offline", "plan run.toml --set model.path=hf:org/name data.path=gone", 1, |_| {}),
     case("a name that is none of the hub's", "plan run.toml --set model.path=hf:org", 1, |_| {}),
@@ -161,6 +162,7 @@ const CASES: &[Case] = &[
     case("a named file that is missing", "run run.toml --set data.train=tain.tsv", 1, |_| {}),
     case("training examples of one class", RUN, 1, |f| train(f, "sentence\tlabel\ngood film\t1\nfine film\t1\n")),
     case("sequences longer than the model holds", "run run.toml --set data.max_length=300", 1, |_| {}),
+    case("a training example alone", "plan run.toml --set data.limit_train=1", 1, |_| {}),
     case("sequences too short for one token", "run run.toml --set data.max_length=2", 1, |_| {}),
     // Models.
     case("a model and data that are both wrong", "run run.toml --set model.path=bad", 1, |f| {

@@ -78,8 +78,10 @@ impl TextDataset {
             problems.extend(features(preprocessor.as_ref(), example, max_length).err());
         }
         Error::all(problems)?;
-        let preprocessor = preprocessor
-            .ok_or_else(|| Error::Unsupported { what: "this model".into(), feature: format!("the texts of {name}") })?;
+        let preprocessor = preprocessor.ok_or_else(|| Error::Unsupported {
+            what: "this model, which has no tokenizer,".into(),
+            feature: format!("the texts of {name}; put its tokenizer.json or vocab.txt beside the weights"),
+        })?;
         let identity = identity(name, kind, splits, max_length, &preprocessor.identity());
         let splits = splits
             .iter()

@@ -179,7 +179,8 @@ impl HubSettings {
             |snapshot: &PathBuf| has_weights(snapshot) && (self.offline || snapshot.join("config.json").is_file());
         match cached(&Cache::new(self.cache.clone()), model).filter(complete) {
             None if self.offline => Err(model.error(format!(
-                "is not in the cache {}, and HF_HUB_OFFLINE forbids to fetch it",
+                "is not in the cache {}, and HF_HUB_OFFLINE forbids to fetch it; unset that, or give a \
+                 checkpoint's directory",
                 self.cache.display()
             ))),
             found => Ok(found),

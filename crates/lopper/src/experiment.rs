@@ -182,6 +182,8 @@ impl Experiment {
         let mut problems = Vec::new();
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
         let directory = keep(&mut problems, self.locate_model());
+        keep(&mut problems, inspect::check_directory("[run] out", &self.out));
+        keep(&mut problems, inspect::check_directory("[run] store", Path::new(&self.run.store)));
         let inspection = Inspection {
             device: device.unwrap_or(Device::Cpu),
             seed,
@@ -339,6 +341,7 @@ impl<'a> Draft<'a> {
             return;
         }
         let mut problems = std::mem::take(&mut self.problems);
+        keep(&mut problems, inspect::check_directory("[run] store", Path::new(&self.run.store)));
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
         let path = match self.model_keys.path.as_str() {
             "" => None,

@@ -107,7 +107,9 @@ fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
     })?;
     let (mask, _) = MaskSet::from_file_bytes(&bytes).map_err(|e| Error::file(path, e))?;
     match model {
-        Some(model) => mask.layout().check_same(&model.layout()?, &format!("{} and the model", path.display())),
+        Some(model) => mask
+            .layout()
+            .check_same(&model.layout()?, &format!("{} (first) and the model (second) differ", path.display())),
         None => Ok(()),
     }
 }
@@ -137,6 +139,17 @@ fn check_training(dataset: &dyn Dataset, entry: &DatasetEntry) -> Result<()> {
         task.name,
         labels.join(", ")
     )))
+}
+
+/// Refuses a path that cannot be a directory, because it or something above it is a file.
+pub(crate) fn check_directory(key: &str, path: &Path) -> Result<()> {
+    match path.ancestors().find(|above| above.exists()) {
+        Some(file) if !file.is_dir() => {
+            let what = if file == path { "it is a file".into() } else { format!("{} is a file", file.display()) };
+            Err(Error::invalid(key, path.display(), format!("give the path of a directory; {what}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Options that are paths, by their type, and lead nowhere: for a plugin that cannot be asked itself.

@@ -81,7 +81,8 @@ fn warn_of_absent_classes(task: &GlueTask, examples: &[Example]) {
     let Kind::Classification { labels, .. } = task.kind else { return };
     let absent = |class: u32| examples.iter().all(|example| example.label != Label::Class(class));
     let absent: Vec<_> = (0..).zip(labels).filter(|(class, _)| absent(*class)).map(|(_, label)| *label).collect();
-    if !absent.is_empty() {
+    // One class alone is refused by a run, and of no matter to an evaluation.
+    if !absent.is_empty() && absent.len() + 1 < labels.len() {
         let (task, labels) = (task.name, absent.join(", "));
         tracing::warn!(task, labels, "no training example has these labels; the model cannot learn them");
     }

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn execute(&self) -> Result<()> {
-        let command = super::Arguments::command();
+        let command = super::Arguments::command().disable_help_subcommand(true);
         match &self.out {
             None => output::print(&page(command)?),
             Some(directory) => {
