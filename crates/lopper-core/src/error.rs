@@ -214,3 +214,30 @@ fn list(problems: &[String]) -> String {
         many => format!("{} problems:\n  - {}", many.len(), many.join("\n  - ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn other(text: &str) -> Error {
+        Error::Other(text.into())
+    }
+
+    #[test]
+    fn problems_within_problems_are_one_list() {
+        let nested = Error::all(vec![other("a"), Error::Many(vec![other("b"), Error::Many(vec![other("c")])])]);
+        assert_eq!(nested.unwrap_err().to_string(), "3 problems:\n  - a\n  - b\n  - c");
+        assert!(Error::all(vec![Error::Many(Vec::new())]).is_ok());
+        let layout = Error::Layout { context: "x".into(), problems: vec!["d".into(), "e".into()] };
+        let listed = Error::all(vec![other("a"), layout]).unwrap_err().to_string();
+        assert_eq!(listed, "2 problems:\n  - a\n  - x: 2 problems:\n    - d\n    - e");
+    }
+
+    #[test]
+    fn two_steps_fail_together() {
+        assert_eq!(Error::both(Ok(1), Ok("a")).unwrap(), (1, "a"));
+        assert_eq!(Error::both::<u8, u8>(Ok(1), Err(other("b"))).unwrap_err().to_string(), "b");
+        let both = Error::both::<u8, u8>(Err(other("a")), Err(other("b"))).unwrap_err();
+        assert_eq!(both.to_string(), "2 problems:\n  - a\n  - b");
+    }
+}
