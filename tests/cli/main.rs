@@ -6,3 +6,4 @@ mod commands;
 mod fixture;
 mod masks;
 mod runs;
+mod start;

@@ -228,7 +228,8 @@ pub trait Dataset: Send + Sync {
 pub struct DatasetRequest<'a> {
     /// The plugin's own options, relative paths resolved against the working directory.
     pub options: &'a toml::Table,
-    /// How the model at hand reads inputs.
+    /// How the model at hand reads inputs. Without one a dataset of raw inputs still reads its files: what is wrong with
+    /// them is its answer, and [`Error::Unsupported`] when nothing is.
     pub preprocessor: Option<Arc<dyn Preprocessor>>,
 }
 

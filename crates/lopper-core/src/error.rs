@@ -135,7 +135,7 @@ pub enum Error {
     Torch(#[from] tch::TchError),
 
     /// Several independent problems, reported together.
-    #[error("{} problems:\n{}", .0.len(), .0.iter().map(|e| format!("  - {e}")).collect::<Vec<_>>().join("\n"))]
+    #[error("{} problems:\n{}", .0.len(), .0.iter().map(item).collect::<Vec<_>>().join("\n"))]
     Many(Vec<Error>),
 
     /// An error of a plugin that fits nothing above.
@@ -154,15 +154,37 @@ impl Error {
         Self::InvalidValue { key: key.into(), value: value.to_string(), expected: expected.into() }
     }
 
-    /// No error for an empty list, the error itself for one, [`Error::Many`] for more.
+    /// No error for an empty list, the error itself for one, [`Error::Many`] for more. An [`Error::Many`] among the
+    /// problems counts as those it holds.
     ///
     /// # Errors
     /// When `problems` is not empty.
-    pub fn all(mut problems: Vec<Error>) -> Result<()> {
+    pub fn all(problems: Vec<Error>) -> Result<()> {
+        let mut problems: Vec<_> = problems.into_iter().flat_map(Self::into_single).collect();
         match problems.len() {
             0 => Ok(()),
             1 => Err(problems.remove(0)),
             _ => Err(Self::Many(problems)),
+        }
+    }
+
+    /// The errors that an [`Error::Many`] holds, and those that they hold; any other error is itself.
+    pub fn into_single(self) -> Vec<Error> {
+        match self {
+            Self::Many(several) => several.into_iter().flat_map(Self::into_single).collect(),
+            one => vec![one],
+        }
+    }
+
+    /// Both values, or the errors of both together: for two steps of which neither needs the other.
+    ///
+    /// # Errors
+    /// That of `a`, that of `b`, or both as [`Error::Many`].
+    pub fn both<A, B>(a: Result<A>, b: Result<B>) -> Result<(A, B)> {
+        match (a, b) {
+            (Ok(a), Ok(b)) => Ok((a, b)),
+            (Err(a), Err(b)) => Err(Self::Many([a, b].into_iter().flat_map(Self::into_single).collect())),
+            (Err(e), _) | (_, Err(e)) => Err(e),
         }
     }
 }
@@ -177,6 +199,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate.to_owned())
 }
 
+/// One of several problems; a list within it stands further in.
+fn item(problem: &Error) -> String {
+    format!("  - {}", problem.to_string().replace('\n', "\n  "))
+}
+
 fn hint(nearest: Option<&str>) -> String {
     nearest.map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
 }
@@ -184,6 +211,33 @@ fn hint(nearest: Option<&str>) -> String {
 fn list(problems: &[String]) -> String {
     match problems {
         [one] => one.clone(),
-        many => format!("{} problems\n  - {}", many.len(), many.join("\n  - ")),
+        many => format!("{} problems:\n  - {}", many.len(), many.join("\n  - ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn other(text: &str) -> Error {
+        Error::Other(text.into())
+    }
+
+    #[test]
+    fn problems_within_problems_are_one_list() {
+        let nested = Error::all(vec![other("a"), Error::Many(vec![other("b"), Error::Many(vec![other("c")])])]);
+        assert_eq!(nested.unwrap_err().to_string(), "3 problems:\n  - a\n  - b\n  - c");
+        assert!(Error::all(vec![Error::Many(Vec::new())]).is_ok());
+        let layout = Error::Layout { context: "x".into(), problems: vec!["d".into(), "e".into()] };
+        let listed = Error::all(vec![other("a"), layout]).unwrap_err().to_string();
+        assert_eq!(listed, "2 problems:\n  - a\n  - x: 2 problems:\n    - d\n    - e");
+    }
+
+    #[test]
+    fn two_steps_fail_together() {
+        assert_eq!(Error::both(Ok(1), Ok("a")).unwrap(), (1, "a"));
+        assert_eq!(Error::both::<u8, u8>(Ok(1), Err(other("b"))).unwrap_err().to_string(), "b");
+        let both = Error::both::<u8, u8>(Err(other("a")), Err(other("b"))).unwrap_err();
+        assert_eq!(both.to_string(), "2 problems:\n  - a\n  - b");
     }
 }

@@ -82,6 +82,13 @@ macro_rules! options {
     };
 }
 
+/// A deserializer's message with its types in words.
+fn plain(message: &str) -> String {
+    let words = [("expected f64", "expected a number"), ("expected u64", "expected an integer from 0 up")];
+    let words = words.into_iter().chain([("expected u32", "expected an integer from 0 to 4294967295")]);
+    words.fold(message.to_owned(), |text, (kind, word)| text.replace(kind, word))
+}
+
 /// Reads a table into `T`, whose fields `docs` lists; [`options!`](crate::options) calls it.
 ///
 /// # Errors
@@ -102,7 +109,11 @@ pub fn parse_options<T: DeserializeOwned>(table: &toml::Table, context: &str, do
         // One key at a time, so that every bad value is reported and not only the first.
         let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
         if let Err(e) = T::deserialize(alone) {
-            problems.push(Error::invalid(format!("{context} {key}"), value, format!("{} ({})", e.message(), doc.doc)));
+            problems.push(Error::invalid(
+                format!("{context} {key}"),
+                value,
+                format!("{} ({})", plain(e.message()), doc.doc),
+            ));
         }
     }
     Error::all(problems)?;

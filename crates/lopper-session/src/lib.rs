@@ -7,6 +7,7 @@ mod checkpoint;
 mod evaluate;
 mod events;
 mod identity;
+mod needs;
 mod optimizer;
 mod progress;
 mod rate;

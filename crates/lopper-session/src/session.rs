@@ -109,6 +109,7 @@ impl Session {
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
     /// when something cannot be written, and errors of the plugins.
     pub fn run(&mut self) -> Result<RunRecord> {
+        crate::needs::check(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)?;
         let out = self.settings.out.clone();
         files::create_dir(&out)?;
         let _lock = status::lock(&out)?;
@@ -457,7 +458,7 @@ fn rewinds(stage: &Stage) -> Option<u64> {
 }
 
 /// Snapshots that stage `index` must leave: its own, and for the first what later stages rewind to.
-fn needed_snapshots(stages: &[Stage], index: usize) -> Vec<u64> {
+pub(crate) fn needed_snapshots(stages: &[Stage], index: usize) -> Vec<u64> {
     let mut updates = stages[index].snapshots.clone();
     if index == 0 {
         updates.extend(stages.iter().filter_map(rewinds));

@@ -49,8 +49,8 @@ impl TextDataset {
     /// [`Split::TRAIN`] is evaluated, in the order given.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] without a preprocessor, [`Error::InvalidValue`] for a split given twice or a label that
-    /// `kind` does not accept, and errors of the preprocessor.
+    /// [`Error::InvalidValue`] for a split given twice, a label that `kind` does not accept, and a `max_length` that the
+    /// model cannot hold, together; other errors of the preprocessor; [`Error::Unsupported`] without one.
     pub fn new(
         name: &str,
         kind: Kind,
@@ -58,8 +58,6 @@ impl TextDataset {
         max_length: u32,
         preprocessor: Option<Arc<dyn Preprocessor>>,
     ) -> Result<Self> {
-        let preprocessor = preprocessor
-            .ok_or_else(|| Error::Unsupported { what: "this model".into(), feature: format!("the texts of {name}") })?;
         let mut problems = Vec::new();
         for (number, (split, examples)) in splits.iter().enumerate() {
             if splits[..number].iter().any(|(other, _)| other == split) {
@@ -74,15 +72,21 @@ impl TextDataset {
                 ));
             }
         }
+        // One example tells whether the model holds the length, before all of them are tokenised.
+        let any = splits.iter().find_map(|(_, examples)| examples.first());
+        if let (Some(preprocessor), Some(example)) = (&preprocessor, any) {
+            problems.extend(features(preprocessor.as_ref(), example, max_length).err());
+        }
         Error::all(problems)?;
+        let preprocessor = preprocessor.ok_or_else(|| Error::Unsupported {
+            what: "this model, which has no tokenizer,".into(),
+            feature: format!("the texts of {name}; put its tokenizer.json or vocab.txt beside the weights"),
+        })?;
         let identity = identity(name, kind, splits, max_length, &preprocessor.identity());
         let splits = splits
             .iter()
             .map(|(split, examples)| {
-                let encode = |e: &Example| {
-                    let input = Input::Text { first: &e.first, second: e.second.as_deref() };
-                    preprocessor.features(input, Some(max_length))
-                };
+                let encode = |example| features(preprocessor.as_ref(), example, max_length);
                 let features: Vec<_> = examples.par_iter().map(encode).collect();
                 Ok(Encoded {
                     split: split.clone(),
@@ -181,6 +185,16 @@ impl Dataset for TextDataset {
     fn identity(&self) -> String {
         self.identity.clone()
     }
+}
+
+fn features(preprocessor: &dyn Preprocessor, example: &Example, max_length: u32) -> Result<Features> {
+    let input = Input::Text { first: &example.first, second: example.second.as_deref() };
+    preprocessor.features(input, Some(max_length)).map_err(|e| match e {
+        Error::InvalidValue { key, value, expected } if key == "max_length" => {
+            Error::invalid("[data] max_length", value, expected)
+        }
+        other => other,
+    })
 }
 
 /// Every field is preceded by its length, so that no two datasets feed the hash the same bytes.

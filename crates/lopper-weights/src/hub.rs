@@ -3,9 +3,10 @@
 use crate::checkpoint::missing;
 use crate::header::{CONVERT, first_names};
 use crate::index::read_index;
-use hf_hub::api::RepoInfo;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
+use hf_hub::api::{Progress, RepoInfo};
 use hf_hub::{Cache, Repo, RepoType};
+use indicatif::ProgressBar;
 use lopper_core::{Error, Result};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
@@ -14,6 +15,8 @@ use std::fmt;
 use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const SCHEME: &str = "hf:";
@@ -33,6 +36,8 @@ const BESIDE: [&str; 8] = [
 ];
 /// How often a download that broke off is taken up again before it fails.
 const RETRIES: usize = 2;
+/// How long a server may say nothing.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where models of the hub come from and where they are kept.
 #[derive(Clone)]
@@ -47,6 +52,8 @@ pub struct HubSettings {
     pub offline: bool,
     /// Show a progress bar on standard error, if that is a terminal.
     pub progress: bool,
+    /// How long the server may say nothing, before it has answered or in the middle of a file, until it is given up.
+    pub patience: Duration,
 }
 
 impl fmt::Debug for HubSettings {
@@ -57,6 +64,7 @@ impl fmt::Debug for HubSettings {
             .field("token", &self.token.as_ref().map(|_| "(hidden)"))
             .field("offline", &self.offline)
             .field("progress", &self.progress)
+            .field("patience", &self.patience)
             .finish()
     }
 }
@@ -73,10 +81,28 @@ pub fn resolve(source: &str) -> Result<PathBuf> {
     }
 }
 
+/// As [`resolve`], without a network: `None` for a model of the hub that has to be fetched first.
+///
+/// # Errors
+/// Those of [`resolve`] that can be told without asking the hub.
+pub fn resolve_present(source: &str) -> Result<Option<PathBuf>> {
+    match Source::parse(source)? {
+        Source::Local(path) => local(path).map(Some),
+        Source::Hub(model) => HubSettings::from_env()?.present(&model),
+    }
+}
+
 impl HubSettings {
     /// The public hub without a token, cached in `cache`.
     pub fn new(cache: impl Into<PathBuf>) -> Self {
-        Self { endpoint: DEFAULT_ENDPOINT.into(), cache: cache.into(), token: None, offline: false, progress: false }
+        Self {
+            endpoint: DEFAULT_ENDPOINT.into(),
+            cache: cache.into(),
+            token: None,
+            offline: false,
+            progress: false,
+            patience: PATIENCE,
+        }
     }
 
     /// What the environment says, as for Hugging Face's own libraries: `HF_ENDPOINT`; `HF_HUB_CACHE`, else `hub` in
@@ -129,7 +155,7 @@ impl HubSettings {
             Some("1" | "true" | "yes" | "on") => true,
             Some(value) => return Err(Error::invalid("HF_HUB_OFFLINE", value, "1 or 0")),
         };
-        Ok(Self { endpoint, cache, token, offline, progress: true })
+        Ok(Self { endpoint, cache, token, offline, progress: true, patience: PATIENCE })
     }
 
     /// The local directory or file of a model, as [`resolve`], with these settings.
@@ -147,23 +173,30 @@ impl HubSettings {
         }
     }
 
+    /// The model in the cache, if it is complete.
+    fn present(&self, model: &HubModel) -> Result<Option<PathBuf>> {
+        let complete =
+            |snapshot: &PathBuf| has_weights(snapshot) && (self.offline || snapshot.join("config.json").is_file());
+        match cached(&Cache::new(self.cache.clone()), model).filter(complete) {
+            None if self.offline => Err(model.error(format!(
+                "is not in the cache {}, and HF_HUB_OFFLINE forbids to fetch it; unset that, or give a \
+                 checkpoint's directory",
+                self.cache.display()
+            ))),
+            found => Ok(found),
+        }
+    }
+
     fn fetch(&self, model: &HubModel) -> Result<PathBuf> {
-        let cache = Cache::new(self.cache.clone());
-        let named = model.at(&model.revision);
-        if let Some(snapshot) = cached(&cache, model)
-            && has_weights(&snapshot)
-            && (self.offline || snapshot.join("config.json").is_file())
-        {
+        if let Some(snapshot) = self.present(model)? {
             return Ok(snapshot);
         }
+        let cache = Cache::new(self.cache.clone());
+        let named = model.at(&model.revision);
         let place = self.cache.display();
-        if self.offline {
-            return Err(model.error(format!("is not in the cache {place}, and HF_HUB_OFFLINE forbids to fetch it")));
-        }
         let api = ApiBuilder::from_cache(cache.clone())
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
-            .with_progress(self.progress)
             .with_retries(RETRIES)
             .build()
             .map_err(|e| model.error(e))?;
@@ -201,7 +234,10 @@ impl HubSettings {
     }
 
     fn info(&self, api: &Api, model: &HubModel) -> Result<RepoInfo> {
-        let ask = |revision: &str| guarded(|| api.repo(model.at(revision)).info());
+        let ask = |revision: &str| {
+            let repo = api.repo(model.at(revision));
+            patiently(self.patience, move |_| repo.info())
+        };
         let info = ask(&model.revision).map_err(|e| match e.status() {
             Some(404) if model.revision != "main" && ask("main").is_ok() => {
                 model.error(format!("does not exist: {} has the model, and no such revision", self.endpoint))
@@ -229,7 +265,8 @@ impl HubSettings {
                 model.error("is being fetched by another process; wait for that one")
             }
             _ => model.error(format!(
-                "cannot be fetched from {} ({error}), and it is not complete in the cache {}",
+                "cannot be fetched from {} ({error}), and it is not complete in the cache {}; without a network give \
+                 the directory of a checkpoint",
                 self.endpoint,
                 self.cache.display()
             )),
@@ -255,7 +292,8 @@ impl Fetch<'_> {
         }
         let failed = |e: Failure| self.settings.failed(self.model, &e);
         let remote: ApiRepo = self.api.repo(self.model.at(self.commit));
-        let stated = guarded(|| self.api.metadata(&remote.url(name))).map_err(failed)?;
+        let (patience, api, url) = (self.settings.patience, self.api.clone(), remote.url(name));
+        let stated = patiently(patience, move |_| api.metadata(&url)).map_err(failed)?;
         // Both become parts of paths.
         let etag = stated.etag().strip_prefix("W/").unwrap_or(stated.etag());
         let plain = !etag.is_empty() && etag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
@@ -271,7 +309,10 @@ impl Fetch<'_> {
         if part.metadata().is_ok_and(|part| part.len() >= stated.size() as u64) {
             std::fs::remove_file(&part).map_err(|e| Error::file(&part, e))?;
         }
-        let path = guarded(|| remote.download(name)).map_err(failed)?;
+        let bar = if self.settings.progress { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        let file = name.to_owned();
+        let path = patiently(patience, move |alive| remote.download_with_progress(&file, Download { bar, alive }))
+            .map_err(failed)?;
         match mismatch(&path, stated.size() as u64, etag) {
             Ok(None) => Ok(path),
             bad => {
@@ -338,10 +379,11 @@ fn has_weights(snapshot: &Path) -> bool {
         || read_index(&snapshot.join(INDEX)).is_ok_and(|map| map.values().all(|shard| snapshot.join(shard).is_file()))
 }
 
-/// An error of the hub's library, or its panic over an answer that it does not expect.
+/// An error of the hub's library, its panic over an answer that it does not expect, or silence.
 enum Failure {
     Api(ApiError),
     Panic,
+    Silent(Duration),
 }
 
 impl Failure {
@@ -361,12 +403,64 @@ impl fmt::Display for Failure {
         match self {
             Self::Api(e) => e.fmt(f),
             Self::Panic => f.write_str("its answer is not understood"),
+            Self::Silent(patience) => write!(f, "it said nothing for {} s", patience.as_secs_f64()),
         }
     }
 }
 
-fn guarded<T>(call: impl FnOnce() -> Result<T, ApiError>) -> Result<T, Failure> {
-    catch_unwind(AssertUnwindSafe(call)).map_err(|_| Failure::Panic)?.map_err(Failure::Api)
+/// What a call of the hub's library does while it lasts.
+enum Sign<T> {
+    Alive,
+    Done(Result<T, Failure>),
+}
+
+/// Tells the waiting side that bytes arrive.
+type Alive = Box<dyn FnMut() + Send>;
+
+/// Calls the hub's library, which waits for ever, in a thread of its own, and gives up once that has said nothing for
+/// `patience`. A thread that is given up keeps its connection and the lock of its file, and ends with the process.
+fn patiently<T: Send + 'static>(
+    patience: Duration,
+    call: impl FnOnce(Alive) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, Failure> {
+    let (sender, signs) = mpsc::channel();
+    std::thread::spawn(move || {
+        let alive = sender.clone();
+        // Nobody listens once it was given up.
+        let alive = Box::new(move || drop(alive.send(Sign::Alive)));
+        let called = catch_unwind(AssertUnwindSafe(|| call(alive)));
+        drop(sender.send(Sign::Done(called.map_err(|_| Failure::Panic).and_then(|r| r.map_err(Failure::Api)))));
+    });
+    loop {
+        match signs.recv_timeout(patience) {
+            Ok(Sign::Alive) => {}
+            Ok(Sign::Done(result)) => return result,
+            Err(RecvTimeoutError::Timeout) => return Err(Failure::Silent(patience)),
+            Err(RecvTimeoutError::Disconnected) => return Err(Failure::Panic),
+        }
+    }
+}
+
+/// A progress bar whose every step is a sign of life.
+struct Download {
+    bar: ProgressBar,
+    alive: Alive,
+}
+
+impl Progress for Download {
+    fn init(&mut self, size: usize, filename: &str) {
+        (self.alive)();
+        Progress::init(&mut self.bar, size, filename);
+    }
+
+    fn update(&mut self, size: usize) {
+        (self.alive)();
+        Progress::update(&mut self.bar, size);
+    }
+
+    fn finish(&mut self) {
+        Progress::finish(&mut self.bar);
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]

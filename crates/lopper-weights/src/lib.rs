@@ -9,12 +9,14 @@ mod header;
 mod hub;
 mod index;
 mod save;
+mod space;
 mod tensors;
 
 pub use checkpoint::Checkpoint;
-pub use hub::{HubSettings, resolve};
+pub use hub::{HubSettings, resolve, resolve_present};
 pub use safetensors::Dtype;
 pub use save::{MARKER, Overwrite, save_model, save_model_with};
+pub use space::{FreeSpace, free_space};
 pub use tensors::{load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_tensors};
 
 #[cfg(target_endian = "big")]

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tch::Tensor;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
@@ -29,6 +30,10 @@ enum Fault {
     IgnoresRanges,
     /// Tags that lead out of the cache.
     Traversal,
+    /// Connections are taken and nothing is said.
+    Silent,
+    /// Half of each weight file, then nothing while the connection stays open.
+    Stalls,
 }
 
 #[derive(Default)]
@@ -121,6 +126,16 @@ fn answer(shared: &Shared, endpoint: &str, mut stream: TcpStream) -> std::io::Re
         }
     }
     shared.requests.lock().unwrap().push(format!("{path} {authorization}").trim().to_owned());
+    let wait_until_stopped = || {
+        while !shared.stop.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    };
+    let fault = shared.content.lock().unwrap().fault;
+    if fault == Fault::Silent {
+        return wait_until_stopped();
+    }
     let content = shared.content.lock().unwrap();
     let mut reply = |status: &str, headers: &str, body: &[u8], sent: usize| {
         write!(stream, "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
@@ -170,8 +185,9 @@ fn answer(shared: &Shared, endpoint: &str, mut stream: TcpStream) -> std::io::Re
     }
     let body = &bytes[start..end.map_or(whole, |end| (end + 1).min(whole))];
     let headers = format!("{headers}Content-Range: bytes {start}-{}/{whole}\r\n", start + body.len() - 1);
-    let sent = if content.fault == Fault::Cut && large && !probe { body.len() / 2 } else { body.len() };
-    reply("206 Partial Content", &headers, body, sent)
+    let half = matches!(fault, Fault::Cut | Fault::Stalls) && large && !probe;
+    reply("206 Partial Content", &headers, body, if half { body.len() / 2 } else { body.len() })?;
+    if half && fault == Fault::Stalls { wait_until_stopped() } else { Ok(()) }
 }
 
 fn weights(names: &[&str]) -> Vec<u8> {
@@ -342,6 +358,23 @@ fn a_changed_file_is_refused_and_not_kept() {
     assert!(offline.resolve("hf:org/tiny").is_err());
     server.fault(Fault::None);
     settings.resolve("hf:org/tiny").unwrap();
+}
+
+#[test]
+fn a_server_that_says_nothing_is_given_up() {
+    let cache = tempfile::tempdir().unwrap();
+    for fault in [Fault::Silent, Fault::Stalls] {
+        let server = Server::start(repository());
+        let settings = HubSettings { patience: Duration::from_millis(300), ..server.settings(cache.path()) };
+        server.fault(fault);
+        let error = settings.resolve("hf:org/tiny").unwrap_err().to_string();
+        assert!(error.contains("hf:org/tiny") && error.contains("it said nothing for 0.3 s"), "{fault:?}: {error}");
+        assert!(error.contains(&settings.endpoint) && error.contains("give the directory"), "{error}");
+    }
+    // The half that came is taken up.
+    let server = Server::start(repository());
+    let path = server.settings(cache.path()).resolve("hf:org/tiny").unwrap();
+    assert_eq!(std::fs::read(path.join("model.safetensors")).unwrap(), repository()["model.safetensors"]);
 }
 
 #[test]

@@ -201,7 +201,9 @@ pub(crate) fn read(path: &Path) -> Result<Table> {
 
 /// Where and what, without the snippet.
 fn one_line(error: &toml::de::Error) -> String {
-    error.to_string().lines().filter(|l| !l.contains('|')).map(str::trim).collect::<Vec<_>>().join(" ")
+    let text = error.to_string();
+    let lines = text.lines().filter(|line| !line.contains('|')).map(str::trim).filter(|line| !line.is_empty());
+    lines.map(|line| line.trim_start_matches("TOML parse error at ")).collect::<Vec<_>>().join(": ")
 }
 
 /// Puts settings of the command line into a configuration; a later one wins over an earlier one.

@@ -4,11 +4,12 @@ use crate::config::{
     self, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, OptimizerName, PruneOptions, RunOptions,
     ScheduleName, Setting, Split, TABLES, TrainOptions,
 };
+use crate::inspect::{self, Inspection, Part};
 use crate::models;
 use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
 use lopper_core::{
-    Batching, DatasetRequest, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec,
-    Sparsity, Task, nearest,
+    Batching, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec, Sparsity, Task,
+    nearest,
 };
 use lopper_session::{CheckpointEvery, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
 use std::ffi::OsStr;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use tch::Device;
 use toml::{Table, Value};
 
 /// Upper bounds far above any sensible run, so that no product of two of them overflows.
@@ -57,12 +59,17 @@ impl Experiment {
     /// Reads a configuration file, puts `settings` into it and `out` in the place of its directory.
     ///
     /// # Errors
-    /// [`Error::File`] when it cannot be read, and everything that is wrong with it, together.
+    /// [`Error::File`] when it cannot be read, and everything that is wrong with it, together; then also what is wrong
+    /// with the device, model, data and masks that it names, as far as its right parts tell. A right configuration
+    /// opens none of them: that is done by [`into_session`](Self::into_session).
     pub fn load(path: &Path, settings: &[Setting], out: Option<&Path>) -> Result<Self> {
         let mut table = config::read(path)?;
         config::apply(&mut table, settings)?;
         let default = Path::new("runs").join(path.file_stem().unwrap_or(OsStr::new("run")));
-        let mut experiment = Self::new(&table, &path.display().to_string(), &default)?;
+        let context = path.display().to_string();
+        let mut draft = Draft::new(&table, &context);
+        draft.look_further();
+        let mut experiment = draft.finish(&default)?;
         if let Some(out) = out {
             experiment.set_out(out)?;
         }
@@ -74,82 +81,7 @@ impl Experiment {
     /// # Errors
     /// Everything that is wrong with it, together.
     pub fn new(table: &Table, context: &str, default_out: &Path) -> Result<Self> {
-        let mut problems = Vec::new();
-        let (general, sections) = split_root(table, context, &mut problems);
-        let general = lenient(&general, GeneralOptions::parse, context, &mut problems);
-        let section = |name: &str| sections.get(name).and_then(Value::as_table).cloned().unwrap_or_default();
-
-        let mut model = Split::new(&section("model"), ModelOptions::DOCS);
-        let model_keys = lenient(&model.own, ModelOptions::parse, "[model]", &mut problems);
-        require(
-            &mut problems,
-            &model.own,
-            "model",
-            "path",
-            "a checkpoint directory, or hf:ORGANISATION/NAME[@REVISION]",
-        );
-        let model_entry = model_keys.name.as_deref().map(registry::find::<ModelEntry>);
-        let model_entry = model_entry.and_then(|found| keep(&mut problems, found));
-        if let Some(entry) = model_entry {
-            problems.extend(model.refuse_unknown("[model]", ModelOptions::DOCS, entry.options));
-        }
-
-        let mut data = Split::new(&section("data"), DataOptions::DOCS);
-        lenient(&data.own, DataOptions::parse, "[data]", &mut problems);
-        let dataset = named(&mut problems, &data.own, "[data] name", registry::all::<DatasetEntry>(), registry::find);
-        let task = dataset.and_then(|entry| {
-            problems.extend(data.refuse_unknown("[data]", DataOptions::DOCS, entry.options));
-            keep(&mut problems, (entry.task)(&data.plugin))
-        });
-
-        let mut prune = Split::new(&section("prune"), PruneOptions::DOCS);
-        let prune_keys = lenient(&prune.own, PruneOptions::parse, "[prune]", &mut problems);
-        let strategy =
-            named(&mut problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
-        let method = strategy.and_then(|entry| {
-            problems.extend(prune.refuse_unknown("[prune]", PruneOptions::DOCS, entry.options));
-            keep(&mut problems, (entry.open)(&prune.plugin))
-        });
-        let share = "a number from 0 (dense) to 1 (everything pruned)";
-        require(&mut problems, &prune.own, "prune", "sparsity", share);
-        let sparsity = prune_keys.sparsity.map_or(Ok(Sparsity::DENSE), |value| {
-            Sparsity::new(value).map_err(|_| Error::invalid("[prune] sparsity", value, share))
-        });
-        let sparsity = keep(&mut problems, sparsity);
-
-        let train = lenient(&section("train"), TrainOptions::parse, "[train]", &mut problems);
-        let (length, recipe, train) = recipe(train, &mut problems);
-        let evaluate = evaluate_options(&section("evaluate"), &mut problems);
-        let run = run_options(&section("run"), &mut problems);
-
-        all(problems)?;
-        let (Some(dataset), Some(task), Some(strategy), Some(method), Some(sparsity)) =
-            (dataset, task, strategy, method, sparsity)
-        else {
-            return Err(Error::Other(format!("{context}: incomplete")));
-        };
-        let out = run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
-        let mut experiment = Self {
-            general,
-            model: model_entry,
-            model_path: model_keys.path,
-            model_options: model.plugin,
-            dataset,
-            dataset_options: data.plugin,
-            task,
-            strategy,
-            method,
-            strategy_options: prune.plugin,
-            sparsity,
-            length,
-            recipe,
-            train,
-            evaluate,
-            run,
-            out: PathBuf::new(),
-        };
-        experiment.set_out(&out)?;
-        Ok(experiment)
+        Draft::new(table, context).finish(default_out)
     }
 
     fn set_out(&mut self, out: &Path) -> Result<()> {
@@ -189,7 +121,7 @@ impl Experiment {
         if self.model.is_none() {
             let entry = models::plugin(None, &path)?;
             let mut split = Split { own: Table::new(), plugin: self.model_options.clone() };
-            all(split.refuse_unknown("[model]", ModelOptions::DOCS, entry.options))?;
+            Error::all(split.refuse_unknown("[model]", ModelOptions::DOCS, entry.options))?;
             self.model = Some(entry);
         }
         Ok(path)
@@ -243,19 +175,32 @@ impl Experiment {
     /// Loads model and data, and plans. Setting `stop` makes the run save its state and end.
     ///
     /// # Errors
-    /// A device, model or data that cannot be used, and a strategy whose options do not fit the run.
+    /// Everything that is wrong with device, model, data and masks, together, and a strategy whose options do not fit
+    /// the run.
     pub fn into_session(mut self, stop: Arc<AtomicBool>) -> Result<Session> {
-        let device = lopper_torch::resolve_device(&self.general.device)?;
-        let path = self.locate_model()?;
-        let entry = self.model.ok_or_else(|| Error::Other("no model plugin".into()))?;
         let seed = self.general.seed;
-        tracing::info!(path = %path.display(), plugin = entry.name, ?device, "opening the model");
-        let model = models::open(entry, path, &self.model_options, Some(&self.task), device, seed)?;
-        tracing::info!(task = self.task.name, plugin = self.dataset.name, "opening the data");
-        let request = DatasetRequest::for_model(&self.dataset_options, model.as_ref());
-        let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", self.dataset.name), || {
-            (self.dataset.open)(&request)
-        })?;
+        let mut problems = Vec::new();
+        let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
+        let directory = keep(&mut problems, self.locate_model());
+        keep(&mut problems, inspect::check_directory("[run] out", &self.out));
+        keep(&mut problems, inspect::check_directory("[run] store", Path::new(&self.run.store)));
+        let inspection = Inspection {
+            device: device.unwrap_or(Device::Cpu),
+            seed,
+            model: match (&directory, self.model) {
+                (Some(path), Some(entry)) => Some((path.clone(), Part { entry, options: &self.model_options })),
+                _ => None,
+            },
+            task: Some(&self.task),
+            dataset: Some(Part { entry: self.dataset, options: &self.dataset_options }),
+            method: Some((self.method.as_ref(), self.nominal_spec())),
+            tokenise: true,
+        };
+        let (Some(device), Some((model, dataset)), Some(entry)) = (device, inspection.run(&mut problems), self.model)
+        else {
+            return Err(Error::all(problems).err().unwrap_or_else(|| Error::Other("no model plugin".into())));
+        };
+        Error::all(problems)?;
         let per_epoch = updates_per_epoch(dataset.as_ref(), &self.recipe, seed)?;
         let updates = match self.length {
             Length::Updates(updates) => updates,
@@ -269,13 +214,7 @@ impl Experiment {
             dataset_origin: self.dataset.origin.into(),
             strategy_origin: self.strategy.origin.into(),
         };
-        let spec = RunSpec {
-            sparsity: self.sparsity,
-            updates,
-            updates_per_epoch: per_epoch,
-            recipe: self.recipe.clone(),
-            seed,
-        };
+        let spec = RunSpec { updates, updates_per_epoch: per_epoch, ..self.nominal_spec() };
         let settings = SessionSettings {
             seed,
             device,
@@ -294,6 +233,197 @@ impl Experiment {
         };
         Session::new(Participants { model, dataset, strategy: self.method, identity }, spec, settings)
     }
+
+    /// What a strategy plans for, before the data tell how many updates that is.
+    fn nominal_spec(&self) -> RunSpec {
+        nominal_spec(self.sparsity, &self.recipe, self.length, self.general.seed)
+    }
+}
+
+fn nominal_spec(sparsity: Sparsity, recipe: &Recipe, length: Length, seed: u64) -> RunSpec {
+    let (updates, updates_per_epoch) = match length {
+        Length::Updates(updates) => (updates, updates),
+        Length::Epochs(_) => (10_000, 10_000),
+    };
+    RunSpec { sparsity, updates, updates_per_epoch, recipe: recipe.clone(), seed }
+}
+
+/// A configuration under check: what of it is right, and all that is wrong.
+struct Draft<'a> {
+    context: &'a str,
+    problems: Vec<Error>,
+    general: GeneralOptions,
+    model_keys: ModelOptions,
+    model: Option<&'static ModelEntry>,
+    model_options: Table,
+    dataset: Option<&'static DatasetEntry>,
+    dataset_options: Table,
+    task: Option<Task>,
+    strategy: Option<&'static StrategyEntry>,
+    method: Option<Box<dyn PruningStrategy>>,
+    strategy_options: Table,
+    sparsity: Option<Sparsity>,
+    length: Length,
+    recipe: Recipe,
+    train: TrainOptions,
+    evaluate: EvaluateOptions,
+    run: RunOptions,
+}
+
+impl<'a> Draft<'a> {
+    /// Reads what can be read.
+    fn new(table: &Table, context: &'a str) -> Self {
+        let mut problems = Vec::new();
+        let (general, sections) = split_root(table, context, &mut problems);
+        let general = lenient(&general, GeneralOptions::parse, context, &mut problems);
+        let section = |name: &str| sections.get(name).and_then(Value::as_table).cloned().unwrap_or_default();
+
+        let mut model = Split::new(&section("model"), ModelOptions::DOCS);
+        let model_keys = lenient(&model.own, ModelOptions::parse, "[model]", &mut problems);
+        let source = "a checkpoint directory, or hf:ORGANISATION/NAME[@REVISION]";
+        require(&mut problems, &model.own, "model", "path", source);
+        let model_entry = model_keys.name.as_deref().map(registry::find::<ModelEntry>);
+        let model_entry = model_entry.and_then(|found| keep(&mut problems, found));
+        let docs = options_of(model_entry, registry::all());
+        problems.extend(model.refuse_unknown("[model]", ModelOptions::DOCS, &docs));
+
+        let mut data = Split::new(&section("data"), DataOptions::DOCS);
+        lenient(&data.own, DataOptions::parse, "[data]", &mut problems);
+        let dataset = named(&mut problems, &data.own, "[data] name", registry::all::<DatasetEntry>(), registry::find);
+        let docs = options_of(dataset, registry::all());
+        problems.extend(data.refuse_unknown("[data]", DataOptions::DOCS, &docs));
+        let task = dataset.and_then(|entry| keep(&mut problems, (entry.task)(&data.plugin)));
+
+        let mut prune = Split::new(&section("prune"), PruneOptions::DOCS);
+        let prune_keys = lenient(&prune.own, PruneOptions::parse, "[prune]", &mut problems);
+        let strategy =
+            named(&mut problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
+        let docs = options_of(strategy, registry::all());
+        problems.extend(prune.refuse_unknown("[prune]", PruneOptions::DOCS, &docs));
+        let method = strategy.and_then(|entry| keep(&mut problems, (entry.open)(&prune.plugin)));
+        let share = "a number from 0 (dense) to 1 (everything pruned)";
+        require(&mut problems, &prune.own, "prune", "sparsity", share);
+        let sparsity = prune_keys
+            .sparsity
+            .map(|value| Sparsity::new(value).map_err(|_| Error::invalid("[prune] sparsity", value, share)));
+        let sparsity = sparsity.and_then(|checked| keep(&mut problems, checked));
+
+        let train = lenient(&section("train"), TrainOptions::parse, "[train]", &mut problems);
+        let (length, recipe, train) = recipe(train, &mut problems);
+        let evaluate = evaluate_options(&section("evaluate"), &mut problems);
+        let run = run_options(&section("run"), &mut problems);
+        Self {
+            context,
+            problems,
+            general,
+            model_keys,
+            model: model_entry,
+            model_options: model.plugin,
+            dataset,
+            dataset_options: data.plugin,
+            task,
+            strategy,
+            method,
+            strategy_options: prune.plugin,
+            sparsity,
+            length,
+            recipe,
+            train,
+            evaluate,
+            run,
+        }
+    }
+
+    /// Once something is wrong, adds what is wrong with everything that the right parts name, so that the next attempt
+    /// does not meet one more problem at a time.
+    fn look_further(&mut self) {
+        if self.problems.is_empty() {
+            return;
+        }
+        let mut problems = std::mem::take(&mut self.problems);
+        keep(&mut problems, inspect::check_directory("[run] store", Path::new(&self.run.store)));
+        let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
+        let path = match self.model_keys.path.as_str() {
+            "" => None,
+            source => keep(&mut problems, models::present(source)).flatten(),
+        };
+        let entry = match (&self.model_keys.name, &path) {
+            (None, Some(directory)) => keep(&mut problems, models::plugin(None, directory)),
+            _ => self.model,
+        };
+        // Without its task a dataset is not opened, and without its options a method plans nothing.
+        let dataset = self.dataset.filter(|_| self.task.is_some());
+        if dataset.is_none() {
+            let docs = options_of(self.dataset, registry::all());
+            problems.extend(inspect::missing_paths("[data]", &self.dataset_options, &docs));
+        }
+        if self.method.is_none() {
+            let docs = options_of(self.strategy, registry::all());
+            problems.extend(inspect::missing_paths("[prune]", &self.strategy_options, &docs));
+        }
+        let spec = |sparsity| nominal_spec(sparsity, &self.recipe, self.length, self.general.seed);
+        let inspection = Inspection {
+            device: device.unwrap_or(Device::Cpu),
+            seed: self.general.seed,
+            model: match (path, entry) {
+                (Some(path), Some(entry)) => Some((path, Part { entry, options: &self.model_options })),
+                _ => None,
+            },
+            task: self.task.as_ref(),
+            dataset: dataset.map(|entry| Part { entry, options: &self.dataset_options }),
+            method: match (&self.method, self.sparsity) {
+                (Some(method), Some(sparsity)) => Some((method.as_ref(), spec(sparsity))),
+                _ => None,
+            },
+            tokenise: false,
+        };
+        inspection.run(&mut problems);
+        self.problems = problems;
+    }
+
+    /// The experiment, or all problems.
+    fn finish(self, default_out: &Path) -> Result<Experiment> {
+        Error::all(self.problems)?;
+        let (Some(dataset), Some(task), Some(strategy), Some(method), Some(sparsity)) =
+            (self.dataset, self.task, self.strategy, self.method, self.sparsity)
+        else {
+            return Err(Error::Other(format!("{}: incomplete", self.context)));
+        };
+        let out = self.run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
+        let mut experiment = Experiment {
+            general: self.general,
+            model: self.model,
+            model_path: self.model_keys.path,
+            model_options: self.model_options,
+            dataset,
+            dataset_options: self.dataset_options,
+            task,
+            strategy,
+            method,
+            strategy_options: self.strategy_options,
+            sparsity,
+            length: self.length,
+            recipe: self.recipe,
+            train: self.train,
+            evaluate: self.evaluate,
+            run: self.run,
+            out: PathBuf::new(),
+        };
+        experiment.set_out(&out)?;
+        Ok(experiment)
+    }
+}
+
+/// The options of a plugin; of every plugin of its kind, each name once, when it is not known which one is meant.
+fn options_of<E: Entry>(entry: Option<&'static E>, all: Result<Vec<&'static E>>) -> Vec<OptionDoc> {
+    let Some(entry) = entry else {
+        let all = all.unwrap_or_default();
+        let mut docs: Vec<OptionDoc> = all.iter().flat_map(|entry| entry.options()).copied().collect();
+        docs.sort_by_key(|doc| doc.name);
+        docs.dedup_by_key(|doc| doc.name);
+        return docs;
+    };
+    entry.options().to_vec()
 }
 
 /// Parts the keys outside of tables from the tables.
@@ -339,7 +469,7 @@ fn lenient<T: Default>(
 }
 
 /// The value, or `None` with its error among the problems.
-fn keep<T>(problems: &mut Vec<Error>, result: Result<T>) -> Option<T> {
+pub(crate) fn keep<T>(problems: &mut Vec<Error>, result: Result<T>) -> Option<T> {
     result.map_err(|e| problems.push(e)).ok()
 }
 
@@ -373,18 +503,6 @@ fn named<E: Entry>(
             None
         }
     }
-}
-
-fn all(problems: Vec<Error>) -> Result<()> {
-    fn flatten(error: Error, into: &mut Vec<Error>) {
-        match error {
-            Error::Many(several) => several.into_iter().for_each(|e| flatten(e, into)),
-            one => into.push(one),
-        }
-    }
-    let mut flat = Vec::new();
-    problems.into_iter().for_each(|e| flatten(e, &mut flat));
-    Error::all(flat)
 }
 
 fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions {

@@ -15,6 +15,7 @@
 mod commands;
 mod config;
 mod experiment;
+mod inspect;
 mod models;
 mod output;
 

@@ -17,6 +17,18 @@ pub(crate) fn locate(source: &OsStr) -> Result<PathBuf> {
         // A name of the hub is UTF-8, so this is a path.
         None => PathBuf::from(source),
     };
+    directory(path)
+}
+
+/// As [`locate`] without fetching: `None` for a model of the hub that has to be fetched first.
+///
+/// # Errors
+/// Those of [`locate`] that need no network.
+pub(crate) fn present(source: &str) -> Result<Option<PathBuf>> {
+    lopper_weights::resolve_present(source)?.map(directory).transpose()
+}
+
+fn directory(path: PathBuf) -> Result<PathBuf> {
     if path.is_file() {
         return Err(Error::file(path, "is a file; give the checkpoint's directory, which also holds its config.json"));
     }

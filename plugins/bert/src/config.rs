@@ -162,8 +162,10 @@ impl BertConfig {
     /// Those of [`parse`](Self::parse), and [`Error::File`] when it cannot be read.
     pub fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("config.json");
-        let text =
-            std::fs::read(&path).map_err(|e| Error::file(&path, format!("{e}; a checkpoint directory holds one")))?;
+        let text = std::fs::read(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::file(&path, "does not exist; a checkpoint directory holds one"),
+            _ => Error::file(&path, format!("cannot be read: {e}")),
+        })?;
         Self::parse(&text, &path)
     }
 
@@ -180,7 +182,11 @@ impl BertConfig {
         let named = [("hidden_dropout", hidden), ("attention_dropout", attention), ("classifier_dropout", classifier)];
         let wrong = named.iter().filter_map(|(key, p)| Some((*key, (*p)?))).filter(|(_, p)| !(0.0..1.0).contains(p));
         Error::all(
-            wrong.map(|(key, p)| Error::invalid(key, p, "a probability from 0 up to, not including, 1")).collect(),
+            wrong
+                .map(|(key, p)| {
+                    Error::invalid(format!("[model] {key}"), p, "a probability from 0 up to, not including, 1")
+                })
+                .collect(),
         )?;
         self.classifier_dropout = classifier.or(self.classifier_dropout);
         self.hidden_dropout_prob = hidden.unwrap_or(self.hidden_dropout_prob);

@@ -70,9 +70,10 @@ impl<'a, S: Source> Named<'a, S> {
         Self { source, names, twice }
     }
 
-    /// Whether there is a head for whole inputs.
-    pub(crate) fn has_classifier(&self) -> bool {
-        self.names.contains_key("classifier.weight")
+    /// Outputs of the head for whole inputs, if there is one.
+    pub(crate) fn classifier_outputs(&self) -> Option<u64> {
+        let shape = self.source.shape(self.names.get("classifier.weight")?)?;
+        Some(shape.first().copied().unwrap_or_default())
     }
 
     /// Reads all tensors of `config`'s architecture; `path` names the checkpoint in errors. What is not there and may
@@ -80,7 +81,7 @@ impl<'a, S: Source> Named<'a, S> {
     ///
     /// # Errors
     /// [`Error::Layout`] with everything missing, unexpected or of another shape, before any tensor is read;
-    /// [`Error::NonFinite`] for every tensor that holds a NaN or an infinity.
+    /// [`Error::File`] naming tensor and index for every tensor that holds a NaN or an infinity.
     pub(crate) fn load(&self, config: &BertConfig, head: HeadWeights, path: &Path, seed: u64) -> Result<Weights> {
         let outputs = match head {
             HeadWeights::Absent => None,
@@ -101,7 +102,7 @@ impl<'a, S: Source> Named<'a, S> {
                 _ if name.as_str().ends_with(".bias") => fresh::normal(name.as_str(), seed, &shape, 0.0)?,
                 _ => fresh::normal(name.as_str(), seed, &shape, config.initializer_range())?,
             };
-            problems.extend(first_non_finite(&name, &tensor)?);
+            problems.extend(first_non_finite(&name, &tensor)?.map(|e| Error::file(path, e)));
             tensors.push((name, tensor));
         }
         Error::all(problems)?;

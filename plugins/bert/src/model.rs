@@ -4,7 +4,7 @@ use crate::config::BertConfig;
 use crate::dropout::dropout;
 use crate::encoder::{Encoder, Linear};
 use crate::fresh;
-use crate::load::{HeadWeights, Named};
+use crate::load::{HeadWeights, Named, Source, Weights};
 use crate::shapes::{is_prunable, prunable_layout};
 use crate::tokenizer::BertTokenizer;
 use lopper_core::{
@@ -54,35 +54,13 @@ impl BertModel {
             "checkpoint" => true,
             other => return Err(Error::invalid("[model] head", other, "`fresh` or `checkpoint`")),
         };
-        let config = BertConfig::read(&request.path)?.with_dropout(
-            options.hidden_dropout,
-            options.attention_dropout,
-            options.classifier_dropout,
-        )?;
-        let tokenizer = BertTokenizer::read(&request.path, &config)?.map(Arc::new);
-        let checkpoint = lopper_weights::Checkpoint::open(&request.path)?;
-        let named = Named::new(&checkpoint);
-
-        let head = match request.task {
-            Some(task) => Some(task.head.clone()),
-            None if named.has_classifier() => Some(config.head().cloned().ok_or_else(|| Error::Unsupported {
-                what: "the model plugin `bert`".into(),
-                feature: format!("the head of {}: multi-label, or several regressions", request.path.display()),
-            })?),
-            None => None,
-        };
-        if let Some(head) = &head {
-            check_head(head)?;
-        }
-        let weights = match (&head, request.task.is_some() && !from_checkpoint) {
-            (None, _) => HeadWeights::Absent,
-            (Some(head), true) => HeadWeights::Fresh(head.outputs()),
-            (Some(head), false) => {
-                check_labels(head, &config)?;
-                HeadWeights::Checkpoint(head.outputs())
-            }
-        };
-        let weights = named.load(&config, weights, &request.path, request.seed)?;
+        let config = BertConfig::read(&request.path).and_then(|config| {
+            config.with_dropout(options.hidden_dropout, options.attention_dropout, options.classifier_dropout)
+        });
+        let (config, checkpoint) = Error::both(config, lopper_weights::Checkpoint::open(&request.path))?;
+        let weights = head_and_weights(request, &config, &Named::new(&checkpoint), from_checkpoint);
+        let (tokenizer, (head, weights)) = Error::both(BertTokenizer::read(&request.path, &config), weights)?;
+        let tokenizer = tokenizer.map(Arc::new);
 
         let mut entries = Vec::with_capacity(weights.tensors.len());
         for (name, tensor) in weights.tensors {
@@ -193,6 +171,40 @@ impl Model for BertModel {
     }
 }
 
+/// The head that is asked for, or else the checkpoint's own, and the weights of the whole.
+fn head_and_weights<S: Source>(
+    request: &ModelRequest<'_>,
+    config: &BertConfig,
+    named: &Named<'_, S>,
+    from_checkpoint: bool,
+) -> Result<(Option<Head>, Weights)> {
+    let head = match request.task {
+        Some(task) => Some(task.head.clone()),
+        None if named.classifier_outputs().is_some() => {
+            Some(config.head().cloned().ok_or_else(|| Error::Unsupported {
+                what: "the model plugin `bert`".into(),
+                feature: format!("the head of {}: multi-label, or several regressions", request.path.display()),
+            })?)
+        }
+        None => None,
+    };
+    if let Some(head) = &head {
+        check_head(head)?;
+    }
+    let source = match (&head, request.task) {
+        (None, _) => HeadWeights::Absent,
+        (Some(head), Some(_)) if !from_checkpoint => HeadWeights::Fresh(head.outputs()),
+        (Some(head), task) => {
+            if task.is_some() {
+                check_labels(head, config, named.classifier_outputs())?;
+            }
+            HeadWeights::Checkpoint(head.outputs())
+        }
+    };
+    let weights = named.load(config, source, &request.path, request.seed)?;
+    Ok((head, weights))
+}
+
 fn check_head(head: &Head) -> Result<()> {
     match head {
         Head::Classification { labels } if labels.is_empty() => {
@@ -203,18 +215,30 @@ fn check_head(head: &Head) -> Result<()> {
     }
 }
 
-/// A checkpoint's classifier only means what the task means when its classes are the task's, in order.
-fn check_labels(head: &Head, config: &BertConfig) -> Result<()> {
+/// A checkpoint's classifier only means what the task means when its classes are the task's, in order. `outputs` are
+/// those of the checkpoint's classifier, if it has one.
+fn check_labels(head: &Head, config: &BertConfig, outputs: Option<u64>) -> Result<()> {
+    let wanted = match head {
+        Head::Classification { labels } => format!("the task's labels {}", labels.join(", ")),
+        _ => "one output, for a number".to_owned(),
+    };
+    let refuse = |found: String| {
+        let expected = format!("a checkpoint whose head has {wanted}, or head = \"fresh\"");
+        Err(Error::invalid("[model] head", format!("\"checkpoint\", {found},"), expected))
+    };
+    match outputs {
+        None => return refuse("which holds no classifier.weight".into()),
+        Some(outputs) if outputs != head.outputs() as u64 => {
+            return refuse(format!("whose head has {outputs} outputs"));
+        }
+        Some(_) => {}
+    }
     let (Head::Classification { labels }, Some(Head::Classification { labels: found })) = (head, config.head()) else {
         return Ok(());
     };
     let generic = found.iter().enumerate().all(|(id, label)| *label == format!("LABEL_{id}"));
     let same = labels.len() == found.len() && labels.iter().zip(found).all(|(a, b)| a.eq_ignore_ascii_case(b));
-    if generic || same {
-        return Ok(());
-    }
-    let expected = format!("a checkpoint with the task's labels {}, or `head = \"fresh\"`", labels.join(", "));
-    Err(Error::invalid("[model] head", format!("\"checkpoint\" with labels {}", found.join(", ")), expected))
+    if generic || same { Ok(()) } else { refuse(format!("whose labels are {}", found.join(", "))) }
 }
 
 fn check_targets(targets: &Tensor, rows: i64) -> Result<()> {

@@ -12,7 +12,7 @@ const EXTENSIONS: [&str; 2] = ["tsv", "jsonl"];
 /// [`Error::InvalidValue`] without a path, [`Error::File`] for a named file that does not exist, and for a directory
 /// without a validation file; it lists what was looked for and what is there.
 pub fn find(task: &GlueTask, options: &GlueOptions) -> Result<Vec<(Split, PathBuf)>> {
-    if options.path.is_empty() && options.validation.is_none() {
+    if options.path.as_os_str().is_empty() && options.validation.is_none() {
         let expected = format!("give the directory of the {} files, or one validation file", task.name);
         return Err(Error::invalid("[data] path", "\"\"", expected));
     }
@@ -21,8 +21,8 @@ pub fn find(task: &GlueTask, options: &GlueOptions) -> Result<Vec<(Split, PathBu
         let expected = format!("{} has one validation split; only mnli has a mismatched one", task.name);
         problems.push(Error::invalid("[data] validation_mismatched", file, expected));
     }
-    let path = Path::new(&options.path);
-    if !options.path.is_empty() && !path.exists() {
+    let path = options.path.as_path();
+    if !options.path.as_os_str().is_empty() && !path.exists() {
         let wanted = looked_for(task.validation[0].1).join(", ");
         problems.push(Error::file(path, format!("does not exist; give a directory with {wanted}, or one file")));
     }

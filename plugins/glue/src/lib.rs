@@ -10,7 +10,8 @@ mod tasks;
 pub use tasks::{Columns, GlueTask, TASKS, parse_task};
 
 use lopper_core::{Dataset, DatasetEntry, DatasetRequest, Error, Result, Split, Task, options};
-use lopper_text::{Example, TextDataset};
+use lopper_text::{Example, Kind, Label, TextDataset};
+use std::path::PathBuf;
 
 options! {
     /// Options of the `glue` dataset.
@@ -18,7 +19,7 @@ options! {
         /// One of cola, sst-2, mrpc, sts-b, qqp, mnli, qnli, rte, wnli. Required.
         task: String = String::new(),
         /// The directory of the task's files (or the one above, with GLUE's folder names), or one file: then it is the validation split.
-        path: String = String::new(),
+        path: PathBuf = PathBuf::new(),
         /// The training file, relative to `path`; train.tsv or train.jsonl when absent. Without one, the data can only be evaluated on.
         train: Option<String> = None,
         /// The validation file, relative to `path`; dev.tsv, or MNLI's dev_matched.tsv, when absent.
@@ -70,7 +71,21 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
         }
     }
     Error::all(problems)?;
+    for (_, examples) in splits.iter().filter(|(split, _)| *split == Split::TRAIN) {
+        warn_of_absent_classes(task, examples);
+    }
     TextDataset::new(task.name, task.kind, &splits, options.max_length, request.preprocessor.clone())
+}
+
+fn warn_of_absent_classes(task: &GlueTask, examples: &[Example]) {
+    let Kind::Classification { labels, .. } = task.kind else { return };
+    let absent = |class: u32| examples.iter().all(|example| example.label != Label::Class(class));
+    let absent: Vec<_> = (0..).zip(labels).filter(|(class, _)| absent(*class)).map(|(_, label)| *label).collect();
+    // One class alone is refused by a run, and of no matter to an evaluation.
+    if !absent.is_empty() && absent.len() + 1 < labels.len() {
+        let (task, labels) = (task.name, absent.join(", "));
+        tracing::warn!(task, labels, "no training example has these labels; the model cannot learn them");
+    }
 }
 
 /// `limit` of the examples in their own order; all of them for 0. An example is drawn by the hash of its position, so

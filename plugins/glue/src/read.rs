@@ -221,7 +221,8 @@ fn column(names: &[&str], aliases: &[&str]) -> Result<usize, String> {
         let hint = nearest(aliases[0], names.iter().copied()).map(|n| format!("; nearest: {}", excerpt(&n)));
         let found: Vec<_> = names.iter().take(16).map(|name| excerpt(name)).collect();
         let wanted = aliases.join("` or `");
-        format!("the header has no column `{wanted}`; found {}{}", found.join(", "), hint.unwrap_or_default())
+        let tabs = if matches!(names, [one] if one.contains(',')) { "; tabs separate columns, not commas" } else { "" };
+        format!("the header has no column `{wanted}`; found {}{}{tabs}", found.join(", "), hint.unwrap_or_default())
     })
 }
 
@@ -229,7 +230,8 @@ fn parse_json(line: &str, task: &GlueTask) -> Result<Example, Vec<String>> {
     let object = match serde_json::from_str(line) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return Err(vec![format!("{} is not a JSON object", excerpt(line))]),
-        Err(e) => return Err(vec![format!("is not JSON: {e}")]),
+        // It counts lines within this one.
+        Err(e) => return Err(vec![format!("is not JSON: {e}").replace(" at line 1 column", " at column")]),
     };
     let find = |aliases: &[&str]| {
         aliases.iter().find_map(|alias| object.get(*alias)).ok_or_else(|| {

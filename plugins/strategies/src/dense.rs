@@ -14,7 +14,7 @@ pub struct Dense;
 impl lopper_core::PruningStrategy for Dense {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
         if run.sparsity != lopper_core::Sparsity::DENSE {
-            return Err(lopper_core::Error::invalid("sparsity", run.sparsity, "0 for the method `dense`"));
+            return Err(lopper_core::Error::invalid("[prune] sparsity", run.sparsity, "0 for the method `dense`"));
         }
         Ok(vec![Stage::dense(run)])
     }

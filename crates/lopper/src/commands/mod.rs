@@ -1,6 +1,9 @@
 //! The command line: one file a command.
 
+mod completions;
 mod eval;
+mod init;
+mod man;
 mod mask;
 mod plan;
 mod plugins;
@@ -62,6 +65,12 @@ enum Command {
     Mask(mask::Command),
     /// List what is registered, with options
     Plugins(plugins::Arguments),
+    /// Write a configuration to start from, with every option and what it does
+    Init(init::Arguments),
+    /// Print a script that completes commands in a shell
+    Completions(completions::Arguments),
+    /// Print the manual page, or write one for every command
+    Man(man::Arguments),
 }
 
 /// A configuration and what the command line changes in it.
@@ -130,6 +139,9 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Eval(command) => command.execute(json),
         Command::Mask(command) => command.execute(json),
         Command::Plugins(command) => command.execute(json),
+        Command::Init(command) => command.execute(json),
+        Command::Completions(command) => command.execute(),
+        Command::Man(command) => command.execute(),
     }
 }
 

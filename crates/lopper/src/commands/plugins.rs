@@ -96,7 +96,7 @@ impl Plugins {
 }
 
 /// A type of the source in the words of TOML. Types of a plugin's own are written as strings.
-fn kind(source: &'static str) -> &'static str {
+pub(super) fn kind(source: &'static str) -> &'static str {
     let inner = source.trim().strip_prefix("Option").map_or(source, |rest| rest.trim().trim_matches(['<', '>']));
     match inner.trim() {
         "u8" | "u16" | "u32" | "u64" | "usize" | "i8" | "i16" | "i32" | "i64" | "isize" => "integer",

@@ -1,0 +1,406 @@
+//! What a run needs before it starts: disk for what it will write, memory for what it will hold.
+//!
+//! The disk it needs follows from the plan. Of memory only a lower bound is known, because what forward and backward
+//! take depends on the model and on libtorch; a run within the bound can still be too large. What a GPU holds is not
+//! checked: libtorch's own error, with sizes, comes at the first update.
+
+use crate::session::needed_snapshots;
+use crate::{CheckpointEvery, PlannedStage, SessionSettings};
+use lopper_core::{Error, Layout, Model, Optimizer, Result};
+use lopper_weights::{FreeSpace, free_space};
+use std::path::{Path, PathBuf};
+use tch::Device;
+
+/// Bytes of a float32.
+const FLOAT: u64 = 4;
+/// Two checkpoints are kept, and a third is whole before the oldest is removed.
+const CHECKPOINTS: u64 = 3;
+/// Bytes of an update's line in `metrics.jsonl`, about.
+const EVENT: u64 = 200;
+/// Headers, records, tokenizer and the like: a file system's blocks, not entries.
+const SMALL: u64 = 1 << 20;
+
+/// Bytes of what a run stores and holds, one copy of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Sizes {
+    /// Every parameter.
+    weights: u64,
+    /// The parameters that an optimizer updates: gradients take as much, and so does each moment.
+    trainable: u64,
+    /// A mask, one bit an entry.
+    mask: u64,
+}
+
+impl Sizes {
+    fn of(model: &dyn Model, layout: &Layout) -> Self {
+        let bytes = |entries: usize| entries as u64 * FLOAT;
+        Self {
+            weights: model.parameters().iter().map(|p| bytes(p.tensor.numel())).sum(),
+            trainable: model.parameters().trainable().map(|p| bytes(p.tensor.numel())).sum(),
+            mask: layout.tensors().iter().map(|t| t.entries().div_ceil(8)).sum(),
+        }
+    }
+}
+
+/// What one stage that is still to be trained adds to the needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Task {
+    updates: u64,
+    snapshots: u64,
+    moments: u64,
+    /// Whether it is saved on the way, and not only when it is interrupted.
+    checkpoints: bool,
+}
+
+impl Task {
+    /// The stages of `plan` that are not done.
+    fn remaining(plan: &[PlannedStage], settings: &SessionSettings) -> Vec<Self> {
+        let stages: Vec<_> = plan.iter().map(|planned| planned.stage.clone()).collect();
+        let remaining = plan.iter().enumerate().filter(|(_, planned)| !planned.done);
+        let task = |(index, planned): (usize, &PlannedStage)| Self {
+            updates: planned.stage.updates,
+            snapshots: needed_snapshots(&stages, index).len() as u64,
+            moments: match planned.stage.recipe.optimizer {
+                Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 2,
+                Optimizer::Sgd { momentum, .. } => u64::from(momentum > 0.0),
+            },
+            checkpoints: match settings.checkpoint {
+                CheckpointEvery::OnInterrupt => false,
+                CheckpointEvery::Updates(every) => planned.stage.updates > every,
+                CheckpointEvery::Time(_) => planned.stage.updates > 1,
+            },
+        };
+        remaining.map(task).collect()
+    }
+
+    /// Bytes of its result in the store.
+    fn stored(&self, sizes: &Sizes) -> u64 {
+        (1 + self.snapshots) * sizes.weights + sizes.mask + self.updates.saturating_mul(EVENT) + SMALL
+    }
+
+    /// Bytes of its checkpoints at the most. An interrupt leaves one.
+    fn checkpoints(&self, sizes: &Sizes) -> u64 {
+        let one = sizes.weights + self.moments * sizes.trainable + self.snapshots * sizes.weights + sizes.mask;
+        (one + self.updates.saturating_mul(EVENT) + SMALL) * if self.checkpoints { CHECKPOINTS } else { 1 }
+    }
+}
+
+/// Bytes in both directories at one moment, beyond what is there now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Moment {
+    store: u64,
+    out: u64,
+}
+
+/// The moments at which a run takes most: before each stage is published, and when the model is saved.
+fn moments(sizes: &Sizes, tasks: &[Task]) -> Vec<Moment> {
+    let mut store = 0;
+    let mut events = 0;
+    let mut moments = Vec::new();
+    for task in tasks {
+        events += task.updates.saturating_mul(EVENT);
+        moments.push(Moment { store, out: task.checkpoints(sizes) + events });
+        store += task.stored(sizes);
+    }
+    moments.push(Moment { store, out: sizes.weights + sizes.mask + events + SMALL });
+    moments
+}
+
+/// A directory that a run writes into, and the space it has.
+#[derive(Debug, Clone)]
+struct Place {
+    key: &'static str,
+    path: PathBuf,
+    space: FreeSpace,
+}
+
+/// Whether the disks can hold every moment; one problem for each file system that cannot.
+fn check_disk(sizes: &Sizes, tasks: &[Task], store: &Place, out: &Place) -> Result<()> {
+    let moments = moments(sizes, tasks);
+    let most = |bytes: fn(&Moment) -> u64| moments.iter().map(bytes).max().unwrap_or(0);
+    let mut problems = Vec::new();
+    let mut refuse = |path: String, key: &str, needed: u64, free: u64, parts: String| {
+        let written = format!(
+            "{} are free and the run may write up to {}: {parts}. Free some, or set {key} to a larger disk",
+            size(free),
+            size(needed)
+        );
+        let fewer = if tasks.iter().any(|task| task.checkpoints) && key != store.key {
+            ", or write no checkpoints but on an interrupt (run.checkpoint_minutes = 0)"
+        } else {
+            ""
+        };
+        problems.push(Error::file(path, format!("{written}{fewer}")));
+    };
+    let stages = || {
+        let (number, snapshots) = (tasks.len() as u64, tasks.iter().map(|task| task.snapshots).sum::<u64>());
+        let snapshots = if snapshots > 0 { format!(" and {}", counted(snapshots, "snapshot")) } else { String::new() };
+        format!("{}{snapshots} of {} in the store", counted(number, "stage"), size(sizes.weights))
+    };
+    let saved = || {
+        let largest = tasks.iter().map(|task| task.checkpoints(sizes)).max().unwrap_or(0);
+        format!("checkpoints of {} at a time, and a model of {}", size(largest), size(sizes.weights))
+    };
+    let (path, other) = (out.path.display().to_string(), store.path.display());
+    if store.space.file_system == out.space.file_system {
+        let needed = most(|moment| moment.store.saturating_add(moment.out));
+        let free = store.space.bytes.max(out.space.bytes);
+        if needed > free {
+            let parts = format!("{}; {}", stages(), saved());
+            refuse(format!("{path} and {other}"), "run.out or run.store", needed, free, parts);
+        }
+    } else {
+        let (in_store, in_out) = (most(|moment| moment.store), most(|moment| moment.out));
+        if in_store > store.space.bytes {
+            refuse(other.to_string(), store.key, in_store, store.space.bytes, stages());
+        }
+        if in_out > out.space.bytes {
+            refuse(path, out.key, in_out, out.space.bytes, saved());
+        }
+    }
+    Error::all(problems)
+}
+
+/// Bytes that training will still allocate, at the least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Memory {
+    gradients: u64,
+    moments: u64,
+    masks: u64,
+    /// Rewind points, on the host until the stage ends.
+    snapshots: u64,
+}
+
+impl Memory {
+    /// Of a stage; with the model's own weights nothing has to be allocated, as they are there.
+    fn of(sizes: &Sizes, task: &Task) -> Self {
+        Self {
+            gradients: sizes.trainable,
+            moments: task.moments * sizes.trainable,
+            masks: sizes.mask,
+            snapshots: task.snapshots * sizes.weights,
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.gradients + self.moments + self.masks + self.snapshots
+    }
+}
+
+/// Whether the host can hold at least what is known of the run. `free` is what can still be allocated.
+fn check_host_memory(sizes: &Sizes, tasks: &[Task], device: Device, free: u64) -> Result<()> {
+    let on_host = |task: &Task| match (Memory::of(sizes, task), device) {
+        (memory, Device::Cpu) => memory,
+        // Gradients and moments lie beside the model.
+        (memory, _) => Memory { gradients: 0, moments: 0, ..memory },
+    };
+    let Some(memory) = tasks.iter().map(on_host).max_by_key(Memory::total) else { return Ok(()) };
+    if memory.total() <= free {
+        return Ok(());
+    }
+    let lower = if memory.moments > 0 { ", an optimizer with fewer moments (train.optimizer = \"sgd\")" } else { "" };
+    Err(Error::Other(format!(
+        "memory: {} are free and training takes at least {} more: gradients {}, moments {}, masks {}, snapshots of \
+         the weights {}; activations come on top. Use a smaller model{lower}, or a machine with more memory",
+        size(free),
+        size(memory.total()),
+        size(memory.gradients),
+        size(memory.moments),
+        size(memory.masks),
+        size(memory.snapshots),
+    )))
+}
+
+/// Refuses a run whose disk or memory cannot suffice, before anything is trained; all problems together.
+///
+/// What the run's old checkpoints take counts as free, because new ones take their place. Where the system does not tell
+/// what is free, nothing is refused.
+///
+/// # Errors
+/// [`Error::File`] naming the directories, what is needed, what is free and what to change; [`Error::Other`] with the
+/// same of memory.
+pub(crate) fn check(
+    model: &dyn Model,
+    layout: &Layout,
+    plan: &[PlannedStage],
+    settings: &SessionSettings,
+) -> Result<()> {
+    let sizes = Sizes::of(model, layout);
+    let tasks = Task::remaining(plan, settings);
+    let mut problems = Vec::new();
+    if let (Some(store), Some(mut out)) = (free_space(&settings.store)?, free_space(&settings.out)?) {
+        let old = bytes_below(&settings.out.join("checkpoints"));
+        out.bytes = out.bytes.saturating_add(old);
+        let store = Place { key: "run.store", path: settings.store.clone(), space: store };
+        let out = Place { key: "run.out", path: settings.out.clone(), space: out };
+        problems.extend(check_disk(&sizes, &tasks, &store, &out).err());
+    }
+    if let Some(free) = available_memory() {
+        problems.extend(check_host_memory(&sizes, &tasks, settings.device, free).err());
+    }
+    Error::all(problems)
+}
+
+fn bytes_below(directory: &Path) -> u64 {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let bytes = |entry: std::fs::DirEntry| match entry.metadata() {
+        Ok(found) if found.is_dir() => bytes_below(&entry.path()),
+        Ok(found) => found.len(),
+        Err(_) => 0,
+    };
+    entries.map(bytes).sum()
+}
+
+/// Bytes that this process can still allocate without swapping: what the machine has, or what its control groups leave.
+/// `None` where neither can be told.
+fn available_memory() -> Option<u64> {
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let machine = read(Path::new("/proc/meminfo")).and_then(|text| meminfo_available(&text));
+    let group = read(Path::new("/proc/self/cgroup")).and_then(|text| {
+        let root = Path::new("/sys/fs/cgroup");
+        let own = root.join(unified_group(&text)?);
+        own.ancestors()
+            .take_while(|group| group.starts_with(root))
+            .filter_map(|group| {
+                let limit = read(&group.join("memory.max"))?;
+                let (current, stat) = (read(&group.join("memory.current"))?, read(&group.join("memory.stat"))?);
+                group_available(&limit, &current, &stat)
+            })
+            .min()
+    });
+    machine.into_iter().chain(group).min()
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn meminfo_available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The process's place in the unified hierarchy, from `/proc/self/cgroup`.
+fn unified_group(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::/"))
+}
+
+/// What a control group (version 2) leaves, in bytes; `None` without a limit. File pages that are not in use are given
+/// back before anything fails.
+fn group_available(limit: &str, current: &str, stat: &str) -> Option<u64> {
+    let limit: u64 = limit.trim().parse().ok()?;
+    let current: u64 = current.trim().parse().ok()?;
+    let cached = stat.lines().find_map(|line| line.strip_prefix("inactive_file ")?.trim().parse::<u64>().ok());
+    Some(limit.saturating_sub(current.saturating_sub(cached.unwrap_or(0))))
+}
+
+fn counted(n: u64, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Bytes for people: `438.0 MiB`.
+fn size(bytes: u64) -> String {
+    let (unit, name) = match bytes {
+        0..0x10_0000 => (1u64 << 10, "KiB"),
+        0x10_0000..0x4000_0000 => (1 << 20, "MiB"),
+        _ => (1 << 30, "GiB"),
+    };
+    format!("{:.1} {name}", bytes as f64 / unit as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    /// BERT-base, about.
+    const SIZES: Sizes = Sizes { weights: 400 * MIB, trainable: 400 * MIB, mask: 10 * MIB };
+    const TASK: Task = Task { updates: 0, snapshots: 0, moments: 2, checkpoints: true };
+    const STORED: u64 = 411 * MIB;
+    const CHECKPOINT: u64 = (400 + 800 + 10 + 1) * MIB;
+
+    fn place(key: &'static str, file_system: u64, bytes: u64) -> Place {
+        Place { key, path: format!("disk/{key}").into(), space: FreeSpace { file_system, bytes } }
+    }
+
+    #[test]
+    fn stages_gather_in_the_store_and_checkpoints_come_and_go() {
+        let found = moments(&SIZES, &[TASK, Task { snapshots: 2, ..TASK }]);
+        let expected = [
+            Moment { store: 0, out: 3 * CHECKPOINT },
+            Moment { store: STORED, out: 3 * (CHECKPOINT + 800 * MIB) },
+            Moment { store: 2 * STORED + 800 * MIB, out: STORED },
+        ];
+        assert_eq!(found, expected);
+        // Nothing to train: only the model is written, once more.
+        assert_eq!(moments(&SIZES, &[]), [Moment { store: 0, out: STORED }]);
+        let interrupted = Task { checkpoints: false, moments: 0, updates: 1000, ..TASK };
+        assert_eq!(interrupted.checkpoints(&SIZES), STORED + 1000 * EVENT);
+    }
+
+    #[test]
+    fn two_directories_on_one_disk_share_it() {
+        let needed = STORED + 3 * CHECKPOINT;
+        let check = |free| check_disk(&SIZES, &[TASK, TASK], &place("run.store", 7, free), &place("run.out", 7, free));
+        check(needed).unwrap();
+        let message = check(needed - 1).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "disk/run.out and disk/run.store: 3.9 GiB are free and the run may write up to 3.9 GiB: 2 stages of 400.0 MiB in \
+             the store; checkpoints of 3.5 GiB at a time, and a model of 400.0 MiB. Free some, or set run.out or run.store \
+             to a larger disk, or write no checkpoints but on an interrupt (run.checkpoint_minutes = 0)"
+        );
+        // The model is saved whatever is done already.
+        assert!(check_disk(&SIZES, &[], &place("run.store", 7, MIB), &place("run.out", 7, MIB)).is_err());
+    }
+
+    #[test]
+    fn two_disks_are_refused_each_for_itself() {
+        let check = |store, out| {
+            let tasks = [Task { snapshots: 1, ..TASK }];
+            check_disk(&SIZES, &tasks, &place("run.store", 1, store), &place("run.out", 2, out))
+        };
+        let (store, out) = (STORED + 400 * MIB, 3 * (CHECKPOINT + 400 * MIB));
+        check(store, out).unwrap();
+        let message = check(store - 1, out).unwrap_err().to_string();
+        assert!(message.starts_with("disk/run.store: 811.0 MiB are free"), "{message}");
+        assert!(
+            message.contains("1 stage and 1 snapshot of 400.0 MiB") && message.contains("set run.store"),
+            "{message}"
+        );
+        let message = check(store, 0).unwrap_err().to_string();
+        assert!(message.starts_with("disk/run.out: 0.0 KiB are free") && message.contains("set run.out"), "{message}");
+        assert!(check(0, 0).unwrap_err().to_string().starts_with("2 problems:"));
+    }
+
+    #[test]
+    fn memory_is_refused_by_a_lower_bound() {
+        let needed = (400 + 800 + 10) * MIB;
+        let check = |device, free| check_host_memory(&SIZES, &[TASK], device, free);
+        check(Device::Cpu, needed).unwrap();
+        let message = check(Device::Cpu, needed - 1).unwrap_err().to_string();
+        assert!(message.starts_with("memory: 1.2 GiB are free and training takes at least 1.2 GiB more"), "{message}");
+        assert!(message.contains("moments 800.0 MiB") && message.contains("train.optimizer"), "{message}");
+        // A GPU holds gradients and moments itself.
+        check(Device::Cuda(0), 10 * MIB).unwrap();
+        let message = check(Device::Cuda(0), 10 * MIB - 1).unwrap_err().to_string();
+        assert!(!message.contains("train.optimizer"), "{message}");
+        check_host_memory(&SIZES, &[], Device::Cpu, 0).unwrap();
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_read() {
+        assert_eq!(meminfo_available("MemTotal: 9 kB\nMemAvailable:   1024 kB\n"), Some(MIB));
+        assert_eq!(meminfo_available("MemTotal: 9 kB\n"), None);
+        assert_eq!(unified_group("1:memory:/old\n0::/user.slice/a\n"), Some("user.slice/a"));
+        assert_eq!(unified_group("0::/\n"), Some(""));
+        assert_eq!(group_available("max\n", "5\n", ""), None);
+        assert_eq!(group_available("100\n", "60\n", "anon 5\ninactive_file 20\nactive_file 3\n"), Some(60));
+        assert_eq!(group_available("100\n", "130\n", "inactive_file 20\n"), Some(0));
+        #[cfg(target_os = "linux")]
+        assert!(available_memory().is_some_and(|bytes| bytes > MIB));
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        let sizes = [0, 512, MIB, 438 * MIB, 3 << 29, u64::MAX].map(size);
+        assert_eq!(sizes, ["0.0 KiB", "0.5 KiB", "1.0 MiB", "438.0 MiB", "1.5 GiB", "17179869184.0 GiB"]);
+    }
+}

@@ -1,0 +1,163 @@
+//! Opens what a configuration names, each part for itself, so that one thing that is wrong hides no other.
+
+use crate::experiment::keep;
+use crate::models;
+use lopper_core::registry::{DatasetEntry, ModelEntry};
+use lopper_core::{
+    Dataset, DatasetRequest, Error, Head, InitialMask, MaskSet, Model, OptionDoc, PruningStrategy, Result, RunSpec,
+    Split, Targets, Task,
+};
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use tch::Device;
+use toml::Table;
+
+/// Training examples looked at in one go.
+const ROWS: usize = 64;
+
+/// A plugin and the options it is given.
+pub(crate) struct Part<'a, E: 'static> {
+    pub(crate) entry: &'static E,
+    pub(crate) options: &'a Table,
+}
+
+/// What there is to open; `None` for what is not settled because its configuration is wrong.
+pub(crate) struct Inspection<'a> {
+    pub(crate) device: Device,
+    pub(crate) seed: u64,
+    /// The checkpoint's directory and its plugin.
+    pub(crate) model: Option<(PathBuf, Part<'a, ModelEntry>)>,
+    pub(crate) task: Option<&'a Task>,
+    pub(crate) dataset: Option<Part<'a, DatasetEntry>>,
+    /// The method, and what it plans for as far as that is known.
+    pub(crate) method: Option<(&'a dyn PruningStrategy, RunSpec)>,
+    /// Whether the data are read to the end, for use. If not, their files are read and not tokenised.
+    pub(crate) tokenise: bool,
+}
+
+impl Inspection<'_> {
+    /// Opens everything, adds what is wrong to `problems`, and returns model and data when both could be opened.
+    pub(crate) fn run(self, problems: &mut Vec<Error>) -> Option<(Box<dyn Model>, Box<dyn Dataset>)> {
+        let model = self.model.as_ref().and_then(|(path, Part { entry, options })| {
+            tracing::info!(path = %path.display(), plugin = entry.name, device = ?self.device, "opening the model");
+            keep(problems, models::open(entry, path.clone(), options, self.task, self.device, self.seed))
+        });
+        let dataset = self.dataset.as_ref().and_then(|part| self.open_data(part, model.as_deref(), problems));
+        if let Some((method, spec)) = &self.method {
+            self.check_masks(*method, spec, model.as_deref(), problems);
+        }
+        Some((model?, dataset?))
+    }
+
+    fn open_data(
+        &self,
+        part: &Part<'_, DatasetEntry>,
+        model: Option<&dyn Model>,
+        problems: &mut Vec<Error>,
+    ) -> Option<Box<dyn Dataset>> {
+        let Part { entry, options } = part;
+        tracing::info!(plugin = entry.name, "opening the data");
+        let model = model.filter(|_| self.tokenise);
+        let request = DatasetRequest { options, preprocessor: model.and_then(Model::preprocessor) };
+        let opened = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request));
+        let checked = opened.and_then(|dataset| {
+            check_training(dataset.as_ref(), entry)?;
+            Ok(dataset)
+        });
+        // Without a model nothing reads the inputs; that is no fault of the data.
+        let counts = |e: &Error| model.is_some() || !matches!(e, Error::Unsupported { .. });
+        checked.map_err(|e| problems.extend(e.into_single().into_iter().filter(counts))).ok()
+    }
+
+    /// Reads the mask files that the plan names. What the plan itself says against the options is only a hint before the
+    /// number of updates is known, and so is added to other problems and makes none alone.
+    fn check_masks(
+        &self,
+        method: &dyn PruningStrategy,
+        spec: &RunSpec,
+        model: Option<&dyn Model>,
+        problems: &mut Vec<Error>,
+    ) {
+        let stages = match lopper_torch::guarded("the strategy", || method.plan(spec)) {
+            Ok(stages) => stages,
+            Err(e) if problems.is_empty() => return tracing::debug!("planned too early: {e}"),
+            Err(e) => return problems.push(e),
+        };
+        let paths: BTreeSet<PathBuf> = stages
+            .into_iter()
+            .filter_map(|stage| match stage.mask {
+                InitialMask::Load(path) => Some(path),
+                _ => None,
+            })
+            .collect();
+        for path in paths {
+            problems.extend(check_mask(&path, model).err());
+        }
+    }
+}
+
+/// Reads a mask file and holds it against the model.
+fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
+    let expected = "a mask file was expected, such as the mask.safetensors beside a pruned model";
+    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+        ErrorKind::NotFound => Error::file(path, format!("does not exist; {expected}")),
+        ErrorKind::IsADirectory => Error::file(path, format!("is a directory; {expected}")),
+        _ => Error::file(path, format!("cannot be read: {e}")),
+    })?;
+    let (mask, _) = MaskSet::from_file_bytes(&bytes).map_err(|e| Error::file(path, e))?;
+    match model {
+        Some(model) => mask
+            .layout()
+            .check_same(&model.layout()?, &format!("{} (first) and the model (second) differ", path.display())),
+        None => Ok(()),
+    }
+}
+
+/// Refuses data that nothing can be learned from: no training examples, or examples of one class alone.
+fn check_training(dataset: &dyn Dataset, entry: &DatasetEntry) -> Result<()> {
+    let (task, len) = (dataset.task(), dataset.len(&Split::TRAIN));
+    if len == 0 {
+        let doc = entry.options.iter().find(|doc| doc.name == "train").map(|doc| format!("; `train`: {}", doc.doc));
+        return Err(Error::Other(format!("[data]: {} has no training examples{}", task.name, doc.unwrap_or_default())));
+    }
+    let Head::Classification { labels } = &task.head else { return Ok(()) };
+    let mut only = None;
+    for start in (0..len).step_by(ROWS) {
+        let indices: Vec<usize> = (start..len.min(start + ROWS)).collect();
+        let Some(Targets::Classes(classes)) = dataset.batch(&Split::TRAIN, &indices)?.targets else { return Ok(()) };
+        for class in Vec::<i64>::try_from(&classes)? {
+            if *only.get_or_insert(class) != class {
+                return Ok(());
+            }
+        }
+    }
+    let label = only.and_then(|class| labels.get(usize::try_from(class).ok()?)).map_or("", String::as_str);
+    Err(Error::Other(format!(
+        "[data]: every training example of {} ({len} in all) has the label `{label}`; a classifier learns nothing from \
+         one class: give more training examples, or others, with at least two of {}",
+        task.name,
+        labels.join(", ")
+    )))
+}
+
+/// Refuses a path that cannot be a directory, because it or something above it is a file.
+pub(crate) fn check_directory(key: &str, path: &Path) -> Result<()> {
+    match path.ancestors().find(|above| above.exists()) {
+        Some(file) if !file.is_dir() => {
+            let what = if file == path { "it is a file".into() } else { format!("{} is a file", file.display()) };
+            Err(Error::invalid(key, path.display(), format!("give the path of a directory; {what}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Options that are paths, by their type, and lead nowhere: for a plugin that cannot be asked itself.
+pub(crate) fn missing_paths(context: &str, options: &Table, docs: &[OptionDoc]) -> Vec<Error> {
+    let is_path = |doc: &&OptionDoc| doc.kind.contains("PathBuf");
+    let missing = |doc: &OptionDoc| {
+        let path = options.get(doc.name)?.as_str().filter(|path| !path.is_empty() && !Path::new(path).exists())?;
+        Some(Error::invalid(format!("{context} {}", doc.name), path, format!("does not exist ({})", doc.doc)))
+    };
+    docs.iter().filter(is_path).filter_map(missing).collect()
+}
