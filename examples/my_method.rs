@@ -128,6 +128,7 @@ pub(crate) fn run(method: &str, sparsity: Sparsity, directory: &Path) -> Result<
         evaluate_every: 0,
         evaluation_rows: 256,
         checkpoint: CheckpointEvery::OnInterrupt,
+        configuration: None,
         max_skipped: 3,
         stop: Default::default(),
     };

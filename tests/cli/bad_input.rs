@@ -92,7 +92,7 @@ const CASES: &[Case] = &[
     case("numbers out of range", RUN, 1, |f| {
         let train = "epochs = 0\nbatch_size = 0\naccumulate = 0\nlearning_rate = -1e-3\nweight_decay = nan\n\
             clip_norm = inf\nbeta1 = 1.0\nmomentum = 0.9\nwarmup = 2.0\nhold = 0.1\n[evaluate]\nbatch_size = 0\n\
-            [run]\ncheckpoint_minutes = -1\n";
+            [checkpoint]\nevery = 'soon'\n";
         prune(f, &format!("method = 'parp'\nevery = 0\nsparsity = 1.5\n[train]\n{train}"));
     }),
     case("sparsity NaN", "plan run.toml --set prune.sparsity=nan", 1, |_| {}),

@@ -75,14 +75,7 @@ pub(crate) struct Checkpoint {
 
 impl Progressed {
     pub(crate) fn start(key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            update: 0,
-            skipped: 0,
-            skipped_in_a_row: 0,
-            validations: Vec::new(),
-            seconds: 0.0,
-        }
+        Self { key: key.to_owned(), update: 0, skipped: 0, skipped_in_a_row: 0, validations: Vec::new(), seconds: 0.0 }
     }
 }
 
@@ -185,7 +178,10 @@ impl CheckpointStore {
         }
         let expected = |name: &str, found: &str| match record.files.get(name) {
             Some(hash) if hash == found => Ok(()),
-            _ => Err(Error::file(at.join(name), "is damaged, or of another checkpoint: its hash is not the recorded one")),
+            _ => Err(Error::file(
+                at.join(name),
+                "is damaged, or of another checkpoint: its hash is not the recorded one",
+            )),
         };
         let tensors = |name: &str| {
             let (values, hash) = lopper_weights::load_tensors_with_hash(&at.join(name))?;

@@ -126,7 +126,7 @@ fn check_disk(sizes: &Sizes, tasks: &[Task], store: &Place, out: &Place) -> Resu
             size(needed)
         );
         let fewer = if tasks.iter().any(|task| task.checkpoints) && key != store.key {
-            ", or write no checkpoints but on an interrupt (run.checkpoint_minutes = 0)"
+            ", or write no checkpoints but on an interrupt (checkpoint.every = 0)"
         } else {
             ""
         };
@@ -345,7 +345,7 @@ mod tests {
             message,
             "disk/run.out and disk/run.store: 3.9 GiB are free and the run may write up to 3.9 GiB: 2 stages of 400.0 MiB in \
              the store; checkpoints of 3.5 GiB at a time, and a model of 400.0 MiB. Free some, or set run.out or run.store \
-             to a larger disk, or write no checkpoints but on an interrupt (run.checkpoint_minutes = 0)"
+             to a larger disk, or write no checkpoints but on an interrupt (checkpoint.every = 0)"
         );
         // The model is saved whatever is done already.
         assert!(check_disk(&SIZES, &[], &place("run.store", 7, MIB), &place("run.out", 7, MIB)).is_err());

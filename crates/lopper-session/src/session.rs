@@ -115,6 +115,9 @@ impl Session {
         let _lock = status::lock(&out)?;
         files::sweep(&out);
         self.store.refer(&out, self.plan.iter().map(|planned| planned.key.clone()).collect())?;
+        if let Some(text) = &self.settings.configuration {
+            files::write_atomic(&out.join("config.toml"), text.as_bytes())?;
+        }
         let mut teller = Teller::begin(&out, self.status()?)?;
         let result = self.train(&mut teller);
         teller.end(&result);

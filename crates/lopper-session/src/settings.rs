@@ -48,6 +48,8 @@ pub struct SessionSettings {
     pub evaluation_rows: usize,
     /// When a stage under way is saved.
     pub checkpoint: CheckpointEvery,
+    /// Kept as `config.toml` in the run's directory, for whoever wants to know or repeat what was done.
+    pub configuration: Option<String>,
     /// Updates in a row that may be skipped for a loss or gradient that is not finite.
     pub max_skipped: u64,
     /// Set from outside (a signal handler) to save and stop after the current update.

@@ -1,8 +1,8 @@
 //! Finished stages by content: a stage whose identity is known is not trained again, by whichever run or method.
 
+use crate::StageRecord;
 use crate::sealed::{self, Sealed};
 use crate::weights::Values;
-use crate::StageRecord;
 use lopper_core::{Error, MaskOrigin, MaskSet, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
@@ -154,7 +154,8 @@ impl StageStore {
             if !is_key(&key) || referenced.contains(&key) {
                 continue;
             }
-            let record = fs::read(entry.path().join(RECORD)).ok().and_then(|bytes| StageRecord::from_bytes(&bytes).ok());
+            let record =
+                fs::read(entry.path().join(RECORD)).ok().and_then(|bytes| StageRecord::from_bytes(&bytes).ok());
             found.push(Unreferenced { bytes: size(&entry.path()), name: record.map(|r| r.stage.name), key });
         }
         found.sort_by(|a, b| a.key.cmp(&b.key));
@@ -336,7 +337,7 @@ mod tests {
         store.refer(directory.path(), vec![key.clone()]).unwrap();
         let reference = fs::read_dir(store.root.join(REFERENCES)).unwrap().next().unwrap().unwrap().path();
         fs::write(&reference, b"{}").unwrap();
-        let error = store.remove(&[key.clone()]).unwrap_err().to_string();
+        let error = store.remove(std::slice::from_ref(&key)).unwrap_err().to_string();
         assert!(error.contains(reference.to_str().unwrap()), "{error}");
         assert!(store.root.join(&key).is_dir());
     }

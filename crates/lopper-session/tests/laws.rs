@@ -213,6 +213,7 @@ impl Run {
             evaluate_every: self.evaluate_every,
             evaluation_rows: 64,
             checkpoint: self.checkpoint,
+            configuration: None,
             max_skipped: 0,
             stop,
         };

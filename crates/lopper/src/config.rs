@@ -1,5 +1,6 @@
 //! A configuration as it is written: which keys there are, their types and defaults, and `--set`.
 
+use crate::interval::Interval;
 use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
 use lopper_core::{Error, OptionDoc, Result, nearest, options};
 use lopper_session::Precision;
@@ -137,20 +138,25 @@ options! {
         store: String = "runs/store".to_owned(),
         /// The run's own directory: record, metrics, checkpoints, pruned model; `runs/` and the configuration's name when absent.
         out: Option<String> = None,
-        /// Minutes between checkpoints of a stage under way; 0 for none but on an interrupt.
-        checkpoint_minutes: f64 = 10.0,
-        /// Updates between checkpoints, in the place of minutes; 0 to go by minutes.
-        checkpoint_updates: u64 = 0,
+    }
+}
+
+options! {
+    /// Keys of `[checkpoint]`.
+    pub struct CheckpointOptions {
+        /// Between checkpoints of a stage under way: a time such as "10min", "30s" or "2h", or a number of updates; 0 for none but on an interrupt.
+        every: Interval = Interval::minutes(10),
     }
 }
 
 /// Name and own keys of each table.
-pub(crate) const TABLES: [(&str, &[OptionDoc]); 6] = [
+pub(crate) const TABLES: [(&str, &[OptionDoc]); 7] = [
     ("model", ModelOptions::DOCS),
     ("data", DataOptions::DOCS),
     ("prune", PruneOptions::DOCS),
     ("train", TrainOptions::DOCS),
     ("evaluate", EvaluateOptions::DOCS),
+    ("checkpoint", CheckpointOptions::DOCS),
     ("run", RunOptions::DOCS),
 ];
 

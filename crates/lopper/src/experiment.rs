@@ -1,8 +1,8 @@
 //! A configuration that has been checked: nothing after it sees a name or a number out of range.
 
 use crate::config::{
-    self, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, OptimizerName, PruneOptions, RunOptions,
-    ScheduleName, Setting, Split, TABLES, TrainOptions,
+    self, CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, OptimizerName, PruneOptions,
+    RunOptions, ScheduleName, Setting, Split, TABLES, TrainOptions,
 };
 use crate::inspect::{self, Inspection, Part};
 use crate::models;
@@ -11,13 +11,12 @@ use lopper_core::{
     Batching, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec, Sparsity, Task,
     nearest,
 };
-use lopper_session::{CheckpointEvery, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
+use lopper_session::{Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
 use std::ffi::OsStr;
 use std::fmt::{Display, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 use tch::Device;
 use toml::{Table, Value};
 
@@ -51,6 +50,7 @@ pub struct Experiment {
     /// With every default that applies.
     train: TrainOptions,
     evaluate: EvaluateOptions,
+    checkpoint: CheckpointOptions,
     run: RunOptions,
     out: PathBuf,
 }
@@ -168,6 +168,7 @@ impl Experiment {
             }
             "train" => (self.train.to_table(), &[]),
             "evaluate" => (self.evaluate.to_table(), &[]),
+            "checkpoint" => (self.checkpoint.to_table(), &[]),
             _ => (self.run.to_table(), &[]),
         }
     }
@@ -215,6 +216,7 @@ impl Experiment {
             strategy_origin: self.strategy.origin.into(),
         };
         let spec = RunSpec { updates, updates_per_epoch: per_epoch, ..self.nominal_spec() };
+        let configuration = Some(self.to_toml());
         let settings = SessionSettings {
             seed,
             device,
@@ -223,11 +225,8 @@ impl Experiment {
             store: self.run.store.clone().into(),
             evaluate_every: self.evaluate.every,
             evaluation_rows: self.evaluate.batch_size as usize,
-            checkpoint: match (self.run.checkpoint_updates, self.run.checkpoint_minutes) {
-                (0, 0.0) => CheckpointEvery::OnInterrupt,
-                (0, minutes) => CheckpointEvery::Time(Duration::from_secs_f64(minutes * 60.0)),
-                (updates, _) => CheckpointEvery::Updates(updates),
-            },
+            checkpoint: self.checkpoint.every.every(),
+            configuration,
             max_skipped: self.train.max_skipped,
             stop,
         };
@@ -267,6 +266,7 @@ struct Draft<'a> {
     recipe: Recipe,
     train: TrainOptions,
     evaluate: EvaluateOptions,
+    checkpoint: CheckpointOptions,
     run: RunOptions,
 }
 
@@ -311,6 +311,7 @@ impl<'a> Draft<'a> {
         let train = lenient(&section("train"), TrainOptions::parse, "[train]", &mut problems);
         let (length, recipe, train) = recipe(train, &mut problems);
         let evaluate = evaluate_options(&section("evaluate"), &mut problems);
+        let checkpoint = lenient(&section("checkpoint"), CheckpointOptions::parse, "[checkpoint]", &mut problems);
         let run = run_options(&section("run"), &mut problems);
         Self {
             context,
@@ -330,6 +331,7 @@ impl<'a> Draft<'a> {
             recipe,
             train,
             evaluate,
+            checkpoint,
             run,
         }
     }
@@ -406,6 +408,7 @@ impl<'a> Draft<'a> {
             recipe: self.recipe,
             train: self.train,
             evaluate: self.evaluate,
+            checkpoint: self.checkpoint,
             run: self.run,
             out: PathBuf::new(),
         };
@@ -516,10 +519,6 @@ fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions
 
 fn run_options(table: &Table, problems: &mut Vec<Error>) -> RunOptions {
     let options = lenient(table, RunOptions::parse, "[run]", problems);
-    let minutes = options.checkpoint_minutes;
-    check(problems, (0.0..=1e6).contains(&minutes), "[run] checkpoint_minutes", minutes, || {
-        "from 0 (none) to 1e6 minutes".into()
-    });
     for (key, value) in [("[run] store", Some(&options.store)), ("[run] out", options.out.as_ref())] {
         let given = value.is_none_or(|path| !path.is_empty());
         check(problems, given, key, "\"\"", || "the path of a directory".into());

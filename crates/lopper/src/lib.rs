@@ -16,15 +16,18 @@ mod commands;
 mod config;
 mod experiment;
 mod inspect;
+mod interval;
 mod models;
 mod output;
 
 pub use commands::run;
 pub use config::{
-    DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting, TrainOptions,
+    CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting,
+    TrainOptions,
 };
 pub use config::{OptimizerName, ScheduleName};
 pub use experiment::Experiment;
+pub use interval::Interval;
 pub use lopper_core::*;
 pub use {lopper_session as session, lopper_torch as torch, lopper_weights as weights};
 

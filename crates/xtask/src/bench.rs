@@ -157,8 +157,9 @@ impl Bench<'_> {
             updates = 100000
             batch_size = 32
             learning_rate = 2e-5
+            [checkpoint]
+            every = 0
             [run]
-            checkpoint_minutes = 0.0
         };
         let text = |path: &Path| Value::String(path.to_string_lossy().into_owned());
         for (section, key, value) in [

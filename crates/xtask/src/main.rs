@@ -6,6 +6,7 @@
 mod absence;
 mod bench;
 mod checkout;
+mod crash;
 mod demo;
 mod gpu_check;
 mod libtorch;
@@ -34,12 +35,15 @@ cargo xtask VERB
   bench [--only=selection,parp,update,cola] [--glue=DIR] [--cola-examples=N] [--threads=N] [--short]
                    measure Lopper beside torch and transformers, which go into .bench-venv (5 GB), and write a dated
                    file into benches/results; cola needs GLUE's files; --short shows in minutes that everything works
+  crash-campaign [--kills=50] [--races=100] [--step=1]
+                   kill runs of every method at random moments, let every call that writes fail in four ways (or every
+                   STEP-th), let two processes race for a directory; each run must end as one that nothing happened to
   help             this text
 
 Each verb does the set-up it needs. What is there already is not fetched again.
 ";
 
-const VERBS: [&str; 6] = ["setup", "demo", "test", "gpu-check", "bench", "help"];
+const VERBS: [&str; 7] = ["setup", "demo", "test", "gpu-check", "bench", "crash-campaign", "help"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -49,6 +53,7 @@ enum Verb {
     Test,
     GpuCheck { lopper: Option<PathBuf>, device: String },
     Bench(bench::Options),
+    Crash(crash::Options),
     Help,
 }
 
@@ -78,6 +83,7 @@ fn parse(arguments: &[String]) -> Result<Verb, String> {
             (Verb::GpuCheck { lopper: value("--lopper").map(PathBuf::from), device }, &["--lopper=", "--device="])
         }
         "bench" => (Verb::Bench(bench::Options::parse(options)?), &bench::Options::KNOWN),
+        "crash-campaign" => (Verb::Crash(crash::Options::parse(options)?), &crash::Options::KNOWN),
         "help" | "--help" | "-h" => return Ok(Verb::Help),
         other => return Err(unknown("verb", other, &VERBS)),
     };
@@ -119,6 +125,10 @@ fn run(verb: &Verb) -> Result<()> {
             gpu_check::run(&checkout, &demo::build(&checkout)?, device)
         }
         Verb::Bench(options) => bench::run(&checkout, options),
+        Verb::Crash(options) => {
+            libtorch::ensure(&checkout, false)?;
+            crash::run(&checkout, options)
+        }
         Verb::Help => Ok(()),
     }
 }
@@ -164,7 +174,8 @@ mod tests {
         assert_eq!(parsed("setup --cdua"), Err("unknown option `--cdua`; did you mean `--cuda`?".into()));
         assert_eq!(
             parsed("benchmarks"),
-            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, bench, help".into())
+            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, bench, crash-campaign, help"
+                .into())
         );
         assert_eq!(parsed("demo --cuda"), Err("unknown option `--cuda`; there are none here".into()));
     }

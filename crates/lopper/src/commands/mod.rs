@@ -2,6 +2,7 @@
 
 mod completions;
 mod eval;
+mod gc;
 mod init;
 mod man;
 mod mask;
@@ -10,6 +11,7 @@ mod plugins;
 mod predict;
 mod prune;
 mod run;
+mod status;
 
 use clap::{Parser, Subcommand};
 use lopper_core::{Error, Result};
@@ -52,6 +54,8 @@ struct Arguments {
 enum Command {
     /// Train and prune as a configuration says
     Run(run::Arguments),
+    /// Show what runs have done, what they are doing, and what came in their way
+    Status(status::Arguments),
     /// Show the stages of a configuration; trains nothing
     Plan(plan::Arguments),
     /// Prune a checkpoint once, without training
@@ -63,6 +67,8 @@ enum Command {
     /// Look at masks, compare, combine, apply and convert them
     #[command(subcommand)]
     Mask(mask::Command),
+    /// Free finished stages that no run refers to
+    Gc(gc::Arguments),
     /// List what is registered, with options
     Plugins(plugins::Arguments),
     /// Write a configuration to start from, with every option and what it does
@@ -133,6 +139,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
     let json = arguments.json;
     match &arguments.command {
         Command::Run(command) => command.execute(json),
+        Command::Status(command) => command.execute(json),
+        Command::Gc(command) => command.execute(json),
         Command::Plan(command) => command.execute(json),
         Command::Prune(command) => command.execute(json),
         Command::Predict(command) => command.execute(json),

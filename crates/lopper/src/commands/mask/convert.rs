@@ -195,5 +195,6 @@ fn write_torch(path: &Path, mask: &MaskSet, origin: &MaskOrigin) -> Result<()> {
     let origin = serde_json::to_string(origin).map_err(|e| Error::Other(format!("the mask's origin as JSON: {e}")))?;
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned()), (TORCH_KEY.to_owned(), origin)]);
     create_parent(path)?;
-    lopper_weights::save_tensors(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), &metadata)
+    lopper_weights::save_tensors(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), &metadata)?;
+    Ok(())
 }
