@@ -158,8 +158,9 @@ fn killed_at_random_moments_a_run_ends_as_if_it_had_not_been() {
 fn shim(f: &Fixture) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/faults.c");
     let library = f.path("faults.so");
-    let compiled = Command::new("cc").args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl");
-    assert!({ compiled }.status().unwrap().success());
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl");
+    assert!(compiler.status().unwrap().success());
     library
 }
 

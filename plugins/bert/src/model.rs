@@ -5,7 +5,7 @@ use crate::dropout::dropout;
 use crate::encoder::{Encoder, Linear};
 use crate::fresh;
 use crate::load::{HeadWeights, Named, Source, Weights};
-use crate::shapes::{is_prunable, prunable_layout};
+use crate::shapes::{POOLER, is_prunable};
 use crate::tokenizer::BertTokenizer;
 use lopper_core::{
     Artifact, Batch, Error, Head, Loss, Mode, Model, ModelRequest, Parameter, ParameterName, Parameters, Predictions,
@@ -27,6 +27,8 @@ options! {
         attention_dropout: Option<f64> = None,
         /// Dropout before the head, instead of config.json's.
         classifier_dropout: Option<f64> = None,
+        /// Whether the pooler's matrix is ranked with the encoder's, as Chen et al. 2020 do. Its weights are small in some checkpoints, and a global ranking then takes it whole.
+        prune_pooler: bool = true,
     }
 }
 
@@ -75,7 +77,8 @@ impl BertModel {
         };
         let encoder = Encoder::new(&config, &mut take)?;
         let head = head.map(|head| Ok::<_, Error>((head, Linear::new("classifier", &mut take)?))).transpose()?;
-        let prunable = entries.iter().map(|p| &p.name).filter(|name| is_prunable(name.as_str())).cloned().collect();
+        let ranked = |name: &str| is_prunable(name) && (options.prune_pooler || name != POOLER);
+        let prunable = entries.iter().map(|p| &p.name).filter(|name| ranked(name.as_str())).cloned().collect();
         let fresh_pooler = weights.fresh_pooler.then_some(request.seed);
         Ok(Self { config, encoder, head, parameters: Parameters::new(entries)?, prunable, tokenizer, fresh_pooler })
     }
@@ -147,7 +150,7 @@ impl Model for BertModel {
     }
 
     fn random_prunable(&self, seed: u64) -> Result<Vec<Tensor>> {
-        let layout = prunable_layout(&self.config)?;
+        let layout = self.layout()?;
         let deviation = self.config.initializer_range();
         layout.tensors().iter().map(|t| fresh::normal(t.name().as_str(), seed, t.shape(), deviation)).collect()
     }
@@ -158,8 +161,12 @@ impl Model for BertModel {
         if let Some(map) = config.as_object_mut() {
             map.remove("head");
         }
-        json!({"plugin": "bert", "config": config, "head": self.head(), "fresh_pooler_seed": self.fresh_pooler})
-            .to_string()
+        let pooler_is_ranked = self.prunable.iter().any(|name| name.as_str() == POOLER);
+        json!({
+            "plugin": "bert", "config": config, "head": self.head(), "fresh_pooler_seed": self.fresh_pooler,
+            "prune_pooler": pooler_is_ranked,
+        })
+        .to_string()
     }
 
     fn artifacts(&self) -> Result<Vec<Artifact>> {

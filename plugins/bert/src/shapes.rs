@@ -62,10 +62,12 @@ pub fn prunable_layout(config: &BertConfig) -> Result<Layout> {
     Layout::new(parameter_shapes(config, None).into_iter().filter(|(name, _)| is_prunable(name.as_str())))
 }
 
+/// The pooler's matrix, which may be left out of the ranking.
+pub(crate) const POOLER: &str = "bert.pooler.dense.weight";
+
 pub(crate) fn is_prunable(name: &str) -> bool {
     let Some(layer) = name.strip_suffix(".weight") else { return false };
-    layer == "bert.pooler.dense"
-        || layer.starts_with("bert.encoder.layer.") && BLOCK_LINEAR.iter().any(|part| layer.ends_with(part))
+    name == POOLER || layer.starts_with("bert.encoder.layer.") && BLOCK_LINEAR.iter().any(|part| layer.ends_with(part))
 }
 
 #[cfg(test)]

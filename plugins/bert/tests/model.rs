@@ -56,7 +56,7 @@ fn is_registered_and_recognises_its_checkpoints() {
         std::fs::write(directory.path().join("config.json"), text).unwrap();
         assert_eq!((entry.recognises)(directory.path()), expected, "{text}");
     }
-    assert_eq!(entry.options.len(), 4);
+    assert_eq!(entry.options.len(), 5);
 }
 
 #[test]
@@ -133,6 +133,17 @@ fn prunable_tensors_are_parameters_in_order() {
     assert!(drawn[0] != model.random_prunable(4).unwrap()[0]);
     let deviation = Tensor::cat(&drawn.iter().map(|t| t.view([-1])).collect::<Vec<_>>(), 0).std(false);
     assert!((deviation.double_value(&[]) - 0.02).abs() < 0.001);
+}
+
+#[test]
+fn the_pooler_can_be_left_out_of_the_ranking() {
+    let path = fixtures().join("padded");
+    let (with, without) = (open(&path, "", None).unwrap(), open(&path, "prune_pooler = false", None).unwrap());
+    let (all, encoder) = (with.layout().unwrap(), without.layout().unwrap());
+    assert_eq!(encoder.tensors(), &all.tensors()[..all.tensors().len() - 1]);
+    assert_eq!(encoder.entries(), all.entries() - 32 * 32);
+    assert_eq!(without.random_prunable(3).unwrap().len(), encoder.tensors().len());
+    assert_ne!(with.identity(), without.identity());
 }
 
 #[test]
