@@ -6,6 +6,7 @@
 mod absence;
 mod checkout;
 mod demo;
+mod fuzz;
 mod gpu_check;
 mod libtorch;
 mod licences;
@@ -30,12 +31,16 @@ cargo xtask VERB
   test             set up and run every check, the cheapest first; the last line is `N passed, N failed`
   gpu-check [--lopper=PATH] [--device=cuda:0]
                    hold every path that a GPU takes against the CPU; builds unless it is given a binary
+  fuzz [TARGET…] [--executions=10000000]
+                   fuzz the parsers of users' files; needs a nightly compiler and cargo-fuzz
   help             this text
 
 Each verb does the set-up it needs. What is there already is not fetched again.
 ";
 
-const VERBS: [&str; 5] = ["setup", "demo", "test", "gpu-check", "help"];
+const VERBS: [&str; 6] = ["setup", "demo", "test", "gpu-check", "fuzz", "help"];
+/// Executions of each fuzz target unless another number is given.
+const EXECUTIONS: u64 = 10_000_000;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -44,6 +49,7 @@ enum Verb {
     Demo,
     Test,
     GpuCheck { lopper: Option<PathBuf>, device: String },
+    Fuzz { targets: Vec<String>, executions: u64 },
     Help,
 }
 
@@ -72,6 +78,13 @@ fn parse(arguments: &[String]) -> Result<Verb, String> {
             let device = value("--device").unwrap_or("cuda:0").to_owned();
             (Verb::GpuCheck { lopper: value("--lopper").map(PathBuf::from), device }, &["--lopper=", "--device="])
         }
+        "fuzz" => {
+            let given = options.iter().rev().find_map(|o| o.strip_prefix("--executions="));
+            let executions = given.map_or(Ok(EXECUTIONS), str::parse);
+            let executions = executions.map_err(|e| format!("--executions={}: {e}", given.unwrap_or_default()))?;
+            let targets = options.iter().filter(|o| !o.starts_with('-')).cloned().collect();
+            (Verb::Fuzz { targets, executions }, &["--executions="])
+        }
         "help" | "--help" | "-h" => return Ok(Verb::Help),
         other => return Err(unknown("verb", other, &VERBS)),
     };
@@ -80,7 +93,8 @@ fn parse(arguments: &[String]) -> Result<Verb, String> {
     }
     // An option that takes a value is listed with its `=`.
     let known = |option: &str| allowed.iter().any(|a| option == *a || (a.ends_with('=') && option.starts_with(a)));
-    match options.iter().find(|o| !known(o)) {
+    let is_target = |option: &str| matches!(verb, Verb::Fuzz { .. }) && !option.starts_with('-');
+    match options.iter().find(|o| !known(o) && !is_target(o)) {
         Some(option) => Err(unknown("option", option, allowed)),
         None => Ok(verb),
     }
@@ -112,6 +126,7 @@ fn run(verb: &Verb) -> Result<()> {
             minilm::ensure(&checkout)?;
             gpu_check::run(&checkout, &demo::build(&checkout)?, device)
         }
+        Verb::Fuzz { targets, executions } => fuzz::run(&checkout, targets, *executions),
         Verb::Help => Ok(()),
     }
 }
@@ -147,6 +162,13 @@ mod tests {
         assert_eq!(parsed("setup"), Ok(Verb::Setup { cuda: false }));
         assert_eq!(parsed("setup --cuda"), Ok(Verb::Setup { cuda: true }));
         assert_eq!(parsed("test"), Ok(Verb::Test));
+        let fuzz = |targets: &[&str], executions| Verb::Fuzz {
+            targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+            executions,
+        };
+        assert_eq!(parsed("fuzz"), Ok(fuzz(&[], 10_000_000)));
+        assert_eq!(parsed("fuzz config --executions=5 glue"), Ok(fuzz(&["config", "glue"], 5)));
+        assert!(parsed("fuzz --executions=many").is_err() && parsed("fuzz --runs=5").is_err());
         assert_eq!(parsed("demo --help"), Ok(Verb::Help));
         assert_eq!(parsed(""), Ok(Verb::Help));
     }
@@ -157,7 +179,7 @@ mod tests {
         assert_eq!(parsed("setup --cdua"), Err("unknown option `--cdua`; did you mean `--cuda`?".into()));
         assert_eq!(
             parsed("benchmarks"),
-            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, help".into())
+            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, fuzz, help".into())
         );
         assert_eq!(parsed("demo --cuda"), Err("unknown option `--cuda`; there are none here".into()));
     }
