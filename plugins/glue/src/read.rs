@@ -222,7 +222,7 @@ fn column(header: &str, aliases: &[&str]) -> Result<usize, String> {
     let position = aliases.iter().find_map(|alias| names().position(|name| name == *alias));
     position.ok_or_else(|| {
         let hint = nearest(aliases[0], names()).map(|n| format!("; nearest: {}", excerpt(&n)));
-        let found: Vec<_> = names().take(16).map(|name| excerpt(name)).collect();
+        let found: Vec<_> = names().take(16).map(excerpt).collect();
         let wanted = aliases.join("` or `");
         format!("the header has no column `{wanted}`; found {}{}", found.join(", "), hint.unwrap_or_default())
     })
