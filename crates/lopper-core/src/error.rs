@@ -191,10 +191,17 @@ impl Error {
 
 /// The most similar of `known` to `name`, when one is similar enough to be a likely typo.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let length = name.chars().count();
     known
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(name.len()) / 3).max(1))
+        .filter_map(|candidate| {
+            let other = candidate.chars().count();
+            let most = (length.max(other) / 3).max(1);
+            // The distance is at least this, and takes memory for every pair of characters.
+            let close = length.abs_diff(other) <= most;
+            let distance = close.then(|| strsim::damerau_levenshtein(name, candidate))?;
+            (distance <= most).then_some((distance, candidate))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate.to_owned())
 }

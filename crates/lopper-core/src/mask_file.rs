@@ -14,6 +14,8 @@ pub type MaskOrigin = BTreeMap<String, String>;
 const VERSION: u32 = 1;
 /// The one key of the file's metadata. One, because the order of several would not be fixed.
 const KEY: &str = "lopper.mask";
+/// Longest header that is read, far above that of any published model: parsed, a header may take many times its size.
+const MAX_HEADER: u64 = 2 << 20;
 
 /// Only the version, so that a file of another one can be named whatever else is in it.
 #[derive(Deserialize)]
@@ -93,6 +95,10 @@ impl MaskSet {
     /// # Errors
     /// [`Error::MaskFormat`] for anything that is not a whole, unchanged mask file of this version.
     pub fn from_file_bytes(bytes: &[u8]) -> Result<(Self, MaskOrigin)> {
+        let size = bytes.first_chunk::<8>().map_or(0, |size| u64::from_le_bytes(*size));
+        if size > MAX_HEADER {
+            return Err(refuse(format!("its header would be {size} bytes long; {MAX_HEADER} are accepted")));
+        }
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
         let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
             refuse(format!("its metadata has no `{KEY}`; this may be a checkpoint, masks are called mask.safetensors"))

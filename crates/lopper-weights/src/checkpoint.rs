@@ -1,6 +1,6 @@
 //! Checkpoints for reading: one safetensors file or several.
 
-use crate::header::{CONVERT, Entry, SafetensorsFile, first_names};
+use crate::header::{CONVERT, Entry, MAX_PROBLEMS, SafetensorsFile, first_names};
 use crate::index::read_index;
 use crate::tensors;
 use lopper_core::{Error, Result, nearest};
@@ -54,6 +54,9 @@ impl Checkpoint {
         }
         let (mut files, mut places, mut problems) = (Vec::new(), BTreeMap::new(), Vec::new());
         for (shard, names) in wanted {
+            if problems.len() >= MAX_PROBLEMS {
+                break;
+            }
             let file = match SafetensorsFile::open(&directory.join(shard)) {
                 Ok(file) => file,
                 Err(e) => {

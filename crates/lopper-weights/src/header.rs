@@ -18,7 +18,7 @@ const MAX_TENSORS: usize = 500_000;
 /// With the limit above, this bounds the memory that a header can ask for by a few times its own size.
 const MAX_DIMENSIONS: usize = 16;
 /// Most problems of one file that are listed.
-const MAX_PROBLEMS: usize = 20;
+pub(crate) const MAX_PROBLEMS: usize = 20;
 pub(crate) const METADATA: &str = "__metadata__";
 
 /// One tensor of a file.

@@ -1,6 +1,6 @@
 //! `model.safetensors.index.json`: which tensor lies in which file of a checkpoint in several files.
 
-use crate::header::{MAX_HEADER, UniqueMap, open_regular};
+use crate::header::{MAX_HEADER, MAX_PROBLEMS, UniqueMap, open_regular};
 use lopper_core::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -28,6 +28,7 @@ pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
     let problems = shards
         .into_iter()
         .filter(|shard| !is_plain_name(shard) || !shard.ends_with(".safetensors"))
+        .take(MAX_PROBLEMS)
         .map(|shard| {
             Error::file(path, format!("names the file {shard:?}: a plain file name ending in .safetensors is accepted"))
         })

@@ -5,6 +5,8 @@ use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry
 use lopper_core::{Error, OptionDoc, Result, nearest, options};
 use lopper_session::Precision;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
 use toml::{Table, Value};
@@ -163,6 +165,12 @@ pub(crate) const TABLES: [(&str, &[OptionDoc]); 7] = [
 /// Pairs of keys of `[train]` of which one is given: setting one on the command line takes the place of the other.
 const ALTERNATIVES: [[&str; 2]; 2] = [["epochs", "updates"], ["batch_size", "budget"]];
 
+/// Longest configuration that is read, in bytes: parsed, TOML may take a hundred times its size.
+const LONGEST: u64 = 1 << 18;
+
+/// Most parts of a dotted key. Every part is a table within a table, and dropping them takes stack for each.
+const MOST_PARTS: usize = 64;
+
 /// Keys that name the plugin whose options stand beside them.
 const PLUGIN_KEYS: [&str; 3] = ["model.name", "data.name", "prune.method"];
 
@@ -178,6 +186,7 @@ impl FromStr for Setting {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once('=') {
+            Some((key, _)) if key.split('.').count() > MOST_PARTS => Err(too_deep()),
             Some((key, value)) if !key.trim().is_empty() => {
                 Ok(Self { key: key.trim().to_owned(), value: value.trim().to_owned() })
             }
@@ -191,18 +200,36 @@ impl FromStr for Setting {
 /// # Errors
 /// [`Error::File`] when it cannot be read or is not TOML.
 pub(crate) fn read(path: &Path) -> Result<Table> {
-    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    let length = read.map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {
             Error::file(path, "does not exist; the path of a TOML configuration was expected")
         }
         std::io::ErrorKind::IsADirectory => Error::file(path, "is a directory; a TOML configuration was expected"),
         _ => Error::file(path, format!("cannot be read: {e}")),
     })?;
+    if length as u64 > LONGEST {
+        return Err(Error::file(path, format!("is longer than {LONGEST} bytes; no configuration is")));
+    }
     let text = String::from_utf8(bytes).map_err(|e| {
         let at = e.utf8_error().valid_up_to();
         Error::file(path, format!("is not TOML: byte {at} is not UTF-8"))
     })?;
+    if !text.lines().all(is_shallow) {
+        return Err(Error::file(path, too_deep()));
+    }
     text.trim_start_matches('\u{feff}').parse().map_err(|e| Error::file(path, format!("is not TOML: {}", one_line(&e))))
+}
+
+/// Whether no key of a line has too many parts. Texts with as many dots are taken for keys, comments are not.
+fn is_shallow(line: &str) -> bool {
+    let dots = |part: &str| part.bytes().filter(|b| *b == b'.').count();
+    line.trim_start().starts_with('#') || line.split(['=', ',', '{', '}', '[', ']']).all(|part| dots(part) < MOST_PARTS)
+}
+
+fn too_deep() -> String {
+    format!("a key has more than {MOST_PARTS} parts; no key of Lopper's has more than two")
 }
 
 /// Where and what, without the snippet.

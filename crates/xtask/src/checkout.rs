@@ -47,7 +47,16 @@ impl Checkout {
     /// `cargo` with the environment of the user's shell: what the outer cargo added for this process would otherwise
     /// change what the inner one fingerprints, and rebuild C++ for minutes.
     pub(crate) fn cargo<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        self.program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
+    }
+
+    /// Another program with that environment: `cargo` of the user's path, which knows other toolchains.
+    pub(crate) fn program<S: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Command {
+        let mut cargo = Command::new(program);
         cargo.current_dir(&self.root).args(arguments);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy();

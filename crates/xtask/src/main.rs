@@ -8,6 +8,7 @@ mod bench;
 mod checkout;
 mod crash;
 mod demo;
+mod fuzz;
 mod gpu_check;
 mod libtorch;
 mod licences;
@@ -38,12 +39,16 @@ cargo xtask VERB
   crash-campaign [--kills=50] [--races=100] [--step=1]
                    kill runs of every method at random moments, let every call that writes fail in four ways (or every
                    STEP-th), let two processes race for a directory; each run must end as one that nothing happened to
+  fuzz [TARGET…] [--executions=10000000]
+                   fuzz the parsers of users' files; needs a nightly compiler and cargo-fuzz
   help             this text
 
 Each verb does the set-up it needs. What is there already is not fetched again.
 ";
 
-const VERBS: [&str; 7] = ["setup", "demo", "test", "gpu-check", "bench", "crash-campaign", "help"];
+const VERBS: [&str; 8] = ["setup", "demo", "test", "gpu-check", "bench", "crash-campaign", "fuzz", "help"];
+/// Executions of each fuzz target unless another number is given.
+const EXECUTIONS: u64 = 10_000_000;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq)]
@@ -54,6 +59,7 @@ enum Verb {
     GpuCheck { lopper: Option<PathBuf>, device: String },
     Bench(bench::Options),
     Crash(crash::Options),
+    Fuzz { targets: Vec<String>, executions: u64 },
     Help,
 }
 
@@ -84,6 +90,13 @@ fn parse(arguments: &[String]) -> Result<Verb, String> {
         }
         "bench" => (Verb::Bench(bench::Options::parse(options)?), &bench::Options::KNOWN),
         "crash-campaign" => (Verb::Crash(crash::Options::parse(options)?), &crash::Options::KNOWN),
+        "fuzz" => {
+            let given = options.iter().rev().find_map(|o| o.strip_prefix("--executions="));
+            let executions = given.map_or(Ok(EXECUTIONS), str::parse);
+            let executions = executions.map_err(|e| format!("--executions={}: {e}", given.unwrap_or_default()))?;
+            let targets = options.iter().filter(|o| !o.starts_with('-')).cloned().collect();
+            (Verb::Fuzz { targets, executions }, &["--executions="])
+        }
         "help" | "--help" | "-h" => return Ok(Verb::Help),
         other => return Err(unknown("verb", other, &VERBS)),
     };
@@ -92,7 +105,8 @@ fn parse(arguments: &[String]) -> Result<Verb, String> {
     }
     // An option that takes a value is listed with its `=`.
     let known = |option: &str| allowed.iter().any(|a| option == *a || (a.ends_with('=') && option.starts_with(a)));
-    match options.iter().find(|o| !known(o)) {
+    let is_target = |option: &str| matches!(verb, Verb::Fuzz { .. }) && !option.starts_with('-');
+    match options.iter().find(|o| !known(o) && !is_target(o)) {
         Some(option) => Err(unknown("option", option, allowed)),
         None => Ok(verb),
     }
@@ -129,6 +143,7 @@ fn run(verb: &Verb) -> Result<()> {
             libtorch::ensure(&checkout, false)?;
             crash::run(&checkout, options)
         }
+        Verb::Fuzz { targets, executions } => fuzz::run(&checkout, targets, *executions),
         Verb::Help => Ok(()),
     }
 }
@@ -164,6 +179,13 @@ mod tests {
         assert_eq!(parsed("setup"), Ok(Verb::Setup { cuda: false }));
         assert_eq!(parsed("setup --cuda"), Ok(Verb::Setup { cuda: true }));
         assert_eq!(parsed("test"), Ok(Verb::Test));
+        let fuzz = |targets: &[&str], executions| Verb::Fuzz {
+            targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+            executions,
+        };
+        assert_eq!(parsed("fuzz"), Ok(fuzz(&[], 10_000_000)));
+        assert_eq!(parsed("fuzz config --executions=5 glue"), Ok(fuzz(&["config", "glue"], 5)));
+        assert!(parsed("fuzz --executions=many").is_err() && parsed("fuzz --runs=5").is_err());
         assert_eq!(parsed("demo --help"), Ok(Verb::Help));
         assert_eq!(parsed(""), Ok(Verb::Help));
     }
@@ -174,8 +196,10 @@ mod tests {
         assert_eq!(parsed("setup --cdua"), Err("unknown option `--cdua`; did you mean `--cuda`?".into()));
         assert_eq!(
             parsed("benchmarks"),
-            Err("unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, bench, crash-campaign, help"
-                .into())
+            Err(
+                "unknown verb `benchmarks`; there are: setup, demo, test, gpu-check, bench, crash-campaign, fuzz, help"
+                    .into()
+            )
         );
         assert_eq!(parsed("demo --cuda"), Err("unknown option `--cuda`; there are none here".into()));
     }

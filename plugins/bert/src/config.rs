@@ -5,6 +5,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// Longest file that is read, far above any published one: parsed, JSON may take many times its size.
+pub(crate) const MAX_BYTES: usize = 1 << 20;
+
 /// The non-linearity between the two layers of the feed-forward network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -86,6 +89,10 @@ impl BertConfig {
     /// [`Error::File`] when it is no JSON object, [`Error::Unsupported`] for another model type, and every value that
     /// cannot be used, together.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
+        if text.len() > MAX_BYTES {
+            let reason = format!("is {} bytes long; a configuration of at most {MAX_BYTES} is accepted", text.len());
+            return Err(Error::file(path, reason));
+        }
         let source: Map<String, Value> =
             serde_json::from_slice(text).map_err(|e| Error::file(path, format!("not a JSON object: {e}")))?;
         if !is_bert(&source) {

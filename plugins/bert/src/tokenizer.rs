@@ -1,6 +1,6 @@
 //! WordPiece: from text to ids, as Hugging Face's `BertTokenizerFast` does it.
 
-use crate::config::BertConfig;
+use crate::config::{BertConfig, MAX_BYTES};
 use lopper_core::{Artifact, Error, Features, Input, Inputs, Preprocessor, Result};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -51,7 +51,8 @@ impl BertTokenizer {
             }
             (None, Some(bytes)) => {
                 let path = directory.join("vocab.txt");
-                let description = from_vocabulary(bytes, &settings).map_err(|reason| Error::file(&path, reason))?;
+                let description = from_vocabulary(bytes, config.vocab_size(), &settings)
+                    .map_err(|reason| Error::file(&path, reason))?;
                 (path, description)
             }
             (None, None) => return Ok(None),
@@ -176,6 +177,10 @@ impl Default for Settings {
 
 impl Settings {
     fn parse(bytes: &[u8], path: PathBuf) -> Result<Self> {
+        if bytes.len() > MAX_BYTES {
+            let reason = format!("is {} bytes long; at most {MAX_BYTES} are accepted", bytes.len());
+            return Err(Error::file(path, reason));
+        }
         let map = serde_json::from_slice(bytes).map_err(|e| Error::file(&path, format!("not a JSON object: {e}")))?;
         Self::from_map(&map).map_err(|problems| Error::file(path, problems.join("; ")))
     }
@@ -234,12 +239,32 @@ fn from_json(bytes: &[u8], settings: &Settings) -> Result<Value, String> {
         normalizer.insert("strip_accents".into(), json!(settings.strip_accents));
         normalizer.insert("handle_chinese_chars".into(), json!(settings.chinese_chars));
     }
+    if let Some(token) = map.get("post_processor").and_then(undefined_special_token) {
+        return Err(format!("its post_processor uses the special token `{token}` and does not define it"));
+    }
     Ok(Value::Object(map))
 }
 
+/// A special token that a template names and its `special_tokens` lack: the library would panic at the first text.
+fn undefined_special_token(processor: &Value) -> Option<String> {
+    let nested = processor.get("processors").and_then(Value::as_array).into_iter().flatten();
+    if let Some(token) = nested.filter_map(undefined_special_token).next() {
+        return Some(token);
+    }
+    let defined = |token: &str| processor.get("special_tokens").is_some_and(|tokens| tokens.get(token).is_some());
+    let templates = ["single", "pair"].iter().filter_map(|name| processor.get(name));
+    let pieces = templates.filter_map(Value::as_array).flatten();
+    let tokens = pieces.filter_map(|piece| piece.get("SpecialToken")?.get("id")?.as_str());
+    tokens.filter(|token| !defined(token)).map(str::to_owned).next()
+}
+
 /// A `tokenizer.json` for a vocabulary of one token a line.
-fn from_vocabulary(bytes: &[u8], settings: &Settings) -> Result<Value, String> {
+fn from_vocabulary(bytes: &[u8], size: i64, settings: &Settings) -> Result<Value, String> {
     let text = std::str::from_utf8(bytes).map_err(|e| format!("not UTF-8: {e}"))?;
+    // Before a table is made of them: short lines take many times their size.
+    if let Some((id, token)) = text.lines().enumerate().find(|(id, _)| *id as i64 >= size) {
+        return Err(format!("`{token}` has id {id}; config.json's vocab_size allows up to {}", size - 1));
+    }
     let vocabulary: Map<String, Value> =
         text.lines().enumerate().map(|(id, token)| (token.to_owned(), json!(id))).collect();
     let special = [&settings.pad, &settings.unknown, &settings.class, &settings.separator, &settings.mask];

@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// Problems listed of one file; the rest is counted.
 const LISTED: usize = 20;
+/// Longest line of JSON that is read, in bytes: parsed, it may take many times its size.
+const LONGEST_JSON: usize = 1 << 20;
 
 /// How a file is laid out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,26 +172,27 @@ fn parse_tsv(bytes: &[u8], task: &GlueTask, skip_malformed: bool, parsed: &mut P
         Err(reasons) => return problems.at_line(1, reasons),
     };
     for (number, line) in lines(bytes).skip(usize::from(layout.has_header)) {
-        let fields = match line {
-            Ok(line) => line.split('\t').collect::<Vec<_>>(),
+        let line = match line {
+            Ok(line) => line,
             Err(reason) => {
                 problems.push(Problem::Line(number, reason));
                 continue;
             }
         };
-        if fields.len() != layout.width {
+        let (found, width) = (line.split('\t').count(), layout.width);
+        if found != width {
             if skip_malformed {
                 parsed.skipped += 1;
             } else {
-                let (found, width) = (fields.len(), layout.width);
                 problems.push(Problem::Line(number, format!("has {found} tab-separated fields, not {width}")));
             }
             continue;
         }
-        match task.parse_label(fields[layout.label]) {
+        let field = |index| line.split('\t').nth(index).unwrap_or_default();
+        match task.parse_label(field(layout.label)) {
             Ok(label) => parsed.examples.push(Example {
-                first: fields[layout.first].to_owned(),
-                second: layout.second.map(|i| fields[i].to_owned()),
+                first: field(layout.first).to_owned(),
+                second: layout.second.map(|index| field(index).to_owned()),
                 label,
             }),
             Err(reason) => problems.push(Problem::Line(number, reason)),
@@ -199,13 +202,12 @@ fn parse_tsv(bytes: &[u8], task: &GlueTask, skip_malformed: bool, parsed: &mut P
 
 /// The layout from a header; or, where the task's files have none, from the task.
 fn row_layout(header: &str, task: &GlueTask) -> Result<RowLayout, Vec<String>> {
-    let names: Vec<&str> = header.split('\t').map(str::trim).collect();
     let columns = &task.columns;
-    let (first, label) = (column(&names, columns.first), column(&names, columns.label));
-    let second = columns.second.map(|aliases| column(&names, aliases)).transpose();
+    let (first, label) = (column(header, columns.first), column(header, columns.label));
+    let second = columns.second.map(|aliases| column(header, aliases)).transpose();
     match (first, second, label, columns.without_header) {
         (Ok(first), Ok(second), Ok(label), _) => {
-            Ok(RowLayout { width: names.len(), first, second, label, has_header: true })
+            Ok(RowLayout { width: header.split('\t').count(), first, second, label, has_header: true })
         }
         (_, _, _, Some((width, first, label))) => {
             Ok(RowLayout { width, first, second: None, label, has_header: false })
@@ -215,11 +217,12 @@ fn row_layout(header: &str, task: &GlueTask) -> Result<RowLayout, Vec<String>> {
 }
 
 /// The position of the first of `aliases` among the names of a header.
-fn column(names: &[&str], aliases: &[&str]) -> Result<usize, String> {
-    let position = aliases.iter().find_map(|alias| names.iter().position(|name| name == alias));
+fn column(header: &str, aliases: &[&str]) -> Result<usize, String> {
+    let names = || header.split('\t').map(str::trim);
+    let position = aliases.iter().find_map(|alias| names().position(|name| name == *alias));
     position.ok_or_else(|| {
-        let hint = nearest(aliases[0], names.iter().copied()).map(|n| format!("; nearest: {}", excerpt(&n)));
-        let found: Vec<_> = names.iter().take(16).map(|name| excerpt(name)).collect();
+        let hint = nearest(aliases[0], names()).map(|n| format!("; nearest: {}", excerpt(&n)));
+        let found: Vec<_> = names().take(16).map(excerpt).collect();
         let wanted = aliases.join("` or `");
         let tabs = if matches!(names, [one] if one.contains(',')) { "; tabs separate columns, not commas" } else { "" };
         format!("the header has no column `{wanted}`; found {}{}{tabs}", found.join(", "), hint.unwrap_or_default())
@@ -227,6 +230,9 @@ fn column(names: &[&str], aliases: &[&str]) -> Result<usize, String> {
 }
 
 fn parse_json(line: &str, task: &GlueTask) -> Result<Example, Vec<String>> {
+    if line.len() > LONGEST_JSON {
+        return Err(vec![format!("is {} bytes long; at most {LONGEST_JSON} are accepted", line.len())]);
+    }
     let object = match serde_json::from_str(line) {
         Ok(Value::Object(object)) => object,
         Ok(_) => return Err(vec![format!("{} is not a JSON object", excerpt(line))]),

@@ -1,0 +1,308 @@
+//! One function for each parser that reads a user's bytes. Each panics when a promise is broken: what is accepted can be
+//! written and read again with the same meaning, what is refused says why, and memory stays in proportion to the input.
+//!
+//! The fuzz targets in `fuzz/` and the test beside this file call the same functions.
+
+use lopper::weights::{Checkpoint, Dtype, load_tensors, load_tensors_verified};
+use lopper::{Error, Experiment, Features, Input, MaskSet, Preprocessor, Setting, session};
+use lopper_bert::{BertConfig, BertTokenizer};
+use lopper_glue::read::{Format, parse};
+use lopper_glue::{GlueTask, TASKS};
+use lopper_text::{Example, Label};
+use safetensors::SafeTensors;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use std::fmt::{Debug, Display};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A target's name, and what it does with an input.
+pub(crate) type Target = (&'static str, fn(&[u8]));
+
+/// Every target, in the order of the table in `docs/fuzzing.md`.
+pub(crate) const TARGETS: [Target; 12] = [
+    ("mask_file", mask_file),
+    ("checkpoint_record", checkpoint_record),
+    ("stage_record", stage_record),
+    ("run_record", run_record),
+    ("glue", glue),
+    ("config", config),
+    ("settings", settings),
+    ("safetensors", safetensors),
+    ("safetensors_index", safetensors_index),
+    ("bert_config", bert_config),
+    ("vocabulary", vocabulary),
+    ("tokenizer", tokenizer),
+];
+
+/// Runs `parse`, which may hold at most 64 MiB and four times the input at once. An error must say something.
+fn bounded<T, E: Display>(bytes: &[u8], parse: impl FnOnce() -> Result<T, E>) -> Option<T> {
+    let mut result = None;
+    let used = allocation_counter::measure(|| {
+        result =
+            Some(parse().map_err(|error| assert!(!error.to_string().trim().is_empty(), "an error without a word")));
+    });
+    let most = (64 << 20) + 4 * bytes.len() as u64;
+    assert!(used.bytes_max <= most, "{} bytes were held at once for an input of {}", used.bytes_max, bytes.len());
+    result.and_then(Result::ok)
+}
+
+/// A directory in memory where there is one, the same for all inputs of a thread.
+fn with_directory<T>(work: impl FnOnce(&Path) -> T) -> T {
+    thread_local! {
+        static DIRECTORY: TempDir = {
+            let memory = Path::new("/dev/shm");
+            let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+            tempfile::tempdir_in(parent).expect("a directory for temporary files")
+        };
+    }
+    DIRECTORY.with(|directory| work(directory.path()))
+}
+
+fn put(directory: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, bytes).expect("room for a small file");
+    path
+}
+
+/// `MaskSet::from_file_bytes`.
+pub(crate) fn mask_file(bytes: &[u8]) {
+    let Some((mask, origin)) = bounded(bytes, || MaskSet::from_file_bytes(bytes)) else { return };
+    let written = mask.to_file_bytes(&origin).expect("what was read can be written");
+    let (again, same) = MaskSet::from_file_bytes(&written).expect("what was written can be read");
+    assert!(again.words() == mask.words() && again.layout() == mask.layout() && same == origin);
+}
+
+/// `checkpoint.json` of a stage under way.
+pub(crate) fn checkpoint_record(bytes: &[u8]) {
+    record(bytes, session::CheckpointRecord::from_bytes);
+}
+
+/// `stage.json` of a stored stage.
+pub(crate) fn stage_record(bytes: &[u8]) {
+    record(bytes, session::StageRecord::from_bytes);
+}
+
+/// `record.json` of a run.
+pub(crate) fn run_record(bytes: &[u8]) {
+    record(bytes, session::RunRecord::from_bytes);
+}
+
+/// As it is, and with the hash that it would have to carry: behind a wrong one no input would get any further.
+fn record<T>(bytes: &[u8], read: fn(&[u8]) -> lopper::Result<T>)
+where
+    T: Serialize + DeserializeOwned + PartialEq + Debug,
+{
+    const OPENING: &[u8] = b"{\n  \"blake3\": \"";
+    let check = |bytes: &[u8]| {
+        let Some(record) = bounded(bytes, || read(bytes)) else { return };
+        let written = serde_json::to_vec(&record).expect("what was read can be written");
+        let again: T = serde_json::from_slice(&written).expect("what was written can be read");
+        assert_eq!(again, record);
+    };
+    check(bytes);
+    let place = OPENING.len()..OPENING.len() + 64;
+    if bytes.starts_with(OPENING) && bytes.len() > place.end {
+        let mut sealed = bytes.to_vec();
+        sealed[place.clone()].fill(b'0');
+        let hash = blake3::hash(&sealed).to_hex();
+        sealed[place].copy_from_slice(hash.as_bytes());
+        check(&sealed);
+    }
+}
+
+/// A GLUE file. The first byte chooses the task, TSV or JSON lines, and whether malformed rows are left out.
+pub(crate) fn glue(bytes: &[u8]) {
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let choice = usize::from(choice.saturating_sub(b'A'));
+    let task = &TASKS[choice % TASKS.len()];
+    let format = if choice / TASKS.len() % 2 == 0 { Format::Tsv } else { Format::JsonLines };
+    let skip = choice / TASKS.len() / 2 % 2 == 1;
+    let read = |bytes: &[u8], format, skip| {
+        parse(bytes, format, task, skip).map_err(|problems| {
+            assert!(problems.listed.len() <= 20);
+            problems.listed.iter().map(|problem| format!("{problem:?}")).collect::<Vec<_>>().join("; ")
+        })
+    };
+    let Some(parsed) = bounded(bytes, || read(bytes, format, skip)) else { return };
+    assert!(!parsed.examples.is_empty() && (skip || parsed.skipped == 0));
+    for example in &parsed.examples {
+        assert!(task.kind.accepts(example.label) && example.second.is_some() == task.is_pair());
+    }
+    let lines = read(json_lines(task, &parsed.examples).as_bytes(), Format::JsonLines, false);
+    assert_eq!(lines.expect("what was written can be read").examples, parsed.examples);
+    let breaks = |text: &str| text.contains(['\t', '\n']);
+    if !parsed.examples.iter().any(|e| breaks(&e.first) || e.second.as_deref().is_some_and(breaks)) {
+        let rows = read(tsv(task, &parsed.examples).as_bytes(), Format::Tsv, false);
+        assert_eq!(rows.expect("what was written can be read").examples, parsed.examples);
+    }
+}
+
+fn label_text(task: &GlueTask, label: Label) -> String {
+    match (label, task.kind) {
+        (Label::Class(class), lopper_text::Kind::Classification { labels, .. }) => labels[class as usize].to_owned(),
+        (Label::Class(class), _) => class.to_string(),
+        (Label::Value(value), _) => value.to_string(),
+    }
+}
+
+fn json_lines(task: &GlueTask, examples: &[Example]) -> String {
+    let line = |example: &Example| {
+        let mut object =
+            json!({task.columns.first[0]: example.first, task.columns.label[0]: label_text(task, example.label)});
+        if let (Some(names), Some(second)) = (task.columns.second, &example.second) {
+            object[names[0]] = json!(second);
+        }
+        format!("{object}\n")
+    };
+    examples.iter().map(line).collect()
+}
+
+fn tsv(task: &GlueTask, examples: &[Example]) -> String {
+    let header = [Some(task.columns.first[0]), task.columns.second.map(|names| names[0]), Some(task.columns.label[0])];
+    let mut text = header.into_iter().flatten().collect::<Vec<_>>().join("\t");
+    for example in examples {
+        let label = label_text(task, example.label);
+        let fields = [Some(example.first.as_str()), example.second.as_deref(), Some(&label)];
+        text.push('\n');
+        text.push_str(&fields.into_iter().flatten().collect::<Vec<_>>().join("\t"));
+    }
+    text
+}
+
+/// A configuration file.
+pub(crate) fn config(bytes: &[u8]) {
+    with_directory(|directory| experiment(bytes, &put(directory, "run.toml", bytes), &[]));
+}
+
+/// Lines of `--set`, put into a configuration that is right without them.
+pub(crate) fn settings(bytes: &[u8]) {
+    const BASE: &str = "[model]\npath = 'm'\n[data]\nname = 'agreement'\n[prune]\nmethod = 'omp'\nsparsity = 0.5\n";
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let Some(settings) = bounded(bytes, || text.lines().map(str::parse).collect::<Result<Vec<Setting>, String>>())
+    else {
+        return;
+    };
+    with_directory(|directory| experiment(bytes, &put(directory, "run.toml", BASE.as_bytes()), &settings));
+}
+
+fn experiment(bytes: &[u8], path: &Path, settings: &[Setting]) {
+    let Some(experiment) = bounded(bytes, || Experiment::load(path, settings, None)) else { return };
+    let written = experiment.to_toml();
+    let table = written.parse().unwrap_or_else(|e| panic!("{e} in the resolved configuration:\n{written}"));
+    let again = Experiment::new(&table, "resolved", Path::new("out"))
+        .unwrap_or_else(|e| panic!("{e} in the resolved configuration:\n{written}"));
+    assert_eq!(again.to_toml(), written);
+}
+
+/// A checkpoint of one file: its directory and its tensors. No more is accepted than by the format's own library, and
+/// what is accepted means the same.
+pub(crate) fn safetensors(bytes: &[u8]) {
+    with_directory(|directory| {
+        let path = put(directory, "model.safetensors", bytes);
+        let verified = bounded(bytes, || load_tensors_verified(&path));
+        let Some(checkpoint) = bounded(bytes, || Checkpoint::open(&path)) else { return };
+        let library = SafeTensors::deserialize(bytes).expect("no more is accepted than by the library");
+        assert_eq!(checkpoint.names().count(), library.len());
+        for (name, view) in library.iter() {
+            assert_eq!(checkpoint.dtype(name), Some(view.dtype()));
+            let shape = checkpoint.shape(name).expect("a tensor of the library");
+            assert!(shape.iter().copied().eq(view.shape().iter().map(|d| *d as u64)));
+            let tensor = bounded(bytes, || checkpoint.tensor(name));
+            if let Some(tensor) = tensor {
+                assert!(tensor.size().iter().eq(shape.iter().map(|d| *d as i64).collect::<Vec<_>>().iter()));
+            }
+            if view.dtype() == Dtype::F32 && !view.data().is_empty() {
+                let values = checkpoint.read_f32(name).expect("float32 is read");
+                assert_eq!(values.into_iter().flat_map(f32::to_le_bytes).collect::<Vec<_>>(), view.data());
+            }
+        }
+        assert_eq!(checkpoint.content_hash().expect("the file is still there").len(), 64);
+        if verified.is_some() {
+            assert_eq!(load_tensors(&path).expect("verified").len(), library.len());
+        }
+    });
+}
+
+/// `model.safetensors.index.json` beside the files `a.safetensors` (tensor `a`) and `b.safetensors` (tensors `b`, `c`).
+pub(crate) fn safetensors_index(bytes: &[u8]) {
+    let entry = |name: &str, at: usize| {
+        format!("\"{name}\":{{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[{at},{}]}}", at + 1)
+    };
+    let file =
+        |header: String, data: &[u8]| [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat();
+    with_directory(|directory| {
+        if !directory.join("a.safetensors").exists() {
+            put(directory, "a.safetensors", &file(format!("{{{}}}", entry("a", 0)), &[1]));
+            put(directory, "b.safetensors", &file(format!("{{{},{}}}", entry("b", 0), entry("c", 1)), &[2, 3]));
+        }
+        let path = put(directory, "model.safetensors.index.json", bytes);
+        let Some(checkpoint) = bounded(bytes, || Checkpoint::open(&path)) else { return };
+        // A file is used whole or not at all.
+        let names: Vec<_> = checkpoint.names().collect();
+        assert!([&["a"][..], &["b", "c"], &["a", "b", "c"]].contains(&names.as_slice()), "{names:?}");
+        for name in names {
+            assert_eq!(checkpoint.tensor(name).expect("the file is there").size(), [1]);
+        }
+    });
+}
+
+/// `config.json` of a BERT.
+pub(crate) fn bert_config(bytes: &[u8]) {
+    let path = Path::new("config.json");
+    let Some(config) = bounded(bytes, || BertConfig::parse(bytes, path)) else { return };
+    let written = config.to_json(config.head()).to_string();
+    let again = BertConfig::parse(written.as_bytes(), path).unwrap_or_else(|e| panic!("{e} in {written}"));
+    let values = |config: &BertConfig| {
+        let mut values = json!(config);
+        // Without a head of ours the file describes the default one.
+        if config.head().is_none() {
+            values["head"].take();
+        }
+        values
+    };
+    if config.head().is_some() {
+        assert_eq!(values(&again), values(&config));
+    }
+    assert_eq!(again.hidden_size() % again.num_attention_heads(), 0);
+}
+
+/// `vocab.txt`, after a first line with `tokenizer_config.json` (empty for none).
+pub(crate) fn vocabulary(bytes: &[u8]) {
+    let (settings, words) = match bytes.iter().position(|b| *b == b'\n') {
+        Some(end) => (&bytes[..end], &bytes[end + 1..]),
+        None => (bytes, &[][..]),
+    };
+    with_directory(|directory| {
+        let _ = std::fs::remove_file(directory.join("tokenizer.json"));
+        let _ = std::fs::remove_file(directory.join("tokenizer_config.json"));
+        if !settings.is_empty() {
+            put(directory, "tokenizer_config.json", settings);
+        }
+        put(directory, "vocab.txt", words);
+        tokenize(bytes, directory);
+    });
+}
+
+/// `tokenizer.json`.
+pub(crate) fn tokenizer(bytes: &[u8]) {
+    with_directory(|directory| {
+        let _ = std::fs::remove_file(directory.join("tokenizer_config.json"));
+        put(directory, "tokenizer.json", bytes);
+        tokenize(bytes, directory);
+    });
+}
+
+fn tokenize(bytes: &[u8], directory: &Path) {
+    const CONFIG: &[u8] = br#"{"model_type": "bert", "vocab_size": 64, "max_position_embeddings": 32}"#;
+    let config = BertConfig::parse(CONFIG, Path::new("config.json")).expect("a right configuration");
+    let Some(tokenizer) = bounded(bytes, || BertTokenizer::read(directory, &config)).flatten() else { return };
+    assert!(tokenizer.artifacts().iter().all(|a| std::fs::read(directory.join(&a.name)).is_ok_and(|b| b == a.bytes)));
+    for (first, second) in [("The cat, 1\u{301}é\u{4f60}!", None), ("a", Some("b [MASK] c"))] {
+        let features: Result<Features, Error> = tokenizer.features(Input::Text { first, second }, Some(16));
+        if let Some(Features::Tokens { ids, segments }) = bounded(bytes, || features) {
+            assert!(ids.len() == segments.len() && ids.len() <= 16, "{ids:?} {segments:?}");
+            assert!(ids.iter().all(|id| *id < 64), "an id that the embeddings do not have: {ids:?}");
+        }
+    }
+}
