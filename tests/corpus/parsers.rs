@@ -116,7 +116,7 @@ pub(crate) fn glue(bytes: &[u8]) {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let choice = usize::from(choice.saturating_sub(b'A'));
     let task = &TASKS[choice % TASKS.len()];
-    let format = if choice / TASKS.len() % 2 == 0 { Format::Tsv } else { Format::JsonLines };
+    let format = if (choice / TASKS.len()).is_multiple_of(2) { Format::Tsv } else { Format::JsonLines };
     let skip = choice / TASKS.len() / 2 % 2 == 1;
     let read = |bytes: &[u8], format, skip| {
         parse(bytes, format, task, skip).map_err(|problems| {

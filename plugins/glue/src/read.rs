@@ -224,7 +224,8 @@ fn column(header: &str, aliases: &[&str]) -> Result<usize, String> {
         let hint = nearest(aliases[0], names()).map(|n| format!("; nearest: {}", excerpt(&n)));
         let found: Vec<_> = names().take(16).map(excerpt).collect();
         let wanted = aliases.join("` or `");
-        let tabs = if matches!(names, [one] if one.contains(',')) { "; tabs separate columns, not commas" } else { "" };
+        let commas = names().nth(1).is_none() && header.contains(',');
+        let tabs = if commas { "; tabs separate columns, not commas" } else { "" };
         format!("the header has no column `{wanted}`; found {}{}{tabs}", found.join(", "), hint.unwrap_or_default())
     })
 }
