@@ -167,6 +167,56 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
 }
 
 #[test]
+fn a_run_tells_how_it_stands_and_keeps_its_configuration() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'omp'\nsparsity = 0.5");
+    let nothing = f.run(&["status", "SST-2"]);
+    assert!(nothing.code == Some(1) && nothing.stderr.contains("SST-2: holds no run"), "{nothing:?}");
+    run(&f, &[]);
+    let status = f.run(&["status", "runs/run", "--json"]).json();
+    assert_eq!((&status["state"], &status["seconds_left"]), (&"done".into(), &0.0.into()));
+    assert_eq!(status["stages"][1]["done"], status["stages"][1]["updates"]);
+    let kept = f.run(&["plan", "runs/run/config.toml", "--json"]).json();
+    assert_eq!(kept["stages"], plan(&f, &[])["stages"]);
+
+    // One that fails on the way says why, and all runs are listed together.
+    let settings = ["train.learning_rate=1e30", "train.max_skipped=0", "train.clip_norm=0", "prune.method=mpi"];
+    let sets = [&["run", "run.toml", "--out", "runs/bad", "--set"], &settings[..]].concat();
+    let failed = f.run(&sets);
+    assert!(failed.code == Some(1) && failed.stderr.contains("learning_rate"), "{failed:?}");
+    let status = f.run(&["status", "runs/bad", "--json"]).json();
+    assert_eq!(status["state"], "failed");
+    assert!(status["error"].as_str().unwrap().contains("learning_rate"), "{status}");
+    let list = f.run(&["status"]).ok();
+    let lines: Vec<_> = list.lines().collect();
+    assert!(lines[1].starts_with("runs/bad") && lines[1].contains("failed: "), "{list}");
+    assert!(lines[2].starts_with("runs/run") && lines[2].contains("2/2") && lines[2].ends_with("done"), "{list}");
+}
+
+#[test]
+fn stages_that_no_run_needs_are_freed_when_asked() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
+    run(&f, &[]);
+    let again = run(&f, &["prune.sparsity=0.25"]);
+    let key = again["stages"][0]["key"].as_str().unwrap().to_owned();
+    // The first run's directory now holds the second run, so the first one's stage is free.
+    let listed = f.run(&["gc", "--json"]).json();
+    let stages = listed["stages"].as_array().unwrap();
+    assert_eq!((stages.len(), &listed["removed"]), (1, &false.into()));
+    let free = stages[0]["key"].as_str().unwrap();
+    assert!(free != key && f.path("runs/store").join(free).is_dir());
+    let unasked = f.run(&["gc"]).ok();
+    assert!(unasked.contains(&free[..12]) && unasked.contains("nothing was removed"), "{unasked}");
+    assert!(f.path("runs/store").join(free).is_dir());
+    assert!(f.run(&["gc", "--yes"]).ok().contains("1 stage removed"));
+    assert!(!f.path("runs/store").join(free).exists() && f.path("runs/store").join(key).is_dir());
+    assert!(f.run(&["gc"]).ok().contains("every stage in runs/store belongs to a run"));
+    let nowhere = f.run(&["gc", "nowhere"]);
+    assert!(nowhere.code == Some(1) && nowhere.stderr.contains("nowhere: is no directory"), "{nowhere:?}");
+}
+
+#[test]
 fn every_example_is_a_configuration() {
     let mut found = 0;
     let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")];

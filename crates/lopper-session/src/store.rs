@@ -170,11 +170,8 @@ impl StageStore {
         let _lock = self.lock(File::lock)?;
         let mut freed = 0;
         for stage in self.unreferenced()?.into_iter().filter(|stage| keys.contains(&stage.key)) {
-            let directory = self.root.join(&stage.key);
-            // Gone in one step: a stage half removed must not be found.
-            let doomed = self.root.join(format!("{}{}", files::TEMPORARY_PREFIX, stage.key));
-            let removed = fs::rename(&directory, &doomed).and_then(|()| fs::remove_dir_all(&doomed));
-            removed.map_err(|e| Error::file(&directory, format!("cannot be removed: {e}")))?;
+            // In one step: a stage half removed must not be found.
+            files::remove_dir(&self.root.join(&stage.key))?;
             freed += stage.bytes;
         }
         files::sweep(&self.root);

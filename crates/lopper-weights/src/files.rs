@@ -153,6 +153,32 @@ pub fn replace_dir(staging: Staging, target: &Path) -> Result<()> {
     exchange().map_err(|e| Error::file(target, format!("the directory cannot be replaced: {e}")))
 }
 
+/// Removes a directory in one step: whoever looks sees all of it or nothing, whenever this process ends. No directory is
+/// none to remove.
+///
+/// # Errors
+/// [`Error::File`] naming the path.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    let mut doomed = std::ffi::OsString::from(TEMPORARY_PREFIX);
+    doomed.push(path.file_name().unwrap_or_default());
+    let doomed = parent(path).join(doomed);
+    let remove = || {
+        match path.symlink_metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(found) if !found.is_dir() => return Err(io::Error::other("it is no directory")),
+            found => found?,
+        };
+        // Left by a process that was killed here before.
+        match fs::remove_dir_all(&doomed) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        fs::rename(path, &doomed)?;
+        fs::remove_dir_all(&doomed)
+    };
+    remove().map_err(|e| Error::file(path, format!("cannot be removed: {e}")))
+}
+
 /// Removes what killed processes left half-written in a directory. Work under way, of this process or another, stays,
 /// and so does everything on a file system that has no locks. What cannot be removed now is removed next time.
 pub fn sweep(directory: &Path) {
@@ -336,6 +362,23 @@ mod tests {
         assert_eq!(fs::read(target.join("f")).unwrap(), b"3");
         replace_dir(staged(b"4"), &dir.path().join("x/y/other")).unwrap();
         assert_eq!(entries(&dir.path().join("x/y")), ["final", "other"]);
+    }
+
+    #[test]
+    fn a_directory_goes_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        remove_dir(&at.join("none")).unwrap();
+        for _ in 0..2 {
+            fs::create_dir_all(at.join("old/below")).unwrap();
+            // As if an earlier removal had been killed half-way.
+            fs::create_dir_all(at.join(format!("{TEMPORARY_PREFIX}old/below"))).unwrap();
+            remove_dir(&at.join("old")).unwrap();
+            assert!(entries(at).is_empty());
+        }
+        fs::write(at.join("file"), b"").unwrap();
+        assert!(remove_dir(&at.join("file")).unwrap_err().to_string().contains("file: cannot be removed"));
+        assert!(at.join("file").is_file());
     }
 
     #[test]

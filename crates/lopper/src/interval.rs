@@ -4,8 +4,8 @@ use lopper_session::CheckpointEvery;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const EXPECTED: &str =
-    "a time such as \"10min\", \"30s\" or \"2h\", a number of updates, or 0 for checkpoints on an interrupt alone";
+/// What a value is that cannot be read; the option's own documentation, which follows it, says what would be.
+const NEITHER: &str = "neither a time nor a number of updates";
 /// Units of time and their seconds.
 const UNITS: [(&str, f64); 3] = [("min", 60.0), ("h", 3600.0), ("s", 1.0)];
 /// The longest time that is accepted, in seconds: a year.
@@ -43,13 +43,19 @@ impl TryFrom<toml::Value> for Interval {
 
     fn try_from(written: toml::Value) -> Result<Self, String> {
         let every = match &written {
-            toml::Value::Integer(0) => Some(CheckpointEvery::OnInterrupt),
-            toml::Value::Integer(updates) => u64::try_from(*updates).ok().map(CheckpointEvery::Updates),
-            toml::Value::String(text) => time(text).map(CheckpointEvery::Time),
+            toml::Value::Integer(number) => u64::try_from(*number).ok().map(updates),
+            // Also a number: what `--set` gives to a key that may be text is text.
+            toml::Value::String(text) => {
+                text.parse().ok().map(updates).or_else(|| time(text).map(CheckpointEvery::Time))
+            }
             _ => None,
         };
-        every.map(|every| Self { written, every }).ok_or_else(|| EXPECTED.to_owned())
+        every.map(|every| Self { written, every }).ok_or_else(|| NEITHER.to_owned())
     }
+}
+
+fn updates(number: u64) -> CheckpointEvery {
+    if number == 0 { CheckpointEvery::OnInterrupt } else { CheckpointEvery::Updates(number) }
 }
 
 /// A positive time with its unit.
@@ -79,8 +85,9 @@ mod tests {
         assert_eq!(every("'30s'"), seconds(30));
         assert_eq!(every("200"), Ok(CheckpointEvery::Updates(200)));
         assert_eq!(every("0"), Ok(CheckpointEvery::OnInterrupt));
-        for bad in ["'10'", "'min'", "'-1min'", "'0s'", "'nanh'", "'infs'", "'soon'", "-3", "1.5", "true", "'1e30h'"] {
-            assert_eq!(every(bad), Err(EXPECTED.to_owned()), "{bad}");
+        assert_eq!(every("'200'"), Ok(CheckpointEvery::Updates(200)));
+        for bad in ["'min'", "'-1min'", "'0s'", "'nanh'", "'infs'", "'soon'", "-3", "1.5", "true", "'1e30h'"] {
+            assert_eq!(every(bad), Err(NEITHER.to_owned()), "{bad}");
         }
         assert_eq!(Interval::minutes(10).every(), CheckpointEvery::Time(Duration::from_secs(600)));
     }
