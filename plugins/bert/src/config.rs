@@ -313,7 +313,7 @@ pub(crate) fn is_bert(source: &Map<String, Value>) -> bool {
 }
 
 fn head(r: &mut Reader<'_>) -> Option<Head> {
-    const MAX_LABELS: i64 = 1 << 16;
+    const MAX_LABELS: i64 = 10_000;
     let labels = r.field("id2label", None, "an object from \"0\", \"1\", … to the labels", |v| {
         if v.is_null() {
             return Some(None);
