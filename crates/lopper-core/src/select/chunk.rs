@@ -2,7 +2,8 @@
 
 use super::Order;
 use super::key::{BINS, LOW_BITS};
-use crate::bits::{CHUNK, WORD, is_set};
+use super::sides::Sides;
+use crate::bits::{CHUNK, WORD};
 use rayon::prelude::*;
 
 /// Part of one tensor.
@@ -236,17 +237,12 @@ pub(super) fn candidates<const MAGNITUDE: bool>(
         let (start, length) = if kept { above } else { below };
         signed(order.key(value).wrapping_sub(start)) < length
     };
+    let sides = Sides::<MAGNITUDE>::of(bracket);
     for (group, (values, word)) in chunk.values.chunks(WORD).zip(chunk.current).enumerate() {
-        if let Ok(values) = <&[f32; WORD]>::try_from(values) {
-            let mut all = [-1i32; 8];
-            for (values, byte) in values.as_chunks::<8>().0.iter().zip(word.to_le_bytes()) {
-                for lane in 0..8 {
-                    all[lane] &= -i32::from(decided(values[lane], is_set(byte, lane)));
-                }
-            }
-            if all == [-1; 8] {
-                continue;
-            }
+        if let Ok(values) = <&[f32; WORD]>::try_from(values)
+            && sides.all_decided(values, *word)
+        {
+            continue;
         }
         let mut found = [Candidate { key: 0, tensor: chunk.tensor as u32, index: 0 }; WORD];
         let mut count = 0;

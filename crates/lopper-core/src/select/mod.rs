@@ -7,6 +7,7 @@ mod chunk;
 mod device;
 mod host;
 mod key;
+mod sides;
 
 pub use host::{Change, HostSelector};
 pub use key::Order;
