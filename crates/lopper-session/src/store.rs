@@ -136,6 +136,7 @@ impl StageStore {
         let references = self.root.join(REFERENCES);
         files::create_dir(&references)?;
         let _lock = self.lock(File::lock_shared)?;
+        files::sweep(&references);
         let run = fs::canonicalize(run).map_err(|e| Error::file(run, e))?;
         let name = blake3::hash(run.as_os_str().as_encoded_bytes()).to_hex();
         let path = references.join(format!("{}.json", &name[..16]));
@@ -319,9 +320,13 @@ mod tests {
         // Even when asked to, it removes nothing that a run needs.
         assert_eq!(store.remove(&[a.clone(), b.clone(), c.clone()]).unwrap(), 100);
         assert!(keys(&store).is_empty() && store.root.join(&b).is_dir());
+        // A process that was killed while it wrote a reference.
+        let half = store.root.join(REFERENCES).join(format!("{}half", files::TEMPORARY_PREFIX));
+        fs::write(&half, b"{").unwrap();
         fs::remove_dir(&runs[1]).unwrap();
         assert_eq!(keys(&store), [b.as_str()]);
         store.refer(&runs[0], vec![b.clone()]).unwrap();
+        assert!(!half.exists());
         assert_eq!(keys(&store), [a.as_str()]);
         assert!(store.root.join("notes").is_file());
     }
