@@ -4,7 +4,6 @@
 //! take depends on the model and on libtorch; a run within the bound can still be too large. What a GPU holds is not
 //! checked: libtorch's own error, with sizes, comes at the first update.
 
-use crate::session::needed_snapshots;
 use crate::{CheckpointEvery, PlannedStage, SessionSettings};
 use lopper_core::{Error, Layout, Model, Optimizer, Result};
 use lopper_weights::{FreeSpace, free_space};
@@ -55,11 +54,9 @@ struct Task {
 impl Task {
     /// The stages of `plan` that are not done.
     fn remaining(plan: &[PlannedStage], settings: &SessionSettings) -> Vec<Self> {
-        let stages: Vec<_> = plan.iter().map(|planned| planned.stage.clone()).collect();
-        let remaining = plan.iter().enumerate().filter(|(_, planned)| !planned.done);
-        let task = |(index, planned): (usize, &PlannedStage)| Self {
+        let task = |planned: &PlannedStage| Self {
             updates: planned.stage.updates,
-            snapshots: needed_snapshots(&stages, index).len() as u64,
+            snapshots: planned.snapshots.len() as u64,
             moments: match planned.stage.recipe.optimizer {
                 Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 2,
                 Optimizer::Sgd { momentum, .. } => u64::from(momentum > 0.0),
@@ -70,7 +67,7 @@ impl Task {
                 CheckpointEvery::Time(_) => planned.stage.updates > 1,
             },
         };
-        remaining.map(task).collect()
+        plan.iter().filter(|planned| !planned.done).map(task).collect()
     }
 
     /// Bytes of its result in the store.

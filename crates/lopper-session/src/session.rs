@@ -22,6 +22,8 @@ pub struct PlannedStage {
     pub stage: Stage,
     /// Its identity, in hexadecimal.
     pub key: String,
+    /// Updates after which its weights are kept: its own wishes, and for the first stage what later ones rewind to.
+    pub snapshots: Vec<u64>,
     /// Whether the store holds its result.
     pub done: bool,
 }
@@ -90,8 +92,9 @@ impl Session {
                 &participants.identity,
                 participants.strategy.ranking(),
             )?;
-            let done = store.find(&key, &needed_snapshots(&stages, index)).is_some();
-            plan.push(PlannedStage { stage: stage.clone(), key, done });
+            let snapshots = needed_snapshots(&stages, index);
+            let done = store.find(&key, &snapshots).is_some();
+            plan.push(PlannedStage { stage: stage.clone(), key, snapshots, done });
         }
         let pretrained = weights.copy()?;
         Ok(Self { participants, spec, settings, store, weights, pretrained, plan, selector: Selector::new() })
@@ -173,11 +176,9 @@ impl Session {
     /// Stage `index` from the store, if it is there and whole as far as it will be read.
     fn stored(&self, index: usize) -> Option<StoredStage> {
         let planned = &self.plan[index];
-        let stages: Vec<Stage> = self.plan.iter().map(|p| p.stage.clone()).collect();
-        let snapshots = needed_snapshots(&stages, index);
-        let stored = self.store.find(&planned.key, &snapshots)?;
+        let stored = self.store.find(&planned.key, &planned.snapshots)?;
         let followed = self.plan.get(index + 1).is_none_or(|next| !next.done);
-        match stored.verify(followed, &snapshots) {
+        match stored.verify(followed, &planned.snapshots) {
             Ok(()) => {
                 tracing::info!(stage = planned.stage.name, key = planned.key, "taken from the store");
                 Some(stored)
@@ -216,7 +217,6 @@ impl Session {
                 self.start(&planned.stage, finished)?
             }
         };
-        let stages: Vec<Stage> = self.plan.iter().map(|p| p.stage.clone()).collect();
         let trained = Trainer {
             model: self.participants.model.as_ref(),
             dataset: self.participants.dataset.as_ref(),
@@ -229,7 +229,7 @@ impl Session {
             selector: &mut self.selector,
             key: &planned.key,
             stage: &planned.stage,
-            snapshots: &needed_snapshots(&stages, index),
+            snapshots: &planned.snapshots,
         }
         .train(mask, resume)?;
         let record = StageRecord {
@@ -461,7 +461,7 @@ fn rewinds(stage: &Stage) -> Option<u64> {
 }
 
 /// Snapshots that stage `index` must leave: its own, and for the first what later stages rewind to.
-pub(crate) fn needed_snapshots(stages: &[Stage], index: usize) -> Vec<u64> {
+fn needed_snapshots(stages: &[Stage], index: usize) -> Vec<u64> {
     let mut updates = stages[index].snapshots.clone();
     if index == 0 {
         updates.extend(stages.iter().filter_map(rewinds));
