@@ -12,8 +12,8 @@ pub type MaskOrigin = BTreeMap<String, String>;
 
 /// The version of the format that is written.
 const VERSION: u32 = 1;
-/// The one key of the file's metadata. One, because the order of several would not be fixed.
-const KEY: &str = "lopper.mask";
+/// The one key of a mask file's metadata. One, because the order of several would not be fixed.
+pub const MASK_METADATA_KEY: &str = "lopper.mask";
 /// Longest header that is read, far above that of any published model: parsed, a header may take many times its size.
 const MAX_HEADER: u64 = 2 << 20;
 
@@ -87,7 +87,7 @@ impl MaskSet {
                 Ok((tensor.name().as_str(), TensorView::new(Dtype::U8, vec![bits.len()], bits).map_err(format)?))
             })
             .collect::<Result<Vec<_>>>()?;
-        serialize(views, Some(HashMap::from([(KEY.to_owned(), text)]))).map_err(format)
+        serialize(views, Some(HashMap::from([(MASK_METADATA_KEY.to_owned(), text)]))).map_err(format)
     }
 
     /// Reads a mask file, and where the mask came from. Whatever the bytes, memory stays in proportion to their number.
@@ -100,8 +100,10 @@ impl MaskSet {
             return Err(refuse(format!("its header would be {size} bytes long; {MAX_HEADER} are accepted")));
         }
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(format)?;
-        let text = header.metadata().as_ref().and_then(|m| m.get(KEY)).ok_or_else(|| {
-            refuse(format!("its metadata has no `{KEY}`; this may be a checkpoint, masks are called mask.safetensors"))
+        let text = header.metadata().as_ref().and_then(|m| m.get(MASK_METADATA_KEY)).ok_or_else(|| {
+            refuse(format!(
+                "its metadata has no `{MASK_METADATA_KEY}`; this may be a checkpoint, masks are called mask.safetensors"
+            ))
         })?;
         let Versioned { version } = serde_json::from_str(text).map_err(format)?;
         if version != VERSION {

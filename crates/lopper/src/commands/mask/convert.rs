@@ -2,10 +2,10 @@
 //! `NAME_mask`, of its shape, 1 = kept, beside `NAME_orig`. The published lottery-ticket scripts save the `NAME_mask`
 //! tensors alone.
 
-use super::{MASK_KEY, TORCH_KEY, check_free, create_parent, mask_inside, read, write};
+use super::{TORCH_KEY, check_free, create_parent, mask_inside, read, write};
 use crate::models;
 use crate::output::{self, count};
-use lopper_core::{Error, Layout, MaskOrigin, MaskSet, ParameterName, Result, pack_bits};
+use lopper_core::{Error, Layout, MASK_METADATA_KEY, MaskOrigin, MaskSet, ParameterName, Result, pack_bits};
 use lopper_weights::{Checkpoint, Dtype};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -117,7 +117,7 @@ fn name(format: Format) -> &'static str {
 fn is_lopper(path: &Path) -> bool {
     match path.is_dir() {
         true => mask_inside(path).is_some(),
-        false => lopper_weights::read_metadata(path).is_ok_and(|metadata| metadata.contains_key(MASK_KEY)),
+        false => lopper_weights::read_metadata(path).is_ok_and(|metadata| metadata.contains_key(MASK_METADATA_KEY)),
     }
 }
 

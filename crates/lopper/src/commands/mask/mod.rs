@@ -7,7 +7,7 @@ mod diff;
 mod info;
 mod iou;
 
-use lopper_core::{Error, MaskOrigin, MaskSet, Result};
+use lopper_core::{Error, MASK_METADATA_KEY, MaskOrigin, MaskSet, Result};
 use std::path::{Path, PathBuf};
 
 /// The command's arguments. A mask is a mask file, or a directory that holds a mask.safetensors.
@@ -55,8 +55,7 @@ impl Command {
     }
 }
 
-/// In the metadata of a mask file, and of a file of torch's masks that Lopper wrote.
-const MASK_KEY: &str = "lopper.mask";
+/// In the metadata of a file of torch's masks that Lopper wrote.
 const TORCH_KEY: &str = "lopper.torch_masks";
 
 struct MaskFile {
@@ -114,7 +113,7 @@ fn check_free(path: &Path) -> Result<()> {
     if path.symlink_metadata().is_err() {
         return Ok(());
     }
-    let ours = |key: &String| key == MASK_KEY || key == TORCH_KEY;
+    let ours = |key: &String| key == MASK_METADATA_KEY || key == TORCH_KEY;
     match path.is_file() && lopper_weights::read_metadata(path).is_ok_and(|metadata| metadata.keys().any(ours)) {
         true => Ok(()),
         false => Err(Error::file(
