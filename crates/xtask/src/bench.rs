@@ -133,7 +133,7 @@ impl Bench<'_> {
 
     /// Builds one of our examples in the development profile, which is optimised, and returns a command that runs it.
     fn example(&self, package: &str, name: &str) -> Result<Command> {
-        run_command(&mut self.checkout.cargo(["build", "--locked", "--package", package, "--example", name]))?;
+        run_command(&mut self.checkout.cargo(["build", "--locked", "--workspace", "--example", name]))?;
         let mut command = Command::new(demo::target_directory(self.checkout)?.join("debug/examples").join(name));
         command.current_dir(self.checkout.root());
         with_threads(&mut command, self.threads);
