@@ -132,7 +132,7 @@ impl Bench<'_> {
     }
 
     /// Builds one of our examples in the development profile, which is optimised, and returns a command that runs it.
-    fn example(&self, package: &str, name: &str) -> Result<Command> {
+    fn example(&self, name: &str) -> Result<Command> {
         run_command(&mut self.checkout.cargo(["build", "--locked", "--workspace", "--example", name]))?;
         let mut command = Command::new(demo::target_directory(self.checkout)?.join("debug/examples").join(name));
         command.current_dir(self.checkout.root());
@@ -176,7 +176,7 @@ impl Bench<'_> {
         }
         let path = folder.join("config.toml");
         fs::write(&path, config.to_string()).with_context(|| format!("{}: cannot be written", path.display()))?;
-        let mut command = self.example("lopper", "bench_worker")?;
+        let mut command = self.example("bench_worker")?;
         command.arg(path);
         Ok(command)
     }

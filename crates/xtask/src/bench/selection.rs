@@ -33,7 +33,7 @@ struct Torch {
 }
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
-    let mut command = bench.example("lopper-core", "mask_speed")?;
+    let mut command = bench.example("mask_speed")?;
     let printed: serde_json::Value = serde_json::from_str(&output(&mut command)?).context("mask_speed: no JSON")?;
     let ours = Lopper::deserialize(&printed).context("mask_speed: unexpected measurements")?;
     let torch = torch(bench)?;
