@@ -221,11 +221,27 @@ pub(super) enum Stop {
     TooMany,
 }
 
-/// Passes on every entry but the kept ones above the bracket and the pruned ones below it.
-#[inline(always)]
+/// Passes on every entry but the kept ones above the bracket and the pruned ones below it, in the widest vectors that
+/// this machine has.
 pub(super) fn candidates<const MAGNITUDE: bool>(
     chunk: &Chunk<'_>,
     bracket: Bracket,
+    take: impl FnMut(&[Candidate]) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    let sides = Sides::<MAGNITUDE>::of(bracket);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V3::try_new() {
+        let all_decided = |values: &[f32; WORD], word| sides.all_decided_wide(simd, values, word);
+        return simd.vectorize(|| undecided::<MAGNITUDE>(chunk, bracket, all_decided, take));
+    }
+    undecided::<MAGNITUDE>(chunk, bracket, |values, word| sides.all_decided(values, word), take)
+}
+
+#[inline(always)]
+fn undecided<const MAGNITUDE: bool>(
+    chunk: &Chunk<'_>,
+    bracket: Bracket,
+    all_decided: impl Fn(&[f32; WORD], u64) -> bool,
     mut take: impl FnMut(&[Candidate]) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     let order = order::<MAGNITUDE>();
@@ -237,10 +253,9 @@ pub(super) fn candidates<const MAGNITUDE: bool>(
         let (start, length) = if kept { above } else { below };
         signed(order.key(value).wrapping_sub(start)) < length
     };
-    let sides = Sides::<MAGNITUDE>::of(bracket);
     for (group, (values, word)) in chunk.values.chunks(WORD).zip(chunk.current).enumerate() {
         if let Ok(values) = <&[f32; WORD]>::try_from(values)
-            && sides.all_decided(values, *word)
+            && all_decided(values, *word)
         {
             continue;
         }

@@ -2,6 +2,10 @@
 
 use super::chunk::Bracket;
 use crate::bits::WORD;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::V3;
+#[cfg(target_arch = "x86_64")]
+use std::arch::x86_64::__m256i;
 use wide::{f32x8, i8x16, i16x8, i16x16, i32x8};
 
 /// A bracket's edges, as this machine compares them.
@@ -12,8 +16,8 @@ pub(super) struct Sides<const MAGNITUDE: bool> {
     below_low: i32,
 }
 
-/// The largest magnitude of a finite number, as bits.
-const LARGEST: i32 = 0x7f7f_ffff;
+/// All ones in what is not finite, and in nothing else.
+const EXPONENT_BITS: i32 = 0x7f80_0000;
 /// All bits of a number but its sign.
 const MAGNITUDE_BITS: i32 = i32::MAX;
 
@@ -32,20 +36,55 @@ impl<const MAGNITUDE: bool> Sides<MAGNITUDE> {
     #[inline(always)]
     pub(super) fn all_decided(&self, values: &[f32; WORD], word: u64) -> bool {
         let (high, below_low) = (i32x8::splat(self.high), i32x8::splat(self.below_low));
-        let (mut above, mut not_below, mut not_finite) = (0, 0, i32x8::ZERO);
+        let (mut above, mut not_below, mut seen) = (0, 0, i32x8::ZERO);
         for (part, values) in values.as_chunks::<16>().0.iter().enumerate() {
             let keys = [0, 8].map(|at| {
                 let numbers: [f32; 8] = std::array::from_fn(|lane| values[at + lane]);
                 let numbers = f32x8::from(numbers);
-                let magnitude = bits(numbers) & i32x8::splat(MAGNITUDE_BITS);
-                not_finite |= magnitude.simd_gt(i32x8::splat(LARGEST));
-                if MAGNITUDE { magnitude } else { key(numbers) }
+                seen |= bits(numbers);
+                if MAGNITUDE { bits(numbers) & i32x8::splat(MAGNITUDE_BITS) } else { key(numbers) }
             });
             above |= pack(keys.map(|key| key.simd_gt(high))) << (16 * part);
             not_below |= pack(keys.map(|key| key.simd_gt(below_low))) << (16 * part);
         }
-        above == word && not_below == word && not_finite == i32x8::ZERO
+        let exponent = i32x8::splat(EXPONENT_BITS);
+        let suspect = (seen & exponent).simd_eq(exponent) != i32x8::ZERO;
+        above == word && not_below == word && !(suspect && not_all_finite(values))
     }
+
+    /// [`all_decided`](Self::all_decided) in the vectors of 256 bits that most machines have, where a comparison's bits
+    /// are one instruction away.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn all_decided_wide(&self, simd: V3, values: &[f32; WORD], word: u64) -> bool {
+        let (avx, avx2) = (simd.avx, simd.avx2);
+        let splat = |number| avx._mm256_set1_epi32(number);
+        let (high, below_low, magnitude) = (splat(self.high), splat(self.below_low), splat(MAGNITUDE_BITS));
+        let (mut above, mut not_below, mut seen) = (0, 0, avx._mm256_setzero_si256());
+        let set = |lanes: __m256i| u64::from(avx._mm256_movemask_ps(pulp::cast(lanes)) as u8);
+        for (part, values) in values.as_chunks::<8>().0.iter().enumerate() {
+            let bits: __m256i = pulp::cast(*values);
+            seen = avx2._mm256_or_si256(seen, bits);
+            let key = if MAGNITUDE {
+                avx2._mm256_and_si256(bits, magnitude)
+            } else {
+                // As `key` has it.
+                let bits = pulp::cast(avx._mm256_add_ps(pulp::cast(bits), avx._mm256_setzero_ps()));
+                avx2._mm256_xor_si256(bits, avx2._mm256_and_si256(avx2._mm256_srai_epi32::<31>(bits), magnitude))
+            };
+            above |= set(avx2._mm256_cmpgt_epi32(key, high)) << (8 * part);
+            not_below |= set(avx2._mm256_cmpgt_epi32(key, below_low)) << (8 * part);
+        }
+        let exponent = splat(EXPONENT_BITS);
+        let suspect = set(avx2._mm256_cmpeq_epi32(avx2._mm256_and_si256(seen, exponent), exponent)) != 0;
+        above == word && not_below == word && !(suspect && not_all_finite(values))
+    }
+}
+
+/// Asked only where exponents, put together, could be that of NaN or infinity: numbers of 2 and more among small ones.
+#[cold]
+fn not_all_finite(values: &[f32; WORD]) -> bool {
+    !values.iter().all(|value| value.is_finite())
 }
 
 fn bits(numbers: f32x8) -> i32x8 {
@@ -86,7 +125,13 @@ mod tests {
         let sides = Sides::<MAGNITUDE>::of(bracket);
         let fitting = (0..WORD).fold(0, |word, bit| word | u64::from(order.key(values[bit]) > bracket.high) << bit);
         for word in [fitting, fitting ^ flip, flip, 0, u64::MAX] {
-            assert_eq!(sides.all_decided(values, word), by_keys(order, bracket, values, word), "{values:?} {word:x}");
+            let expected = by_keys(order, bracket, values, word);
+            assert_eq!(sides.all_decided(values, word), expected, "{values:?} {word:x}");
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = V3::try_new() {
+                let wide = simd.vectorize(|| sides.all_decided_wide(simd, values, word));
+                assert_eq!(wide, expected, "{values:?} {word:x}");
+            }
         }
     }
 
@@ -97,12 +142,13 @@ mod tests {
         fn words_are_decided_as_their_entries_are(
             values in proptest::collection::vec(-1.0f32..1.0, WORD),
             odd in proptest::option::of((0..WORD, proptest::num::f32::ANY)),
+            large in proptest::option::of((0..WORD, 2.0f32..1e4)),
             centre in -1.0f32..1.0,
             width in 0u32..2000,
             flip in proptest::option::of(0..WORD),
         ) {
             let mut values: [f32; WORD] = values.try_into().unwrap();
-            if let Some((at, value)) = odd {
+            for (at, value) in [odd, large].into_iter().flatten() {
                 values[at] = value;
             }
             let flip = flip.map_or(0, |bit| 1 << bit);
