@@ -6,7 +6,9 @@
 //!
 //! `cargo run --example my_method`
 
-use lopper::session::{CheckpointEvery, Participants, Precision, RunIdentity, RunRecord, Session, SessionSettings};
+use lopper::session::{
+    CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, RunRecord, Session, SessionSettings,
+};
 use lopper::{
     Error, InitialMask, PrunedWeights, PruningStrategy, RampOptions, Result, RunSpec, ScheduleSpec, Scores, Sparsity,
     Stage, StrategyEntry, StrategyState, WeightView, options, registry,
@@ -126,7 +128,7 @@ pub(crate) fn run(method: &str, sparsity: Sparsity, directory: &Path) -> Result<
         out: directory.join(format!("{method}-{sparsity}")),
         store: directory.join("stages"),
         evaluate_every: 0,
-        evaluation_rows: 256,
+        evaluation: EvaluationBatches { rows: 256, budget: None },
         checkpoint: CheckpointEvery::OnInterrupt,
         configuration: None,
         max_skipped: 3,

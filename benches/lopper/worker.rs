@@ -1,23 +1,25 @@
 //! Lopper's side of `cargo xtask bench`: an ordinary run that trains as many updates as each line of its input asks for,
 //! answers their times, and stands still until the next line.
 //!
-//! `bench_worker CONFIG.toml` with `[data] name = "paced"`, which is `glue` with a clock. A number n on a line of standard
-//! input lets n updates through; the answer is one line, a JSON array of n times in seconds. Before the first number comes
-//! an answer without times: the process is ready. It ends with its input, without evaluating or saving anything.
+//! `bench_worker CONFIG.toml` with `[model] name = "paced-bert"`, which is `bert` with a clock. A number n on a line of
+//! standard input lets n updates through; the answer is one line, a JSON array of n times in seconds. Before the first
+//! number comes an answer without times: the process is ready. It ends with its input, without evaluating or saving anything.
 #![allow(clippy::print_stdout, reason = "its answers go there")]
 
 use lopper::{
-    Batch, Dataset, DatasetEntry, DatasetRequest, Error, Experiment, MetricValue, Predictions, Result, Split, Task,
+    Artifact, Batch, Error, Experiment, Head, Loss, Mode, Model, ModelEntry, ParameterName, Parameters, Predictions,
+    Preprocessor, Result,
 };
-use lopper_glue::GlueOptions;
+use lopper_bert::{BertModel, BertOptions};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-/// Counts and times the updates that were asked for. A batch is fetched once an update, so the time of an update runs
-/// from one fetch to the next: re-pruning, metrics and everything else of the loop included.
+/// Counts and times the updates that were asked for. With one micro-batch an update, the time of an update runs from one
+/// loss to the next: re-pruning, metrics and everything else of the loop included. Batches are not a measure: they are
+/// fetched ahead.
 struct Pace {
     asked: usize,
     seconds: Vec<f64>,
@@ -53,59 +55,63 @@ fn asked() -> std::io::Result<usize> {
     }
 }
 
-/// A GLUE task whose training batches come at the asked pace.
+/// A model whose training goes at the asked pace.
 struct Paced {
-    inner: Box<dyn Dataset>,
+    inner: Box<dyn Model>,
     pace: Mutex<Pace>,
 }
 
-impl Dataset for Paced {
-    fn len(&self, split: &Split) -> usize {
-        self.inner.len(split)
+impl Model for Paced {
+    fn parameters(&self) -> &Parameters {
+        self.inner.parameters()
     }
 
-    fn cost(&self, split: &Split, index: usize) -> u32 {
-        self.inner.cost(split, index)
+    fn prunable(&self) -> &[ParameterName] {
+        self.inner.prunable()
     }
 
-    fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch> {
-        if *split == Split::TRAIN {
+    fn loss(&self, batch: &Batch, mode: Mode) -> Result<Loss> {
+        if mode == Mode::Train {
             let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
             pace.next_update().map_err(|e| Error::Other(format!("the pace of updates: {e}")))?;
         }
-        self.inner.batch(split, indices)
+        self.inner.loss(batch, mode)
     }
 
-    fn task(&self) -> &Task {
-        self.inner.task()
+    fn predict(&self, batch: &Batch) -> Result<Predictions> {
+        self.inner.predict(batch)
     }
 
-    fn evaluation_splits(&self) -> Vec<Split> {
-        self.inner.evaluation_splits()
+    fn head(&self) -> Option<&Head> {
+        self.inner.head()
     }
 
-    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
-        self.inner.evaluate(split, outputs)
+    fn preprocessor(&self) -> Option<Arc<dyn Preprocessor>> {
+        self.inner.preprocessor()
     }
 
     fn identity(&self) -> String {
         self.inner.identity()
     }
+
+    fn artifacts(&self) -> Result<Vec<Artifact>> {
+        self.inner.artifacts()
+    }
 }
 
-fn open(request: &DatasetRequest<'_>) -> Result<Box<dyn Dataset>> {
+fn paced(inner: impl Model + 'static) -> Box<dyn Model> {
     let pace = Mutex::new(Pace { asked: 0, seconds: Vec::new(), since: None });
-    Ok(Box::new(Paced { inner: Box::new(lopper_glue::open(request)?), pace }))
+    Box::new(Paced { inner: Box::new(inner), pace })
 }
 
 inventory::submit! {
-    DatasetEntry {
-        name: "paced",
-        summary: "glue, with updates counted and timed from outside",
-        options: GlueOptions::DOCS,
+    ModelEntry {
+        name: "paced-bert",
+        summary: "bert, with updates counted and timed from outside",
+        options: BertOptions::DOCS,
         origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        task: lopper_glue::task,
-        open,
+        recognises: |_| false,
+        open: |request| BertModel::open(request).map(paced),
     }
 }
 

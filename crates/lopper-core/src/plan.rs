@@ -190,6 +190,14 @@ pub struct Recipe {
     pub accumulate: u64,
     /// Largest global norm of the gradients; `None` clips nothing.
     pub clip_norm: Option<f64>,
+    /// Updates at the start of a stage in which the head alone is trained.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub freeze_encoder_updates: u64,
+}
+
+/// Recipes that freeze nothing are written, and so hashed, as before there was such a key.
+fn is_zero(updates: &u64) -> bool {
+    *updates == 0
 }
 
 /// One finetuning, or none for a stage of 0 updates.

@@ -1,11 +1,21 @@
 //! Metrics of a model over a split.
 
+use crate::ahead::fetch_ahead;
 use crate::{Precision, evaluation_batches};
 use lopper_core::{Dataset, Error, MetricValue, Model, Predictions, Result, Split};
 use lopper_torch::AutocastGuard;
 use tch::{Device, Kind};
 
-/// The task's metrics of `split`, in batches of at most `rows` examples of like length.
+/// How large the batches of an evaluation are. No metric depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationBatches {
+    /// Most examples.
+    pub rows: usize,
+    /// Most tokens or samples, padding counted, unless one example alone has more; `None` for any number.
+    pub budget: Option<u64>,
+}
+
+/// The task's metrics of `split`, in batches of examples of like length.
 ///
 /// # Errors
 /// [`Error::Other`] for a split without examples; errors of the model, the dataset and libtorch.
@@ -15,7 +25,7 @@ pub fn evaluate(
     split: &Split,
     device: Device,
     precision: Precision,
-    rows: usize,
+    batches: EvaluationBatches,
 ) -> Result<Vec<MetricValue>> {
     let costs = costs(dataset, split);
     if costs.is_empty() {
@@ -27,13 +37,17 @@ pub fn evaluate(
     }
     let _no_grad = tch::no_grad_guard();
     let mut outputs = Vec::new();
-    for indices in evaluation_batches(&costs, rows, None) {
-        let batch = dataset.batch(split, &indices)?.to_device(device)?;
-        let _autocast = autocast(device, precision)?;
-        let predictions = model.predict(&batch)?;
-        let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
-        outputs.push((indices, Predictions { logits, lengths: predictions.lengths }));
-    }
+    let order = evaluation_batches(&costs, batches.rows, batches.budget).into_iter();
+    fetch_ahead(dataset, split, order, |ahead| {
+        while let Some((indices, batch)) = ahead.next()? {
+            let batch = batch.to_device(device)?;
+            let _autocast = autocast(device, precision)?;
+            let predictions = model.predict(&batch)?;
+            let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
+            outputs.push((indices, Predictions { logits, lengths: predictions.lengths }));
+        }
+        Ok(())
+    })?;
     dataset.evaluate(split, &outputs)
 }
 

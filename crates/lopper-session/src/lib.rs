@@ -2,6 +2,7 @@
 //! finished stages.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed test panics"))]
 
+mod ahead;
 mod batching;
 mod checkpoint;
 mod evaluate;
@@ -22,7 +23,7 @@ mod weights;
 
 pub use batching::{Batcher, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
-pub use evaluate::evaluate;
+pub use evaluate::{EvaluationBatches, evaluate};
 pub use identity::RunIdentity;
 pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
 pub use rate::LearningRate;

@@ -1,8 +1,8 @@
 //! What a run needs before it starts: disk for what it will write, memory for what it will hold.
 //!
 //! The disk it needs follows from the plan. Of memory only a lower bound is known, because what forward and backward
-//! take depends on the model and on libtorch; a run within the bound can still be too large. What a GPU holds is not
-//! checked: libtorch's own error, with sizes, comes at the first update.
+//! take depends on the model and on libtorch; a run within the bound can still be too large, and then libtorch's own error,
+//! with sizes, comes at the first update.
 
 use crate::{CheckpointEvery, PlannedStage, SessionSettings};
 use lopper_core::{Error, Layout, Model, Optimizer, Result};
@@ -184,6 +184,26 @@ impl Memory {
     }
 }
 
+/// Whether a GPU, which holds the model already, can hold at least what is known of the run. `free` is what it has left.
+fn check_device_memory(sizes: &Sizes, tasks: &[Task], device: Device, free: u64) -> Result<()> {
+    // A mask lies there as one byte an entry, beside the weights; rewind points do not.
+    let on_device = |task: &Task| Memory { masks: 8 * sizes.mask, snapshots: 0, ..Memory::of(sizes, task) };
+    let Some(memory) = tasks.iter().map(on_device).max_by_key(Memory::total) else { return Ok(()) };
+    if memory.total() <= free {
+        return Ok(());
+    }
+    Err(Error::Other(format!(
+        "memory of {device:?}: {} are free and training takes at least {} more: gradients {}, moments {}, masks {}; \
+         activations come on top. Stop what else runs there, use a smaller model or another device, or an optimizer with \
+         fewer moments (train.optimizer = \"sgd\")",
+        size(free),
+        size(memory.total()),
+        size(memory.gradients),
+        size(memory.moments),
+        size(memory.masks),
+    )))
+}
+
 /// Whether the host can hold at least what is known of the run. `free` is what can still be allocated.
 fn check_host_memory(sizes: &Sizes, tasks: &[Task], device: Device, free: u64) -> Result<()> {
     let on_host = |task: &Task| match (Memory::of(sizes, task), device) {
@@ -234,6 +254,9 @@ pub(crate) fn check(
     }
     if let Some(free) = available_memory() {
         problems.extend(check_host_memory(&sizes, &tasks, settings.device, free).err());
+    }
+    if let Some(free) = lopper_torch::free_device_memory(settings.device) {
+        problems.extend(check_device_memory(&sizes, &tasks, settings.device, free).err());
     }
     Error::all(problems)
 }
@@ -380,6 +403,18 @@ mod tests {
         let message = check(Device::Cuda(0), 10 * MIB - 1).unwrap_err().to_string();
         assert!(!message.contains("train.optimizer"), "{message}");
         check_host_memory(&SIZES, &[], Device::Cpu, 0).unwrap();
+    }
+
+    #[test]
+    fn a_gpu_is_refused_by_a_lower_bound() {
+        let needed = (400 + 800 + 80) * MIB;
+        let snapshots = Task { snapshots: 3, ..TASK };
+        let check = |free| check_device_memory(&SIZES, &[snapshots], Device::Cuda(1), free);
+        check(needed).unwrap();
+        let message = check(needed - 1).unwrap_err().to_string();
+        assert!(message.starts_with("memory of Cuda(1): 1.2 GiB are free"), "{message}");
+        assert!(message.contains("gradients 400.0 MiB, moments 800.0 MiB, masks 80.0 MiB"), "{message}");
+        check_device_memory(&SIZES, &[], Device::Cuda(0), 0).unwrap();
     }
 
     #[test]

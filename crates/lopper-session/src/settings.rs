@@ -1,5 +1,6 @@
 //! How a run is carried out, apart from what it trains.
 
+use crate::EvaluationBatches;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -44,8 +45,8 @@ pub struct SessionSettings {
     pub store: PathBuf,
     /// Updates between validations within a stage; 0 for one at the end of each stage.
     pub evaluate_every: u64,
-    /// Examples a batch in evaluation.
-    pub evaluation_rows: usize,
+    /// Batches in evaluation.
+    pub evaluation: EvaluationBatches,
     /// When a stage under way is saved.
     pub checkpoint: CheckpointEvery,
     /// Kept as `config.toml` in the run's directory, for whoever wants to know or repeat what was done.

@@ -1,5 +1,6 @@
 //! One stage: the update loop, in the order that `ARCHITECTURE.md` gives.
 
+use crate::ahead::{Ahead, fetch_ahead};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed};
 use crate::evaluate::{autocast, costs, evaluate};
 use crate::events::{Event, EventLog};
@@ -80,12 +81,48 @@ impl Trainer<'_> {
             }
         };
         let seconds_before = state.progress.seconds;
+        if state.progress.update < stage.updates {
+            let first = state.progress.update * stage.recipe.accumulate;
+            let order = (first..).map(move |number| batcher.batch(number));
+            let dataset = self.dataset;
+            let done = fetch_ahead(dataset, &Split::TRAIN, order, |batches| {
+                self.updates(&mut state, batches, &rates, schedule.as_deref(), started)
+            });
+            self.weights.set_encoder_trains(true)?;
+            done?;
+        }
+        // Algorithm 1, line 8: what a stage returns is mask ⊙ weights.
+        self.weights.zero_pruned(&state.mask)?;
+        self.weights.check_pruned_are_zero(&state.mask)?;
+        self.validate(&mut state, stage.updates)?;
+        state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
+        let State { mask, snapshots, progress, .. } = state;
+        Ok(Trained { mask, snapshots, progress })
+    }
+
+    /// All updates that are left. `started` is when this process took the stage up.
+    fn updates(
+        &mut self,
+        state: &mut State,
+        batches: &mut Ahead,
+        rates: &LearningRate,
+        schedule: Option<&dyn MaskSchedule>,
+        started: Instant,
+    ) -> Result<()> {
+        let stage = self.stage;
+        let seconds_before = state.progress.seconds;
         let mut saved_at = Instant::now();
         let bar = Progress::new(&stage.name, stage.updates, state.progress.update);
-
-        for update in state.progress.update + 1..=stage.updates {
-            let target = schedule.as_ref().and_then(|s| s.target(update, stage.updates));
-            let loss = self.update(&mut state, &batcher, &rates, update, target)?;
+        let first = state.progress.update + 1;
+        let freeze = stage.recipe.freeze_encoder_updates;
+        // Where the head alone is trained, nothing is differentiated through the encoder.
+        self.weights.set_encoder_trains(first > freeze)?;
+        for update in first..=stage.updates {
+            if update == freeze + 1 {
+                self.weights.set_encoder_trains(true)?;
+            }
+            let target = schedule.and_then(|s| s.target(update, stage.updates));
+            let loss = self.update(state, batches, rates, update, target)?;
             bar.update(update, loss);
             state.progress.update = update;
             if self.snapshots.contains(&update) {
@@ -95,7 +132,7 @@ impl Trainer<'_> {
                 && update.is_multiple_of(self.settings.evaluate_every)
                 && update < stage.updates
             {
-                self.validate(&mut state, update)?;
+                self.validate(state, update)?;
             }
             state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
             self.teller.update(update, state.progress.seconds);
@@ -106,7 +143,7 @@ impl Trainer<'_> {
                 CheckpointEvery::Time(interval) => saved_at.elapsed() >= interval,
             };
             if stop || (due && update < stage.updates) {
-                self.save(&mut state)?;
+                self.save(state)?;
                 saved_at = Instant::now();
             }
             if stop {
@@ -118,20 +155,14 @@ impl Trainer<'_> {
                 )));
             }
         }
-        // Algorithm 1, line 8: what a stage returns is mask ⊙ weights.
-        self.weights.zero_pruned(&state.mask)?;
-        self.weights.check_pruned_are_zero(&state.mask)?;
-        self.validate(&mut state, stage.updates)?;
-        state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
-        let State { mask, snapshots, progress, .. } = state;
-        Ok(Trained { mask, snapshots, progress })
+        Ok(())
     }
 
     /// One optimizer step. Returns the mean loss.
     fn update(
         &mut self,
         state: &mut State,
-        batcher: &Batcher,
+        batches: &mut Ahead,
         rates: &LearningRate,
         update: u64,
         target: Option<Sparsity>,
@@ -147,7 +178,7 @@ impl Trainer<'_> {
             PrunedWeights::Frozen | PrunedWeights::Trainable => None,
         };
         state.optimizer.zero_grad()?;
-        let loss = self.forward_backward(batcher, update, recipe.accumulate);
+        let loss = self.forward_backward(batches, update, recipe.accumulate);
         // Before any error leaves: a hidden mask must not stay in the weights.
         if let Some(dense) = &dense {
             self.weights.restore_prunable(dense)?;
@@ -201,12 +232,12 @@ impl Trainer<'_> {
     }
 
     /// Gradients of the mean loss over all micro-batches of an update. Returns that mean.
-    fn forward_backward(&mut self, batcher: &Batcher, update: u64, accumulate: u64) -> Result<f64> {
+    fn forward_backward(&mut self, batches: &mut Ahead, update: u64, accumulate: u64) -> Result<f64> {
         let mut sum = 0.0;
         let mut count = 0.0;
         for micro in 0..accumulate {
             let number = (update - 1) * accumulate + micro;
-            let batch = self.dataset.batch(&Split::TRAIN, &batcher.batch(number))?.to_device(self.settings.device)?;
+            let batch = batches.expect_next()?.to_device(self.settings.device)?;
             // From (seed, micro-batch) alone, so that a continued run draws what an uninterrupted one would, and methods
             // are compared on the same data order and dropout.
             tch::manual_seed(mix(self.settings.seed, number) as i64);
@@ -291,7 +322,7 @@ impl Trainer<'_> {
                     &split,
                     self.settings.device,
                     self.settings.precision,
-                    self.settings.evaluation_rows,
+                    self.settings.evaluation,
                 )?;
                 all.push(SplitMetrics { split, metrics });
             }

@@ -85,6 +85,14 @@ impl Weights {
             .collect()
     }
 
+    /// Whether gradients of the encoder are computed. Without one the optimizer leaves a parameter as it is.
+    pub(crate) fn set_encoder_trains(&self, trains: bool) -> Result<()> {
+        for live in self.all.iter().filter(|live| live.role == Role::Encoder) {
+            let _ = live.tensor.f_set_requires_grad(trains)?;
+        }
+        Ok(())
+    }
+
     /// Deep copies on the CPU. A shallow clone would follow the training and make every rewind a no-op.
     pub(crate) fn copy(&self) -> Result<Values> {
         self.all.iter().map(|live| Ok((live.name.to_string(), detached_copy(&live.tensor)?))).collect()

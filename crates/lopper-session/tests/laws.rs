@@ -3,7 +3,8 @@
 
 use lopper_core::*;
 use lopper_session::{
-    CheckpointEvery, Participants, Precision, RunIdentity, RunRecord, Session, SessionSettings, StageStore,
+    CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, RunRecord, Session, SessionSettings,
+    StageStore,
 };
 use lopper_strategies as _;
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec, serial};
@@ -211,7 +212,7 @@ impl Run {
             out: out.to_owned(),
             store: store.to_owned(),
             evaluate_every: self.evaluate_every,
-            evaluation_rows: 64,
+            evaluation: EvaluationBatches { rows: 64, budget: None },
             checkpoint: self.checkpoint,
             configuration: None,
             max_skipped: 0,
@@ -669,8 +670,13 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
         ("omp", "", vec![3, 20]),
         ("imp", "step = 0.3\nrewind = 0.5", vec![6, 9, 33]),
         ("sensitive", "", vec![2, 8, 11]),
+        ("frozen", "", vec![3, 4, 5]),
     ] {
-        let run = Run { evaluate_every: 5, ..of(method, options, 0.6) };
+        let mut run = Run { evaluate_every: 5, ..of(method, options, 0.6) };
+        if method == "frozen" {
+            run.method = "mpi";
+            run.spec.recipe.freeze_encoder_updates = 4;
+        }
         let whole_directory = directory();
         let whole = run.finish(whole_directory.path());
         for pass in passes {
@@ -691,4 +697,27 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
             }
         }
     }
+}
+
+#[test]
+fn a_frozen_encoder_waits_while_the_head_learns() {
+    let _serial = serial();
+    const FROZEN: u64 = 5;
+    let mut run = of("dense", "", 0.0);
+    run.spec.recipe.freeze_encoder_updates = FROZEN;
+    let directory = directory();
+    let finished = run.finish(directory.path());
+    let passes: Vec<&Moment> = finished.stages[0].iter().filter(|moment| moment.training).collect();
+    let model = toy(0.0);
+    let of_role = |weights: &Values, role: Role| -> Values {
+        let of_role = model.parameters().iter().filter(|p| p.role == role);
+        of_role.map(|p| (p.name.to_string(), weights[p.name.as_str()].clone())).collect()
+    };
+    for (before, pair) in passes.windows(2).enumerate() {
+        let same = |role| same_bits(&of_role(&pair[0].weights, role), &of_role(&pair[1].weights, role));
+        assert!(before == 0 || !same(Role::Head), "update {} moves the head", before + 1);
+        assert_eq!(same(Role::Encoder), (before as u64) < FROZEN, "update {}", before + 1);
+    }
+    // The learning rate of the first update is 0 under the toy's warm-up; the optimizer starts counting with the thaw.
+    assert!(passes.len() as u64 > FROZEN + 1);
 }

@@ -20,6 +20,7 @@ pub fn recipe() -> Recipe {
         bucket_by_length: false,
         accumulate: 1,
         clip_norm: Some(1.0),
+        freeze_encoder_updates: 0,
     }
 }
 

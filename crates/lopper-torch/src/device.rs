@@ -4,6 +4,7 @@ use crate::ffi::{self, check, take_text};
 use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
 use lopper_core::{Error, Result};
 use std::error::Error as _;
+use std::ffi::c_int;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tch::Device;
@@ -76,6 +77,24 @@ fn load_cuda() -> Result<(), String> {
     }
 }
 
+/// Bytes that can still be allocated on a GPU, by whichever process; `None` for the CPU, and where the CUDA runtime does not
+/// tell. Memory that libtorch has reserved and not used counts as taken.
+pub fn free_device_memory(device: Device) -> Option<u64> {
+    type Pick = unsafe extern "C" fn(c_int) -> c_int;
+    type Ask = unsafe extern "C" fn(*mut usize, *mut usize) -> c_int;
+    let Device::Cuda(index) = device else { return None };
+    // libtorch_cuda brought the runtime along, among the symbols of the whole process.
+    let process = Library::this();
+    // SAFETY: the declarations are those of the CUDA runtime, unchanged since its first version.
+    let (pick, ask) =
+        unsafe { (process.get::<Pick>(b"cudaSetDevice\0").ok()?, process.get::<Ask>(b"cudaMemGetInfo\0").ok()?) };
+    let (mut free, mut total) = (0, 0);
+    // SAFETY: a GPU's number, and places for two results. libtorch sets the device before every call of its own.
+    let told = unsafe { pick(c_int::try_from(index).ok()?) == 0 && ask(&mut free, &mut total) == 0 };
+    tracing::debug!(free, total, "memory of cuda:{index}");
+    told.then_some(free as u64)
+}
+
 fn libtorch_directory() -> Option<PathBuf> {
     // SAFETY: no arguments; the text is taken over.
     let file = take_text(unsafe { ffi::lopper_libtorch_file() })?;
@@ -121,6 +140,14 @@ mod tests {
             }
         }
         assert!(resolve_device("cuda:4096").is_err());
+    }
+
+    #[test]
+    fn a_gpu_tells_its_memory() {
+        assert_eq!(free_device_memory(Device::Cpu), None);
+        if let Ok(device) = resolve_device("cuda") {
+            assert!(free_device_memory(device).is_some_and(|free| free > 1 << 20));
+        }
     }
 
     #[test]

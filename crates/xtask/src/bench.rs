@@ -146,8 +146,9 @@ impl Bench<'_> {
         let mut config = toml! {
             device = "cpu"
             [model]
+            name = "paced-bert"
             [data]
-            name = "paced"
+            name = "glue"
             task = "cola"
             max_length = 128
             [prune]

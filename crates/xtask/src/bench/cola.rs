@@ -48,8 +48,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
         if limit.is_some() { format!("the first {examples} sentences") } else { format!("all {examples} sentences") };
     let report = &mut bench.report;
     report.conditions.push(format!(
-        "CoLA: one epoch of MiniLM over {of}, {updates} updates of 32, {TURN} in turn; times of updates summed, from one \
-         batch to the next, the fetching of batches included, tokenising and evaluation excluded on all sides. Lopper \
+        "CoLA: one epoch of MiniLM over {of}, {updates} updates of 32, {TURN} in turn; times of updates summed, what they \
+         wait for their batches included, tokenising and evaluation excluded on all sides. Lopper \
          forms batches of like length (bucket_by_length) and leaves padding out; the Trainer shuffles and runs eager \
          attention and its default optimizer, fused AdamW"
     ));

@@ -1,0 +1,132 @@
+//! Batches fetched while the model computes.
+
+use lopper_core::{Batch, Dataset, Error, Result, Split};
+use std::sync::mpsc::{Receiver, sync_channel};
+
+/// Batches that wait for the model; decoded audio takes memory.
+const WAITING: usize = 2;
+
+/// Batches in the order in which they were asked for, fetched by a thread of their own.
+pub(crate) struct Ahead {
+    batches: Receiver<(Vec<usize>, Result<Batch>)>,
+}
+
+impl Ahead {
+    /// The next batch and the examples in it; `None` after the last.
+    ///
+    /// # Errors
+    /// Those of the dataset; nothing comes after one.
+    pub(crate) fn next(&mut self) -> Result<Option<(Vec<usize>, Batch)>> {
+        self.batches.recv().ok().map(|(indices, batch)| Ok((indices, batch?))).transpose()
+    }
+
+    /// The next batch of an endless sequence.
+    ///
+    /// # Errors
+    /// Those of the dataset.
+    pub(crate) fn expect_next(&mut self) -> Result<Batch> {
+        let next = self.next()?.ok_or_else(|| Error::Other("the training batches ended early".into()))?;
+        Ok(next.1)
+    }
+}
+
+/// Fetches the batches that `order` lists from `split`, some of them ahead, while `work` takes one after another. When
+/// `work` returns, nothing more is fetched.
+///
+/// # Errors
+/// Those of `work`, which meets the dataset's as it takes batches; a dataset's panic is one of them.
+pub(crate) fn fetch_ahead<T>(
+    dataset: &dyn Dataset,
+    split: &Split,
+    order: impl Iterator<Item = Vec<usize>> + Send,
+    work: impl FnOnce(&mut Ahead) -> Result<T>,
+) -> Result<T> {
+    let (sender, batches) = sync_channel(WAITING);
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            for indices in order {
+                let batch = lopper_torch::guarded("the dataset", || dataset.batch(split, &indices));
+                let last = batch.is_err();
+                // Nobody takes any more batches: the work is done, or has failed.
+                if sender.send((indices, batch)).is_err() || last {
+                    break;
+                }
+            }
+        });
+        let mut ahead = Ahead { batches };
+        let done = work(&mut ahead);
+        // The thread may wait for room in the channel, and the scope for the thread.
+        drop(ahead);
+        done
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lopper_core::{MetricValue, Predictions, Task};
+    use lopper_testkit::{ToyData, ToyDataset};
+
+    struct Fragile(ToyDataset);
+
+    impl lopper_core::Dataset for Fragile {
+        fn len(&self, split: &Split) -> usize {
+            self.0.len(split)
+        }
+        fn cost(&self, split: &Split, index: usize) -> u32 {
+            self.0.cost(split, index)
+        }
+        fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch> {
+            assert_ne!(indices, [2], "an example that breaks");
+            if indices == [1] {
+                Err(Error::Other("an example that fails".into()))
+            } else {
+                self.0.batch(split, indices)
+            }
+        }
+        fn task(&self) -> &Task {
+            self.0.task()
+        }
+        fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
+            self.0.evaluate(split, outputs)
+        }
+        fn identity(&self) -> String {
+            self.0.identity()
+        }
+    }
+
+    fn taken(order: Vec<Vec<usize>>, most: usize) -> (Vec<Vec<usize>>, Option<String>) {
+        let dataset = Fragile(ToyDataset::new(&ToyData::default()).unwrap());
+        let mut taken = Vec::new();
+        let done = fetch_ahead(&dataset, &Split::TRAIN, order.into_iter(), |ahead| {
+            while taken.len() < most {
+                let Some((indices, batch)) = ahead.next()? else { break };
+                assert_eq!(batch.len, indices.len());
+                taken.push(indices);
+            }
+            Ok(())
+        });
+        (taken, done.err().map(|e| e.to_string()))
+    }
+
+    #[test]
+    fn batches_come_in_order_and_end() {
+        let order: Vec<Vec<usize>> = (3..20).map(|i| vec![i, 0]).collect();
+        assert_eq!(taken(order.clone(), usize::MAX), (order, None));
+    }
+
+    #[test]
+    fn whoever_stops_early_waits_for_nobody() {
+        let endless: Vec<Vec<usize>> = (0..100_000).map(|_| vec![0]).collect();
+        assert_eq!(taken(endless, 1), (vec![vec![0]], None));
+    }
+
+    #[test]
+    fn errors_and_panics_come_in_their_place() {
+        let (before, error) = taken(vec![vec![0], vec![1], vec![0]], usize::MAX);
+        assert_eq!((before, error.as_deref()), (vec![vec![0]], Some("an example that fails")));
+        let (before, error) = taken(vec![vec![0], vec![3], vec![2]], usize::MAX);
+        assert_eq!(before.len(), 2);
+        assert!(error.unwrap().contains("an example that breaks"));
+    }
+}
