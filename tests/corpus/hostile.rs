@@ -116,6 +116,73 @@ fn checkpoints() {
 }
 
 #[test]
+fn pickles() {
+    let filled = |start: &[u8], piece: &dyn Fn(u32) -> Vec<u8>, end: &[u8]| {
+        let mut bytes = [b"\x80\x02", start].concat();
+        for number in 0.. {
+            let piece = piece(number);
+            if bytes.len() + piece.len() + end.len() > LARGE {
+                break;
+            }
+            bytes.extend(piece);
+        }
+        [bytes.as_slice(), end].concat()
+    };
+    let repeated = |start: &[u8], piece: &[u8], end: &[u8]| filled(start, &|_| piece.to_vec(), end);
+    let long = [b"X\0\0\x10\0".as_slice(), &[b'x'; 1 << 20], b"q\0"].concat();
+    let tensor = |length: u32| {
+        let storage = b"(X\x07\0\0\0storagectorch\nByteStorage\nX\x01\0\0\x000X\0\0\0\0K\x18tQ";
+        [b"ctorch._utils\n_rebuild_tensor\n(", storage.as_slice(), b"K\0(J", &length.to_le_bytes(), b"t(K\0ttR"]
+            .concat()
+    };
+    let name = |i: u32| [b"X\x08\0\0\0", format!("{i:08}").as_bytes()].concat();
+    let shared = [tensor(24), b"q\0}(".to_vec()].concat();
+    let encode = [&long, b"c_codecs\nencode\nq\x01".as_slice()].concat();
+    let inputs = [
+        repeated(b"", b"N", b"."),
+        repeated(b"", b"]", b"."),
+        repeated(b"", b"}", b"."),
+        repeated(b"", b"(", b"."),
+        repeated(b")", b"\x85", b"."),
+        repeated(b"]", b"2a", b"."),
+        repeated(b"](", b"N", b"e."),
+        repeated(b"(", b"N", b"t."),
+        repeated(b"}(", b"N", b"u."),
+        repeated(b"", b"X\0\0\0\0", b"."),
+        repeated(b"", b"K\x07", b"."),
+        repeated(b"", b"\x8a\x09\x01\x01\x01\x01\x01\x01\x01\x01\x01", b"."),
+        repeated(b"", b"cos\nsystem\n", b"."),
+        repeated(b"", b"ctyping\nAny\n)R", b"."),
+        filled(b"N", &|i| [b"r".as_slice(), &i.to_le_bytes()].concat(), b"."),
+        filled(b"", &|i| format!("cos\nsystem{i}\n").into_bytes(), b"."),
+        filled(b"}(", &|i| [name(i), b"N".to_vec()].concat(), b"u."),
+        repeated(&encode, b"h\x01h\0X\x06\0\0\0latin1\x86R", b"."),
+        repeated(b"c__builtin__\nset\nq\0](NNNNNNNNNNNNNNNNNNNNeq\x01", b"h\0h\x01\x85R", b"."),
+        // One tensor under many names, many tensors, and such that repeat one storage's entries.
+        filled(&shared, &|i| [name(i), b"h\0".to_vec()].concat(), b"u."),
+        filled(b"}(", &|i| [name(i), tensor(24)].concat(), b"u."),
+        filled(b"}(", &|i| [name(i), tensor(1 << 24)].concat(), b"u."),
+        [b"\x80\x02}(X".as_slice(), &(4u32 << 20).to_le_bytes(), &[1; 4 << 20], &tensor(24), b"u."].concat(),
+    ];
+    // What torch wrote before the object.
+    let start = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03.\x80\x02}X\x0d\0\0\0little_endian\x88s.";
+    for input in &inputs {
+        parsers::pickle(input);
+        parsers::torch_file(input);
+        parsers::torch_file(&[start.as_slice(), input].concat());
+    }
+}
+
+#[test]
+fn archives() {
+    for count in [60_000, 65_530] {
+        let names: Vec<_> = (0..count).map(|i| format!("{i:05}{}", "x".repeat(20))).collect();
+        let storages: Vec<_> = names.iter().map(|name| (name.as_str(), 0)).collect();
+        parsers::torch_file(&parsers::torch_archive(b"\x80\x02}.", &storages));
+    }
+}
+
+#[test]
 fn models() {
     for size in [1 << 19, LARGE] {
         parsers::bert_config(&repeated(size, r#"{"model_type":"bert","a":[0"#, ",0", "]}"));

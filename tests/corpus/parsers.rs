@@ -3,7 +3,7 @@
 //!
 //! The fuzz targets in `fuzz/` and the test beside this file call the same functions.
 
-use lopper::weights::{Checkpoint, Dtype, load_tensors, load_tensors_verified};
+use lopper::weights::{Checkpoint, Dtype, Pickle, Value, load_tensors, load_tensors_verified, save_tensors};
 use lopper::{Error, Experiment, Features, Input, MaskSet, Preprocessor, Setting, session};
 use lopper_bert::{BertConfig, BertTokenizer};
 use lopper_glue::read::{Format, parse};
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the table in `docs/fuzzing.md`.
-pub(crate) const TARGETS: [Target; 12] = [
+pub(crate) const TARGETS: [Target; 14] = [
     ("mask_file", mask_file),
     ("checkpoint_record", checkpoint_record),
     ("stage_record", stage_record),
@@ -30,6 +30,8 @@ pub(crate) const TARGETS: [Target; 12] = [
     ("settings", settings),
     ("safetensors", safetensors),
     ("safetensors_index", safetensors_index),
+    ("pickle", pickle),
+    ("torch_file", torch_file),
     ("bert_config", bert_config),
     ("vocabulary", vocabulary),
     ("tokenizer", tokenizer),
@@ -245,6 +247,108 @@ pub(crate) fn safetensors_index(bytes: &[u8]) {
             assert_eq!(checkpoint.tensor(name).expect("the file is there").size(), [1]);
         }
     });
+}
+
+/// One pickle. Whatever is named in it is data: none of the modules through which anything could be done.
+pub(crate) fn pickle(bytes: &[u8]) {
+    const MODULES: [&str; 15] = [
+        "collections",
+        "torch",
+        "torch._utils",
+        "torch.storage",
+        "argparse",
+        "_codecs",
+        "builtins",
+        "__builtin__",
+        "numpy",
+        "numpy.core.multiarray",
+        "numpy._core.multiarray",
+        "pathlib",
+        "pathlib._local",
+        "typing",
+        "_operator",
+    ];
+    let path = Path::new("pickle");
+    let Some(pickle) = bounded(bytes, || Pickle::from_bytes(bytes, path)) else { return };
+    let again = Pickle::from_bytes(bytes, path).expect("accepted before");
+    assert_eq!(format!("{again:?}"), format!("{pickle:?}"));
+    // It may contain itself.
+    let mut steps = 10_000;
+    let mut left: Vec<Value<'_>> = vec![pickle.root()];
+    while let Some(value) = left.pop() {
+        if let Some((module, name)) = value.class() {
+            let package = module.split('.').next();
+            assert!(MODULES.contains(&module) || matches!(package, Some("omegaconf" | "fairseq")), "{module}.{name}");
+            assert!(!["eval", "exec", "getattr", "__import__", "load", "system"].contains(&name), "{module}.{name}");
+        }
+        let text = value.as_str().map_or(0, str::len);
+        assert!(text <= 2 * bytes.len());
+        let _ = (value.as_f64(), value.as_i64(), value.as_bool(), value.as_bytes(), value.is_none());
+        let entries = value.entries().flat_map(|(key, value)| [key, value]);
+        let before = left.len();
+        left.extend(entries.chain(value.items()).chain(value.arguments()).take(steps));
+        steps -= left.len() - before;
+    }
+}
+
+/// A file of `torch.save`; and the input as the pickle of an archive that is right otherwise, because the sums of an
+/// archive hide what lies behind them. What is accepted can be written as safetensors, with the same content.
+pub(crate) fn torch_file(bytes: &[u8]) {
+    torch_checkpoint(bytes);
+    torch_checkpoint(&torch_archive(bytes, &[("0", 24), ("1", 4)]));
+}
+
+fn torch_checkpoint(bytes: &[u8]) {
+    with_directory(|directory| {
+        let path = put(directory, "pytorch_model.bin", bytes);
+        let Some(checkpoint) = bounded(bytes, || Checkpoint::open(&path)) else { return };
+        let names: Vec<_> = checkpoint.names().collect();
+        assert!(!names.is_empty());
+        let hash = bounded(bytes, || checkpoint.content_hash());
+        let mut tensors = Vec::new();
+        for name in &names {
+            let shape: Vec<_> = checkpoint.shape(name).expect("a tensor of it").iter().map(|d| *d as i64).collect();
+            let dtype = checkpoint.dtype(name).expect("a tensor of it");
+            // The first of many are enough.
+            let Some(tensor) = bounded(bytes, || checkpoint.tensor(name)).filter(|_| tensors.len() < 1000) else {
+                break;
+            };
+            assert_eq!(tensor.size(), shape);
+            if matches!(dtype, Dtype::F32 | Dtype::I64) {
+                tensors.push((*name, tensor));
+            }
+        }
+        if tensors.len() == names.len() {
+            let copy = directory.join("copy.safetensors");
+            save_tensors(&copy, tensors.iter().map(|(name, tensor)| (*name, tensor)), &Default::default())
+                .expect("what was read can be written");
+            let again = Checkpoint::open(&copy).expect("what was written can be read").content_hash();
+            assert_eq!(Some(again.expect("the file is still there")), hash);
+        }
+        if let Some(extra) = checkpoint.extra() {
+            assert!(["model", "state_dict", "model_state_dict", "module"].iter().any(|key| extra.get(key).is_some()));
+        }
+    });
+}
+
+/// A zip archive as torch makes it, with a pickle and storages of so many bytes.
+pub(crate) fn torch_archive(pickle: &[u8], storages: &[(&str, usize)]) -> Vec<u8> {
+    let mut entries = vec![("a/data.pkl".to_owned(), pickle.to_vec())];
+    entries.extend(storages.iter().map(|(key, length)| (format!("a/data/{key}"), vec![1; *length])));
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, content) in &entries {
+        let offset = (file.len() as u32).to_le_bytes();
+        let length = content.len() as u32;
+        let mut said = [0; 10].to_vec();
+        for number in [crc32fast::hash(content), length, length, name.len() as u32] {
+            said.extend(number.to_le_bytes());
+        }
+        file.extend([b"PK\x03\x04", said.as_slice(), name.as_bytes(), content].concat());
+        directory.extend([b"PK\x01\x02\0\0", said.as_slice(), &[0; 10], &offset, name.as_bytes()].concat());
+    }
+    let count = (entries.len() as u16).to_le_bytes();
+    let place = [directory.len() as u32, file.len() as u32].map(u32::to_le_bytes).concat();
+    [file, directory, [b"PK\x05\x06\0\0\0\0".as_slice(), &count, &count, &place, b"\0\0"].concat()].concat()
 }
 
 /// `config.json` of a BERT.

@@ -1,5 +1,6 @@
 //! The safetensors format: eight bytes with the header's length, the header in JSON, the tensors' bytes without gaps.
 
+use crate::source::TensorFile;
 use lopper_core::{Error, Result};
 use safetensors::Dtype;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
@@ -45,13 +46,17 @@ pub(crate) struct SafetensorsFile {
 impl SafetensorsFile {
     /// Opens a file and checks everything that its header says against its length.
     pub(crate) fn open(path: &Path) -> Result<Self> {
+        let (file, length) = open_regular(path)?;
+        Self::read(path, file, length)
+    }
+
+    /// As [`open`](Self::open), for an open file of that length.
+    pub(crate) fn read(path: &Path, mut file: File, length: u64) -> Result<Self> {
         let refuse = |reason: String| Error::file(path, reason);
-        let (mut file, length) = open_regular(path)?;
         if length == 0 {
             return Err(refuse("is empty; a safetensors file was expected".into()));
         }
-        let mut start = Vec::with_capacity(16);
-        (&mut file).take(16).read_to_end(&mut start).map_err(|e| refuse(format!("cannot be read: {e}")))?;
+        let start = start_of(path, &mut file, 16)?;
         // The length of a header may happen to begin like another format; a brace where the header begins decides.
         if start.get(8) != Some(&b'{')
             && let Some(what) = look_alike(&start)
@@ -90,10 +95,6 @@ impl SafetensorsFile {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn header(&self) -> &[u8] {
         &self.header
     }
@@ -118,8 +119,30 @@ impl SafetensorsFile {
         Ok(bytes)
     }
 
-    /// Feeds one tensor's bytes to `take`, a piece at a time.
-    pub(crate) fn stream(&self, entry: &Entry, mut take: impl FnMut(&[u8])) -> Result<()> {
+    fn read_at(&self, start: u64, into: &mut [u8]) -> Result<()> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(8 + self.header.len() as u64 + start))
+            .and_then(|_| file.read_exact(into))
+            .map_err(|e| Error::file(&self.path, format!("cannot be read any more: {e}")))
+    }
+}
+
+impl TensorFile for SafetensorsFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.entries.keys().map(String::as_str).collect()
+    }
+
+    fn describe(&self, name: &str) -> Option<(Dtype, &[u64])> {
+        self.entries.get(name).map(|entry| (entry.dtype, entry.shape.as_slice()))
+    }
+
+    fn stream(&self, name: &str, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let entry =
+            self.entries.get(name).ok_or_else(|| Error::file(&self.path, format!("holds no tensor {name:?}")))?;
         let mut buffer = vec![0; (entry.end - entry.start).min(1 << 20) as usize];
         let mut at = entry.start;
         while at < entry.end {
@@ -129,13 +152,6 @@ impl SafetensorsFile {
             at += piece as u64;
         }
         Ok(())
-    }
-
-    fn read_at(&self, start: u64, into: &mut [u8]) -> Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.seek(SeekFrom::Start(8 + self.header.len() as u64 + start))
-            .and_then(|_| file.read_exact(into))
-            .map_err(|e| Error::file(&self.path, format!("cannot be read any more: {e}")))
     }
 }
 
@@ -153,15 +169,19 @@ pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     open().map_err(|e: std::io::Error| Error::file(path, format!("cannot be read: {e}")))
 }
 
-/// How to turn a pickled checkpoint into one that is read.
-pub(crate) const CONVERT: &str = "pickled PyTorch checkpoints are not read yet; convert it once with: \
-    python -c \"import torch; from safetensors.torch import save_file; \
-    w = torch.load('pytorch_model.bin', map_location='cpu', weights_only=True); \
-    save_file({k: v.clone().contiguous() for k, v in w.items()}, 'model.safetensors', {'format': 'pt'})\"";
+/// The first bytes of a file, so many if there are as many.
+pub(crate) fn start_of(path: &Path, file: &mut File, most: u64) -> Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(most as usize);
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.take(most).read_to_end(&mut start))
+        .map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    Ok(start)
+}
 
-fn look_alike(start: &[u8]) -> Option<String> {
+/// What a file is that starts so and holds no tensors.
+pub(crate) fn look_alike(start: &[u8]) -> Option<String> {
     if start.starts_with(b"PK\x03\x04") || (start.len() > 1 && start[0] == 0x80 && (2..=5).contains(&start[1])) {
-        Some(format!("is a pickled PyTorch file: {CONVERT}"))
+        Some("is a pickled PyTorch file; a safetensors file was expected".into())
     } else if start.starts_with(b"version https://") {
         Some("is a Git LFS pointer and not the file itself: run `git lfs pull` where it came from".into())
     } else if start.starts_with(b"<") && start.get(1).is_some_and(|byte| *byte == b'!' || byte.is_ascii_alphabetic()) {

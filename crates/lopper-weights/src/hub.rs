@@ -1,8 +1,8 @@
 //! Models of the Hugging Face hub, through its cache on disk.
 
-use crate::checkpoint::missing;
-use crate::header::{CONVERT, first_names};
+use crate::header::first_names;
 use crate::index::read_index;
+use crate::locate::{WEIGHTS, is_index, missing};
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::api::{Progress, RepoInfo};
 use hf_hub::{Cache, Repo, RepoType};
@@ -21,8 +21,6 @@ use std::time::Duration;
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const SCHEME: &str = "hf:";
 const ACCEPTED: &str = "hf:ORGANISATION/NAME or hf:ORGANISATION/NAME@REVISION (a branch, tag or commit) is accepted";
-const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
 /// What is fetched beside the weights when the repository has it.
 const BESIDE: [&str; 8] = [
     "config.json",
@@ -212,22 +210,20 @@ impl HubSettings {
             fetch.file(name)?;
         }
         // The weights come last: a snapshot that has them has everything.
-        if has(SINGLE) {
-            fetch.file(SINGLE)?;
-        } else if has(INDEX) {
-            let index = read_index(&fetch.file(INDEX)?)?;
+        let Some(weights) = WEIGHTS.into_iter().find(|name| has(name)) else {
+            return Err(model.error(format!("has no weights: none of {}", WEIGHTS.join(", "))));
+        };
+        let path = fetch.file(weights)?;
+        if is_index(weights) {
+            let index = read_index(&path)?;
             let shards: std::collections::BTreeSet<&str> = index.values().map(String::as_str).collect();
             let absent = first_names(shards.iter().copied().filter(|shard| !has(shard)));
             if !absent.is_empty() {
-                return Err(model.error(format!("has no file {absent}, which its {INDEX} names")));
+                return Err(model.error(format!("has no file {absent}, which its {weights} names")));
             }
             for shard in shards {
                 fetch.file(shard)?;
             }
-        } else {
-            let pickled = info.siblings.iter().any(|file| file.rfilename.starts_with("pytorch_model"));
-            let hint = if pickled { format!(", only pickled weights: {CONVERT}") } else { String::new() };
-            return Err(model.error(format!("has neither {SINGLE} nor {INDEX}{hint}")));
         }
         cache.repo(named).create_ref(&info.sha).map_err(keep)?;
         Ok(cache.repo(pinned).pointer_path(&info.sha))
@@ -375,8 +371,11 @@ fn cached(cache: &Cache, model: &HubModel) -> Option<PathBuf> {
 }
 
 fn has_weights(snapshot: &Path) -> bool {
-    snapshot.join(SINGLE).is_file()
-        || read_index(&snapshot.join(INDEX)).is_ok_and(|map| map.values().all(|shard| snapshot.join(shard).is_file()))
+    WEIGHTS.into_iter().any(|name| {
+        let path = snapshot.join(name);
+        let whole = || read_index(&path).is_ok_and(|map| map.values().all(|shard| snapshot.join(shard).is_file()));
+        path.is_file() && (!is_index(name) || whole())
+    })
 }
 
 /// An error of the hub's library, its panic over an answer that it does not expect, or silence.

@@ -1,6 +1,8 @@
-//! `model.safetensors.index.json`: which tensor lies in which file of a checkpoint in several files.
+//! `model.safetensors.index.json`, `pytorch_model.bin.index.json`: which tensor lies in which file of a checkpoint in
+//! several files.
 
 use crate::header::{MAX_HEADER, MAX_PROBLEMS, UniqueMap, open_regular};
+use crate::locate::is_pickled;
 use lopper_core::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -11,7 +13,8 @@ struct Raw {
     weight_map: UniqueMap<String>,
 }
 
-/// Reads an index: tensor name → file name. The file names are plain names of safetensors files beside the index.
+/// Reads an index: tensor name → file name. The file names are plain names of files beside the index, of safetensors or,
+/// by the index's own name, of PyTorch.
 pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
     let (file, length) = open_regular(path)?;
     if length > MAX_HEADER {
@@ -25,12 +28,14 @@ pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
         return Err(Error::file(path, "names no tensor"));
     }
     let shards: BTreeSet<&str> = map.values().map(String::as_str).collect();
+    let of_pytorch = path.to_string_lossy().strip_suffix(".index.json").is_some_and(is_pickled);
+    let ending = if of_pytorch { ".bin" } else { ".safetensors" };
     let problems = shards
         .into_iter()
-        .filter(|shard| !is_plain_name(shard) || !shard.ends_with(".safetensors"))
+        .filter(|shard| !is_plain_name(shard) || !shard.ends_with(ending))
         .take(MAX_PROBLEMS)
         .map(|shard| {
-            Error::file(path, format!("names the file {shard:?}: a plain file name ending in .safetensors is accepted"))
+            Error::file(path, format!("names the file {shard:?}: a plain file name ending in {ending} is accepted"))
         })
         .collect();
     Error::all(problems)?;

@@ -168,7 +168,11 @@ fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>
 /// does not compute with.
 pub fn load_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let file = SafetensorsFile::open(path)?;
-    file.entries().iter().map(|(name, entry)| Ok((name.clone(), read(&file, name, entry)?))).collect()
+    let read = |(name, entry): (&String, &Entry)| {
+        let tensor = tensor_of(path, name, entry.dtype, &entry.shape, &file.bytes(entry)?)?;
+        Ok((name.clone(), tensor))
+    };
+    file.entries().iter().map(read).collect()
 }
 
 /// As [`load_tensors`], for a file of [`save_tensors`]: any change since it was written is found.
@@ -201,7 +205,7 @@ pub fn load_tensors_with_hash(path: &Path) -> Result<(BTreeMap<String, Tensor>, 
     for (name, entry) in file.in_file_order() {
         let bytes = file.bytes(entry)?;
         hasher.update(&bytes);
-        tensors.insert(name.to_owned(), tensor_of(&file, name, entry, &bytes)?);
+        tensors.insert(name.to_owned(), tensor_of(path, name, entry.dtype, &entry.shape, &bytes)?);
     }
     let found = hasher.finalize().to_hex();
     if found.as_str() == stored {
@@ -231,18 +235,15 @@ fn hash_place(header: &[u8], hash: &str) -> Option<usize> {
     Some(at + line.len() - 1 - NO_HASH.len())
 }
 
-pub(crate) fn read(file: &SafetensorsFile, name: &str, entry: &Entry) -> Result<Tensor> {
-    tensor_of(file, name, entry, &file.bytes(entry)?)
-}
-
-fn tensor_of(file: &SafetensorsFile, name: &str, entry: &Entry, bytes: &[u8]) -> Result<Tensor> {
+/// A tensor on the CPU from its entries, little-endian and row-major; `path` and `name` are for errors.
+pub(crate) fn tensor_of(path: &Path, name: &str, dtype: Dtype, shape: &[u64], bytes: &[u8]) -> Result<Tensor> {
     let unsupported = || Error::Unsupported {
         what: "libtorch".into(),
-        feature: format!("{name:?} of type {} and shape {:?} in {}", entry.dtype, entry.shape, file.path().display()),
+        feature: format!("{name:?} of type {dtype} and shape {shape:?} in {}", path.display()),
     };
     let shape: Vec<i64> =
-        entry.shape.iter().map(|d| i64::try_from(*d)).collect::<Result<_, _>>().map_err(|_| unsupported())?;
-    let kind = match entry.dtype {
+        shape.iter().map(|d| i64::try_from(*d)).collect::<Result<_, _>>().map_err(|_| unsupported())?;
+    let kind = match dtype {
         Dtype::F64 => Kind::Double,
         Dtype::F32 => Kind::Float,
         Dtype::F16 => Kind::Half,
@@ -256,7 +257,7 @@ fn tensor_of(file: &SafetensorsFile, name: &str, entry: &Entry, bytes: &[u8]) ->
     };
     let tensor = Tensor::f_from_data_size(bytes, &shape, kind)?;
     // A byte other than 0 and 1 is no valid C++ bool.
-    Ok(if entry.dtype == Dtype::BOOL { tensor.f_ne(0)? } else { tensor })
+    Ok(if dtype == Dtype::BOOL { tensor.f_ne(0)? } else { tensor })
 }
 
 fn dtype(kind: Kind) -> Option<Dtype> {

@@ -297,9 +297,34 @@ fn unknown_models_and_missing_weights_are_named() {
     assert!(settings.resolve("hf:foo").unwrap_err().to_string().contains("hf:ORGANISATION/NAME"));
 
     server.shared.content.lock().unwrap().files =
-        [("config.json".into(), b"{}".to_vec()), ("pytorch_model.bin".into(), b"PK".to_vec())].into();
+        [("config.json".into(), b"{}".to_vec()), ("tf_model.h5".into(), b"HDF".to_vec())].into();
     let error = settings.resolve("hf:org/tiny").unwrap_err().to_string();
-    assert!(error.contains("pickled") && error.contains("save_file"), "{error}");
+    assert!(
+        error.contains("has no weights: none of model.safetensors, ") && error.contains("pytorch_model.bin"),
+        "{error}"
+    );
+}
+
+#[test]
+fn pickled_weights_are_fetched_where_there_are_no_others() {
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(repository());
+    let settings = server.settings(cache.path());
+    let put = |files: &[(&str, &[u8])]| {
+        let files = files.iter().map(|(name, bytes)| ((*name).into(), bytes.to_vec()));
+        server.shared.content.lock().unwrap().files = files.collect();
+    };
+    put(&[("config.json", b"{}"), ("pytorch_model.bin", b"PK")]);
+    let path = settings.resolve("hf:org/tiny").unwrap();
+    assert_eq!(std::fs::read(path.join("pytorch_model.bin")).unwrap(), b"PK");
+    assert_eq!(settings.resolve("hf:org/tiny").unwrap(), path, "complete in the cache");
+
+    let cache = tempfile::tempdir().unwrap();
+    let settings = server.settings(cache.path());
+    let index = br#"{"weight_map": {"a": "m-1.bin", "b": "m-2.bin"}}"#;
+    put(&[("pytorch_model.bin.index.json", index), ("m-1.bin", b"1"), ("m-2.bin", b"2")]);
+    let path = settings.resolve("hf:org/tiny").unwrap();
+    assert_eq!(std::fs::read(path.join("m-2.bin")).unwrap(), b"2");
 }
 
 #[test]

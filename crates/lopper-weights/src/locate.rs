@@ -1,0 +1,72 @@
+//! Which file of what the user named holds the weights.
+
+use crate::header::first_names;
+use lopper_core::{Error, Result, nearest};
+use std::path::{Path, PathBuf};
+
+/// What weights are called in a directory; the first that is there counts. An index names several files.
+pub(crate) const WEIGHTS: [&str; 4] =
+    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+
+/// Whether a file of weights is an index of several others.
+pub(crate) fn is_index(name: &str) -> bool {
+    name.ends_with(".index.json")
+}
+
+/// Whether a file is named as those of `torch.save` are.
+pub(crate) fn is_pickled(name: &str) -> bool {
+    [".bin", ".pt", ".pth"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+/// The file to read for what the user named.
+pub(crate) fn locate(path: &Path) -> Result<PathBuf> {
+    let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => missing(path),
+        _ => Error::file(path, format!("cannot be read: {e}")),
+    })?;
+    if !metadata.is_dir() {
+        return Ok(path.to_owned());
+    }
+    // A link that leads nowhere is reported when it is opened.
+    if let Some(name) = WEIGHTS.iter().find(|name| path.join(name).symlink_metadata().is_ok()) {
+        return Ok(path.join(name));
+    }
+    let entries = list(path);
+    let looked = format!("holds no weights: none of {}", WEIGHTS.join(", "));
+    let other = |name: &&String| name.ends_with(".safetensors") || is_pickled(name);
+    Err(Error::file(
+        path,
+        if let Some(name) = entries.iter().find(other) {
+            format!("{looked}; to read {name:?} give its own path")
+        } else if entries.is_empty() {
+            format!("{looked}; the directory is empty")
+        } else {
+            format!("{looked}; it holds {}", first_names(entries.iter().map(String::as_str)))
+        },
+    ))
+}
+
+/// An error for a path that is not there, with what is there of a similar name.
+pub(crate) fn missing(path: &Path) -> Error {
+    let Some(there) = path
+        .ancestors()
+        .skip(1)
+        .map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p })
+        .find(|p| p.is_dir())
+    else {
+        return Error::file(path, "does not exist");
+    };
+    let depth = if there == Path::new(".") { 0 } else { there.components().count() };
+    let sought =
+        path.components().nth(depth).map(|part| part.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+    let near = nearest(&sought, list(there).iter().map(String::as_str));
+    let hint = near.map(|name| format!("; did you mean {}?", there.join(name).display())).unwrap_or_default();
+    Error::file(path, format!("does not exist: {} has no entry {sought:?}{hint}", there.display()))
+}
+
+fn list(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().take(10_000);
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
