@@ -1,24 +1,10 @@
 //! `config.json` of a BERT checkpoint.
 
 use lopper_core::{Error, Head, Result};
+use lopper_nn::{Activation, Reader};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
-
-/// Longest file that is read, far above any published one: parsed, JSON may take many times its size.
-pub(crate) const MAX_BYTES: usize = 1 << 20;
-
-/// The non-linearity between the two layers of the feed-forward network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// x Φ(x), exact.
-    Gelu,
-    /// The tanh approximation of [`Gelu`](Self::Gelu).
-    GeluNew,
-    /// max(x, 0).
-    Relu,
-}
 
 /// The architecture of a BERT encoder and what `config.json` says about its head. Always valid.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -43,44 +29,6 @@ pub struct BertConfig {
     source: Map<String, Value>,
 }
 
-/// Collects what is wrong with single keys, so that all of it is reported.
-struct Reader<'a> {
-    source: &'a Map<String, Value>,
-    path: &'a Path,
-    problems: Vec<Error>,
-}
-
-impl Reader<'_> {
-    /// The value of `key` as `read` accepts it, or `default` when the key is absent.
-    fn field<T>(&mut self, key: &str, default: T, expected: &str, read: impl Fn(&Value) -> Option<T>) -> T {
-        let Some(value) = self.source.get(key) else { return default };
-        read(value).unwrap_or_else(|| {
-            self.refuse(key, value.clone(), expected);
-            default
-        })
-    }
-
-    fn size(&mut self, key: &str, default: i64, max: i64) -> i64 {
-        self.field(key, default, &format!("an integer from 1 to {max}"), |v| {
-            v.as_i64().filter(|n| (1..=max).contains(n))
-        })
-    }
-
-    fn probability(&mut self, key: &str, default: f64) -> f64 {
-        self.field(key, default, "a probability from 0 up to, not including, 1", |v| {
-            v.as_f64().filter(|p| (0.0..1.0).contains(p))
-        })
-    }
-
-    fn refuse(&mut self, key: &str, value: impl std::fmt::Display, expected: &str) {
-        let (mut value, key) = (value.to_string(), format!("{}: {key}", self.path.display()));
-        if value.chars().count() > 80 {
-            value = value.chars().take(80).chain("…".chars()).collect();
-        }
-        self.problems.push(Error::invalid(key, value, expected));
-    }
-}
-
 impl BertConfig {
     /// Reads the text of a `config.json`. Keys it does not know are kept and ignored; absent ones have the defaults of
     /// Hugging Face's `BertConfig`, which are those of BERT-base. `path` names the file in errors.
@@ -89,12 +37,7 @@ impl BertConfig {
     /// [`Error::File`] when it is no JSON object, [`Error::Unsupported`] for another model type, and every value that
     /// cannot be used, together.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
-        if text.len() > MAX_BYTES {
-            let reason = format!("is {} bytes long; a configuration of at most {MAX_BYTES} is accepted", text.len());
-            return Err(Error::file(path, reason));
-        }
-        let source: Map<String, Value> =
-            serde_json::from_slice(text).map_err(|e| Error::file(path, format!("not a JSON object: {e}")))?;
+        let source = Reader::object(text, path)?;
         if !is_bert(&source) {
             let found = source.get("model_type").or_else(|| source.get("architectures"));
             return Err(Error::Unsupported {
@@ -106,7 +49,7 @@ impl BertConfig {
                 ),
             });
         }
-        let mut r = Reader { source: &source, path, problems: Vec::new() };
+        let mut r = Reader::new(&source, path);
         // The upper bounds lie far above any published encoder and keep every product of two sizes within i64.
         let mut config = Self {
             vocab_size: r.size("vocab_size", 30522, 1 << 24),
@@ -114,14 +57,8 @@ impl BertConfig {
             num_hidden_layers: r.size("num_hidden_layers", 12, 1 << 10) as usize,
             num_attention_heads: r.size("num_attention_heads", 12, 1 << 16),
             intermediate_size: r.size("intermediate_size", 3072, 1 << 20),
-            hidden_act: r.field("hidden_act", Activation::Gelu, "`gelu`, `gelu_new` or `relu`", |v| {
-                match v.as_str()? {
-                    "gelu" => Some(Activation::Gelu),
-                    "gelu_new" | "gelu_pytorch_tanh" => Some(Activation::GeluNew),
-                    "relu" => Some(Activation::Relu),
-                    _ => None,
-                }
-            }),
+            hidden_act: r
+                .field("hidden_act", Activation::Gelu, Activation::NAMES, |v| Activation::from_name(v.as_str()?)),
             hidden_dropout_prob: r.probability("hidden_dropout_prob", 0.1),
             attention_probs_dropout_prob: r.probability("attention_probs_dropout_prob", 0.1),
             classifier_dropout: r.field(
@@ -158,7 +95,7 @@ impl BertConfig {
             v.as_object().is_some_and(Map::is_empty).then_some(())
         });
         config.head = head(&mut r);
-        Error::all(r.problems)?;
+        r.finish()?;
         config.source = source;
         Ok(config)
     }

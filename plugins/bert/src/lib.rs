@@ -3,15 +3,14 @@
 //! Checkpoints are Hugging Face directories; parameter names are Hugging Face's with the `bert.` prefix.
 
 mod config;
-mod dropout;
 mod encoder;
-mod fresh;
 mod load;
 mod model;
 mod shapes;
 mod tokenizer;
 
-pub use config::{Activation, BertConfig};
+pub use config::BertConfig;
+pub use lopper_nn::Activation;
 pub use model::{BertModel, BertOptions};
 pub use shapes::{parameter_shapes, prunable_layout};
 pub use tokenizer::BertTokenizer;

@@ -1,36 +1,11 @@
-//! From the tensors of a checkpoint to those of this architecture: names, shapes and values are checked first.
+//! From the tensors of a checkpoint to those of this architecture.
 
 use crate::config::BertConfig;
-use crate::fresh;
 use crate::shapes::parameter_shapes;
-use lopper_core::{Error, ParameterName, Result};
-use std::collections::{BTreeMap, BTreeSet};
+use lopper_core::{ParameterName, Result};
+use lopper_nn::{Named, Source, fresh};
 use std::path::Path;
 use tch::Tensor;
-
-/// Named tensors to read from.
-pub(crate) trait Source {
-    /// All names.
-    fn names(&self) -> Vec<String>;
-    /// Dimensions, outermost first.
-    fn shape(&self, name: &str) -> Option<Vec<u64>>;
-    /// A float32 CPU tensor of its own memory.
-    fn tensor(&self, name: &str) -> Result<Tensor>;
-}
-
-impl Source for lopper_weights::Checkpoint {
-    fn names(&self) -> Vec<String> {
-        self.names().map(|name| name.to_string()).collect()
-    }
-
-    fn shape(&self, name: &str) -> Option<Vec<u64>> {
-        self.shape(name).map(|shape| shape.to_vec())
-    }
-
-    fn tensor(&self, name: &str) -> Result<Tensor> {
-        self.tensor(name)
-    }
-}
 
 /// Where the weights of a head come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,96 +26,46 @@ pub(crate) struct Weights {
 }
 
 /// A checkpoint's tensors under this crate's names.
-pub(crate) struct Named<'a, S> {
-    source: &'a S,
-    /// From this crate's name to the checkpoint's.
-    names: BTreeMap<String, String>,
-    twice: Vec<String>,
+pub(crate) fn named<S: Source>(source: &S) -> Named<'_, S> {
+    Named::new(source, canonical)
 }
 
-impl<'a, S: Source> Named<'a, S> {
-    pub(crate) fn new(source: &'a S) -> Self {
-        let (mut names, mut twice) = (BTreeMap::new(), Vec::new());
-        for name in source.names() {
-            let Some(canonical) = canonical(&name) else { continue };
-            if let Some(other) = names.insert(canonical.clone(), name.clone()) {
-                twice.push(format!("`{other}` and `{name}` are both `{canonical}`"));
-            }
-        }
-        Self { source, names, twice }
-    }
+/// Outputs of the checkpoint's head for whole inputs, if there is one.
+pub(crate) fn classifier_outputs<S: Source>(named: &Named<'_, S>) -> Option<u64> {
+    Some(named.shape("classifier.weight")?.first().copied().unwrap_or_default())
+}
 
-    /// Outputs of the head for whole inputs, if there is one.
-    pub(crate) fn classifier_outputs(&self) -> Option<u64> {
-        let shape = self.source.shape(self.names.get("classifier.weight")?)?;
-        Some(shape.first().copied().unwrap_or_default())
+/// Reads all tensors of `config`'s architecture; `path` names the checkpoint in errors. What is not there and may be
+/// fresh is drawn from `seed`.
+///
+/// # Errors
+/// Those of [`Named::load`].
+pub(crate) fn load<S: Source>(
+    named: &Named<'_, S>,
+    config: &BertConfig,
+    head: HeadWeights,
+    path: &Path,
+    seed: u64,
+) -> Result<Weights> {
+    let outputs = match head {
+        HeadWeights::Absent => None,
+        HeadWeights::Fresh(n) | HeadWeights::Checkpoint(n) => Some(n),
+    };
+    let fresh_pooler = !named.names().any(|name| name.starts_with("bert.pooler."));
+    let is_fresh = |name: &str| {
+        fresh_pooler && name.starts_with("bert.pooler.")
+            || name.starts_with("classifier.") && matches!(head, HeadWeights::Fresh(_))
+    };
+    let draw = |name: &str, shape: &[u64]| {
+        let deviation = if name.ends_with(".bias") { 0.0 } else { config.initializer_range() };
+        fresh::normal(name, seed, shape, deviation)
+    };
+    let known = |name: &str| name.starts_with("classifier.");
+    let tensors = named.load(parameter_shapes(config, outputs), is_fresh, known, draw, (path, "config.json"))?;
+    if fresh_pooler {
+        tracing::warn!(checkpoint = %path.display(), seed, "the checkpoint has no pooler: a fresh one is drawn");
     }
-
-    /// Reads all tensors of `config`'s architecture; `path` names the checkpoint in errors. What is not there and may
-    /// be fresh is drawn from `seed`.
-    ///
-    /// # Errors
-    /// [`Error::Layout`] with everything missing, unexpected or of another shape, before any tensor is read;
-    /// [`Error::File`] naming tensor and index for every tensor that holds a NaN or an infinity.
-    pub(crate) fn load(&self, config: &BertConfig, head: HeadWeights, path: &Path, seed: u64) -> Result<Weights> {
-        let outputs = match head {
-            HeadWeights::Absent => None,
-            HeadWeights::Fresh(n) | HeadWeights::Checkpoint(n) => Some(n),
-        };
-        let expected = parameter_shapes(config, outputs);
-        let fresh_pooler = !self.names.keys().any(|name| name.starts_with("bert.pooler."));
-        let is_fresh = |name: &str| {
-            fresh_pooler && name.starts_with("bert.pooler.")
-                || name.starts_with("classifier.") && matches!(head, HeadWeights::Fresh(_))
-        };
-        self.check(&expected, is_fresh, path)?;
-        let mut problems = Vec::new();
-        let mut tensors = Vec::with_capacity(expected.len());
-        for (name, shape) in expected {
-            let tensor = match self.names.get(name.as_str()) {
-                Some(source) if !is_fresh(name.as_str()) => self.source.tensor(source)?,
-                _ if name.as_str().ends_with(".bias") => fresh::normal(name.as_str(), seed, &shape, 0.0)?,
-                _ => fresh::normal(name.as_str(), seed, &shape, config.initializer_range())?,
-            };
-            problems.extend(first_non_finite(&name, &tensor)?.map(|e| Error::file(path, e)));
-            tensors.push((name, tensor));
-        }
-        Error::all(problems)?;
-        if fresh_pooler {
-            tracing::warn!(checkpoint = %path.display(), seed, "the checkpoint has no pooler: a fresh one is drawn");
-        }
-        Ok(Weights { tensors, fresh_pooler })
-    }
-
-    fn check(
-        &self,
-        expected: &[(ParameterName, Vec<u64>)],
-        is_fresh: impl Fn(&str) -> bool,
-        path: &Path,
-    ) -> Result<()> {
-        let mut problems = self.twice.clone();
-        for (name, shape) in expected.iter().filter(|(name, _)| !is_fresh(name.as_str())) {
-            let Some(source) = self.names.get(name.as_str()) else {
-                problems.push(format!("`{name}` of shape {shape:?} is missing"));
-                continue;
-            };
-            let found = self.source.shape(source).unwrap_or_default();
-            if found != *shape {
-                problems.push(format!("`{source}` has shape {found:?}; by config.json it is {shape:?}"));
-            }
-        }
-        let parts: BTreeSet<&str> = expected.iter().map(|(name, _)| name.as_str()).collect();
-        let known = |name: &str| name.starts_with("classifier.") || parts.contains(name);
-        for (name, source) in &self.names {
-            if !known(name) {
-                problems.push(format!("`{source}` belongs to no part of this model"));
-            }
-        }
-        if problems.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Layout { context: format!("{} does not fit its config.json", path.display()), problems })
-    }
+    Ok(Weights { tensors, fresh_pooler })
 }
 
 /// This crate's name for a checkpoint's, or `None` for what no task head needs: the heads of pre-training and buffers.
@@ -159,20 +84,10 @@ fn canonical(name: &str) -> Option<String> {
     Some(if bare { format!("bert.{name}") } else { name })
 }
 
-fn first_non_finite(name: &ParameterName, tensor: &Tensor) -> Result<Option<Error>> {
-    let finite = tensor.f_isfinite()?;
-    if bool::try_from(finite.f_all()?)? {
-        return Ok(None);
-    }
-    let index =
-        finite.f_view([-1])?.f_logical_not()?.f_to_kind(tch::Kind::Uint8)?.f_argmax(0, false)?.f_int64_value(&[])?;
-    let value = tensor.f_view([-1])?.f_double_value(&[index])? as f32;
-    Ok(Some(Error::NonFinite { tensor: name.to_string(), index: index as u64, value }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use tch::{Device, Kind};
 
     struct Memory(BTreeMap<String, Tensor>);
@@ -202,8 +117,8 @@ mod tests {
         Memory(parameter_shapes(&config(), Some(3)).iter().map(|(n, s)| (rename(n.as_str()), tensor(s))).collect())
     }
 
-    fn load(source: &Memory, head: HeadWeights) -> Result<Weights> {
-        Named::new(source).load(&config(), head, Path::new("model"), 1)
+    fn read(source: &Memory, head: HeadWeights) -> Result<Weights> {
+        load(&named(source), &config(), head, Path::new("model"), 1)
     }
 
     #[test]
@@ -216,7 +131,7 @@ mod tests {
             for extra in ["cls.predictions.bias", "embeddings.position_ids", "bert.embeddings.position_ids"] {
                 source.0.insert(extra.into(), Tensor::from(1.0f32));
             }
-            let weights = load(&source, HeadWeights::Checkpoint(3)).unwrap();
+            let weights = read(&source, HeadWeights::Checkpoint(3)).unwrap();
             assert_eq!(weights.tensors.len(), parameter_shapes(&config(), Some(3)).len());
             assert!(weights.tensors.iter().all(|(_, t)| t.min() == Tensor::from(1.0f32)));
             assert!(!weights.fresh_pooler);
@@ -235,7 +150,7 @@ mod tests {
             .0
             .insert("bert.encoder.layer.1.output.dense.bias".into(), Tensor::zeros([4], (Kind::Float, Device::Cpu)));
         source.0.insert("bert.embeddings.LayerNorm.gamma".into(), Tensor::zeros([4], (Kind::Float, Device::Cpu)));
-        let message = load(&source, HeadWeights::Checkpoint(2)).err().unwrap().to_string();
+        let message = read(&source, HeadWeights::Checkpoint(2)).err().unwrap().to_string();
         for part in [
             "7 problems",
             "`bert.pooler.dense.bias` of shape [4] is missing",
@@ -254,15 +169,15 @@ mod tests {
     fn draws_what_may_be_fresh() {
         let mut source = checkpoint(str::to_owned);
         source.0.retain(|name, _| !name.contains("pooler"));
-        let weights = load(&source, HeadWeights::Fresh(2)).unwrap();
+        let weights = read(&source, HeadWeights::Fresh(2)).unwrap();
         assert!(weights.fresh_pooler);
         let get = |name: &str| &weights.tensors.iter().find(|(n, _)| n.as_str() == name).unwrap().1;
         assert_eq!(get("classifier.weight").size(), [2, 4]);
         assert!(get("classifier.bias").count_nonzero(None).int64_value(&[]) == 0);
         assert!(get("bert.pooler.dense.weight").abs().max().double_value(&[]) < 0.2);
-        let again = load(&source, HeadWeights::Fresh(2)).unwrap();
+        let again = read(&source, HeadWeights::Fresh(2)).unwrap();
         assert!(again.tensors.iter().zip(&weights.tensors).all(|(a, b)| a.1 == b.1));
-        assert_eq!(load(&source, HeadWeights::Absent).unwrap().tensors.len(), weights.tensors.len() - 2);
+        assert_eq!(read(&source, HeadWeights::Absent).unwrap().tensors.len(), weights.tensors.len() - 2);
     }
 
     #[test]
@@ -272,7 +187,7 @@ mod tests {
         let _ = bad.view([-1]).get(6).fill_(f64::NAN);
         let bad = source.0.get_mut("classifier.bias").unwrap();
         let _ = bad.get(2).fill_(f64::NEG_INFINITY);
-        let message = load(&source, HeadWeights::Checkpoint(3)).err().unwrap().to_string();
+        let message = read(&source, HeadWeights::Checkpoint(3)).err().unwrap().to_string();
         assert!(message.contains("bert.pooler.dense.weight[6] is NaN"), "{message}");
         assert!(message.contains("classifier.bias[2] is -inf"), "{message}");
     }

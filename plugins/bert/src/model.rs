@@ -1,16 +1,15 @@
 //! A BERT encoder with a head, behind the core's `Model`.
 
 use crate::config::BertConfig;
-use crate::dropout::dropout;
-use crate::encoder::{Encoder, Linear};
-use crate::fresh;
-use crate::load::{HeadWeights, Named, Source, Weights};
+use crate::encoder::Encoder;
+use crate::load::{HeadWeights, Weights, classifier_outputs, load, named};
 use crate::shapes::{POOLER, is_prunable};
 use crate::tokenizer::BertTokenizer;
 use lopper_core::{
     Artifact, Batch, Error, Head, Loss, Mode, Model, ModelRequest, Parameter, ParameterName, Parameters, Predictions,
     Preprocessor, Result, Role, Targets, options,
 };
+use lopper_nn::{Linear, Named, Source, dropout, fresh};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,7 +59,7 @@ impl BertModel {
             config.with_dropout(options.hidden_dropout, options.attention_dropout, options.classifier_dropout)
         });
         let (config, checkpoint) = Error::both(config, lopper_weights::Checkpoint::open(&request.path))?;
-        let weights = head_and_weights(request, &config, &Named::new(&checkpoint), from_checkpoint);
+        let weights = head_and_weights(request, &config, &named(&checkpoint), from_checkpoint);
         let (tokenizer, (head, weights)) = Error::both(BertTokenizer::read(&request.path, &config), weights)?;
         let tokenizer = tokenizer.map(Arc::new);
 
@@ -187,7 +186,7 @@ fn head_and_weights<S: Source>(
 ) -> Result<(Option<Head>, Weights)> {
     let head = match request.task {
         Some(task) => Some(task.head.clone()),
-        None if named.classifier_outputs().is_some() => {
+        None if classifier_outputs(named).is_some() => {
             Some(config.head().cloned().ok_or_else(|| Error::Unsupported {
                 what: "the model plugin `bert`".into(),
                 feature: format!("the head of {}: multi-label, or several regressions", request.path.display()),
@@ -203,12 +202,12 @@ fn head_and_weights<S: Source>(
         (Some(head), Some(_)) if !from_checkpoint => HeadWeights::Fresh(head.outputs()),
         (Some(head), task) => {
             if task.is_some() {
-                check_labels(head, config, named.classifier_outputs())?;
+                check_labels(head, config, classifier_outputs(named))?;
             }
             HeadWeights::Checkpoint(head.outputs())
         }
     };
-    let weights = named.load(config, source, &request.path, request.seed)?;
+    let weights = load(named, config, source, &request.path, request.seed)?;
     Ok((head, weights))
 }
 

@@ -1,7 +1,8 @@
 //! WordPiece: from text to ids, as Hugging Face's `BertTokenizerFast` does it.
 
-use crate::config::{BertConfig, MAX_BYTES};
+use crate::config::BertConfig;
 use lopper_core::{Artifact, Error, Features, Input, Inputs, Preprocessor, Result};
+use lopper_nn::MAX_BYTES;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use tch::Tensor;

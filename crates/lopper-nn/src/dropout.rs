@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 ///
 /// # Errors
 /// Errors of libtorch.
-pub(crate) fn dropout(x: Tensor, p: f64) -> Result<Tensor> {
+pub fn dropout(x: Tensor, p: f64) -> Result<Tensor> {
     if p <= 0.0 {
         return Ok(x);
     }
