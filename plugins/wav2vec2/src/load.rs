@@ -1,0 +1,130 @@
+//! A checkpoint of any spelling: what it is, and its tensors in the model's order.
+
+use crate::config::Wav2Vec2Config;
+use crate::derive::derive;
+use crate::fairseq::Settings;
+use crate::names::canonical;
+use crate::shapes::{MASK, parameter_shapes};
+use lopper_core::{Error, ParameterName, Result};
+use lopper_nn::{Named, fresh};
+use lopper_weights::Checkpoint;
+use std::path::{Path, PathBuf};
+use tch::Tensor;
+
+/// Where the weights of a head come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeadWeights {
+    /// There is no head.
+    Absent,
+    /// Drawn for that many outputs.
+    Fresh(usize),
+    /// Read, for that many outputs.
+    Checkpoint(usize),
+}
+
+/// Tensors in a model's order, float32 on the CPU.
+pub(crate) type Tensors = Vec<(ParameterName, Tensor)>;
+
+/// A checkpoint whose architecture is known, and whose tensors are still to be read.
+pub(crate) struct Found {
+    checkpoint: Checkpoint,
+    path: PathBuf,
+    /// What the expected shapes come from.
+    by: &'static str,
+    pub(crate) config: Wav2Vec2Config,
+    /// Empty unless it is fairseq's.
+    pub(crate) settings: Settings,
+}
+
+impl Found {
+    /// Opens a directory or a file. A `config.json` in the directory decides the architecture; without one, what the
+    /// checkpoint holds.
+    ///
+    /// # Errors
+    /// Everything wrong with `config.json` and with the checkpoint's structure, and what cannot be told from it.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let described = path.join("config.json").is_file();
+        let checkpoint = Checkpoint::open(&weights(path));
+        let (config, checkpoint) = if described {
+            Error::both(Wav2Vec2Config::read(path).map(Some), checkpoint)?
+        } else {
+            (None, checkpoint?)
+        };
+        let settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
+        let config = match config {
+            Some(config) => config,
+            None => derive(&Named::new(&checkpoint, canonical), &settings, path)?,
+        };
+        let by = if described { "config.json" } else { "configuration" };
+        Ok(Self { checkpoint, path: path.to_owned(), by, config, settings })
+    }
+
+    fn named(&self) -> Named<'_, Checkpoint> {
+        Named::new(&self.checkpoint, canonical)
+    }
+
+    /// Outputs of the checkpoint's CTC head, if it has one.
+    pub(crate) fn outputs(&self) -> Option<usize> {
+        usize::try_from(*self.named().shape("lm_head.weight")?.first()?).ok()
+    }
+
+    /// Whether it has a learned vector for masked steps, which torchaudio's checkpoints have not.
+    pub(crate) fn has_mask(&self) -> bool {
+        self.named().contains(MASK)
+    }
+
+    /// All tensors of the architecture, float32 on the CPU. A fresh head is drawn from `seed`: weights uniform after
+    /// Glorot and Bengio, zero biases, as fairseq does; and so is the vector for masked steps where there is none,
+    /// uniform from 0 to 1.
+    ///
+    /// # Errors
+    /// Those of [`Named::load`].
+    pub(crate) fn load(&self, head: HeadWeights, seed: u64) -> Result<Tensors> {
+        let outputs = match head {
+            HeadWeights::Absent => None,
+            HeadWeights::Fresh(n) | HeadWeights::Checkpoint(n) => Some(n),
+        };
+        let named = self.named();
+        let has_mask = named.contains(MASK);
+        let is_head = |name: &str| name.starts_with("lm_head.");
+        let is_fresh = |name: &str| name == MASK && !has_mask || is_head(name) && matches!(head, HeadWeights::Fresh(_));
+        let draw = |name: &str, shape: &[u64]| match name {
+            MASK => fresh::uniform(name, seed, shape, 0.0, 1.0),
+            name if name.ends_with(".bias") => fresh::normal(name, seed, shape, 0.0),
+            name => fresh::xavier_uniform(name, seed, shape),
+        };
+        named.load(parameter_shapes(&self.config, outputs), is_fresh, is_head, draw, (&self.path, self.by))
+    }
+}
+
+/// What to open of a directory or file: the only checkpoint of fairseq or torchaudio in a directory, which has no usual
+/// name, and otherwise `path` itself.
+fn weights(path: &Path) -> PathBuf {
+    let entries = std::fs::read_dir(path).into_iter().flatten().take(10_000).flatten().map(|entry| entry.path());
+    let pickled = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "pt" || kind == "pth");
+    let (mut found, usual): (Vec<_>, Vec<_>) = entries.filter(|path| path.is_file()).partition(|path| pickled(path));
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("model.safetensors") || name.starts_with("pytorch_model.bin")
+    };
+    match found.pop() {
+        Some(only) if found.is_empty() && !usual.iter().any(named) => only,
+        _ => path.to_owned(),
+    }
+}
+
+/// Whether a directory or file holds a wav2vec 2.0, and whether it is one that normalises as XLSR-53 does: layer norms in
+/// the feature encoder and before the parts of a block. `None` for anything else.
+pub(crate) fn recognise(path: &Path) -> Option<bool> {
+    use crate::config::{FeatureNorm, is_wav2vec2};
+    let config = match std::fs::read(path.join("config.json")) {
+        Ok(text) => {
+            let source = serde_json::from_slice(&text).ok()?;
+            is_wav2vec2(&source).then_some(())?;
+            let is = |key: &str, value: serde_json::Value| source.get(key) == Some(&value);
+            return Some(is("feat_extract_norm", "layer".into()) && is("do_stable_layer_norm", true.into()));
+        }
+        Err(_) => Found::open(path).ok()?.config,
+    };
+    Some(config.feat_extract_norm() == FeatureNorm::Layer && config.do_stable_layer_norm())
+}

@@ -1,0 +1,155 @@
+//! One model in the formats of Hugging Face, fairseq and torchaudio.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{batch, changed, expected, fixtures, open};
+use lopper_core::{Head, Model, ModelEntry, registry};
+use lopper_wav2vec2::{FeatureNorm, Wav2Vec2Model};
+use std::fs::copy;
+use std::path::Path;
+use tch::{Device, Kind, Tensor};
+
+fn logits(model: &Wav2Vec2Model, case: &str) -> Tensor {
+    model.predict(&batch(&expected(case))).unwrap().logits
+}
+
+fn normalized(model: &Wav2Vec2Model) -> bool {
+    model.preprocessor().unwrap().identity().ends_with("-normalized")
+}
+
+#[test]
+fn every_format_gives_the_same_logits() {
+    let hugging_face = open(&fixtures().join("base"), "", None).unwrap();
+    let finetuned = open(&fixtures().join("fairseq_finetuned.pt"), "", None).unwrap();
+    assert!(logits(&finetuned, "base") == logits(&hugging_face, "base"));
+    // torchaudio's files say nothing of strides and heads.
+    let directory = tempfile::tempdir().unwrap();
+    copy(fixtures().join("torchaudio_base.pt"), directory.path().join("model.pt")).unwrap();
+    copy(fixtures().join("base/config.json"), directory.path().join("config.json")).unwrap();
+    let torchaudio = open(directory.path(), "", None).unwrap();
+    assert!(logits(&torchaudio, "base") == logits(&hugging_face, "base"));
+
+    let usual = open(&fixtures().join("usual"), "", None).unwrap();
+    let alone = open(&fixtures().join("torchaudio_usual.pt"), "", None).unwrap();
+    assert!(logits(&alone, "usual") == logits(&usual, "usual"));
+    assert_eq!(alone.config().num_attention_heads(), 1);
+    let fresh = alone.parameters().get(&"wav2vec2.masked_spec_embed".into()).unwrap().tensor.shallow_clone();
+    assert!(fresh.min().double_value(&[]) >= 0.0 && fresh.max().double_value(&[]) < 1.0);
+    assert!(alone.identity().contains("\"fresh_mask_seed\":5"), "{}", alone.identity());
+}
+
+#[test]
+fn configurations_of_fairseq_are_read_without_it() {
+    let finetuned = open(&fixtures().join("fairseq_finetuned.pt"), "", None).unwrap();
+    let config = finetuned.config();
+    assert_eq!(config.num_attention_heads(), 4);
+    assert_eq!(config.convolutions().iter().map(|c| c.stride()).collect::<Vec<_>>(), [5, 2, 2]);
+    assert!(!config.do_stable_layer_norm() && config.feat_extract_norm() == FeatureNorm::Group && !config.conv_bias());
+    assert_eq!((config.mask_time().probability(), config.mask_time().length()), (0.75, 7));
+    assert_eq!((config.mask_feature().probability(), config.mask_feature().length()), (0.25, 4));
+    assert_eq!(config.layerdrop(), 0.05);
+    assert!(normalized(&finetuned), "the task's setting, not that of pre-training");
+    assert_eq!(finetuned.head().unwrap().outputs(), 11);
+
+    let pretrained = open(&fixtures().join("fairseq_pretrained.pt"), "", None).unwrap();
+    let config = pretrained.config();
+    assert_eq!(config.num_attention_heads(), 2);
+    assert!(config.do_stable_layer_norm() && config.feat_extract_norm() == FeatureNorm::Layer && config.conv_bias());
+    assert_eq!(config.mask_time().probability(), 0.05, "masks of pre-training are not those of finetuning");
+    assert!(normalized(&pretrained));
+    assert_eq!(pretrained.head(), None);
+    let other = open(&fixtures().join("xlsr"), "", None).unwrap();
+    for parameter in pretrained.parameters().iter() {
+        assert!(other.parameters().get(&parameter.name).unwrap().tensor == parameter.tensor, "{}", parameter.name);
+    }
+}
+
+#[test]
+fn dictionaries_beside_a_checkpoint_name_its_outputs() {
+    let directory = tempfile::tempdir().unwrap();
+    copy(fixtures().join("fairseq_finetuned.pt"), directory.path().join("checkpoint_best.pt")).unwrap();
+    let dictionary = directory.path().join("dict.ltr.txt");
+    std::fs::write(&dictionary, "| 94802\nE 51860\nT 38431\nA 33152\nO 31495\nN 28855\nI 28794\n").unwrap();
+    for path in [directory.path().to_owned(), directory.path().join("checkpoint_best.pt")] {
+        let model = open(&path, "", None).unwrap();
+        let symbols = ["<s>", "<pad>", "</s>", "<unk>", "|", "E", "T", "A", "O", "N", "I"];
+        assert_eq!(model.head(), Some(&common::ctc(&symbols, 0)));
+    }
+    std::fs::write(&dictionary, "| 1\n").unwrap();
+    let message = open(directory.path(), "", None).err().unwrap().to_string();
+    assert!(message.contains("dict.ltr.txt") && message.contains("5 symbols") && message.contains("11"), "{message}");
+    let Some(Head::Ctc { vocabulary, .. }) = open(&fixtures().join("base"), "", None).unwrap().head().cloned() else {
+        panic!("a CTC head")
+    };
+    assert_eq!(vocabulary[10], "<10>");
+}
+
+#[test]
+fn two_plugins_recognise_what_is_theirs() {
+    let recognised =
+        |path: &Path| ["wav2vec2", "xlsr"].map(|name| (registry::find::<ModelEntry>(name).unwrap().recognises)(path));
+    for (case, expected) in [
+        ("base", [true, false]),
+        ("xlsr", [false, true]),
+        ("group_first", [true, false]),
+        ("layer_last", [true, false]),
+        ("fairseq_finetuned.pt", [true, false]),
+        ("fairseq_pretrained.pt", [false, true]),
+        ("torchaudio_usual.pt", [true, false]),
+        ("ctc.safetensors", [false, false]),
+        ("nothing", [false, false]),
+    ] {
+        assert_eq!(recognised(&fixtures().join(case)), expected, "{case}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    for (text, expected) in [
+        (r#"{"model_type": "hubert", "architectures": ["Wav2Vec2ForCTC"]}"#, [false, false]),
+        (r#"{"architectures": ["Wav2Vec2ForPreTraining"]}"#, [true, false]),
+        (r#"{"model_type": "wav2vec2", "feat_extract_norm": "layer", "do_stable_layer_norm": true}"#, [false, true]),
+        ("[", [false, false]),
+    ] {
+        std::fs::write(directory.path().join("config.json"), text).unwrap();
+        assert_eq!(recognised(directory.path()), expected, "{text}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_listed_at_once() {
+    let ones = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
+    let directory = changed("base", |tensors| {
+        tensors.remove("wav2vec2.encoder.layers.1.attention.q_proj.bias");
+        tensors.insert("wav2vec2.encoder.layers.0.feed_forward.output_dense.weight".into(), ones(&[3, 4]));
+        tensors.insert("wav2vec2.encoder.layers.2.final_layer_norm.bias".into(), ones(&[16]));
+        tensors.insert("encoder.pos_conv.0.weight_g".into(), ones(&[1, 1, 8]));
+        tensors.insert("wav2vec2.adapter.proj.weight".into(), ones(&[1]));
+    });
+    let message = open(directory.path(), "", None).err().unwrap().to_string();
+    for part in [
+        "5 problems",
+        "`wav2vec2.encoder.layers.1.attention.q_proj.bias` of shape [16] is missing",
+        "output_dense.weight` has shape [3, 4]; by config.json it is [16, 20]",
+        "`wav2vec2.encoder.layers.2.final_layer_norm.bias` belongs to no part",
+        "are both `wav2vec2.encoder.pos_conv_embed.conv.weight_g`",
+        "`wav2vec2.adapter.proj.weight` belongs to no part",
+    ] {
+        assert!(message.contains(part), "{part} in:\n{message}");
+    }
+    let directory = changed("base", |tensors| {
+        let _ = tensors["wav2vec2.encoder.layer_norm.bias"].get(2).fill_(f64::NAN);
+    });
+    let message = open(directory.path(), "", None).err().unwrap().to_string();
+    assert!(message.contains("wav2vec2.encoder.layer_norm.bias[2] is NaN"), "{message}");
+}
+
+#[test]
+fn what_content_does_not_tell_is_asked_for() {
+    let message = open(&fixtures().join("torchaudio_base.pt"), "", None).err().unwrap().to_string();
+    for part in ["2 problems", "strides", "[10, 3, 2]", "attention heads", "config.json beside"] {
+        assert!(message.contains(part), "{part} in:\n{message}");
+    }
+    let message = open(&fixtures().join("ctc.safetensors"), "", None).err().unwrap().to_string();
+    assert!(message.contains("it is no wav2vec 2.0 model"), "{message}");
+    let message = open(Path::new("/nonexistent/wav2vec2"), "", None).err().unwrap().to_string();
+    assert!(message.contains("/nonexistent/wav2vec2"), "{message}");
+}
