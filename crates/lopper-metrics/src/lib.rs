@@ -1,13 +1,17 @@
-//! Metrics of classification and regression, equal to scikit-learn's and scipy's.
+//! Metrics of classification and regression, equal to scikit-learn's and scipy's, and error rates of sequences, equal to
+//! `jiwer`'s.
 //!
-//! Every function takes `(predicted, true)` pairs, so that two lists of unlike length cannot be passed. Where a metric
-//! is undefined it is 0, never NaN, because results are printed and stored as JSON: that is what scikit-learn does for
-//! F1 and Matthews; scipy answers NaN for the correlation of a constant, and an error for fewer than two pairs.
+//! Functions over classes and numbers take `(predicted, true)` pairs, so that two lists of unlike length cannot be passed.
+//! Where a metric is undefined it is 0, never NaN, because results are printed and stored as JSON: that is what
+//! scikit-learn does for F1 and Matthews; scipy answers NaN for the correlation of a constant, and an error for fewer than
+//! two pairs.
 
 mod classes;
+mod edit;
 mod values;
 
 pub use classes::{accuracy, f1, matthews};
+pub use edit::{Edits, character_edits, edits, error_rate, mean_error_rate, word_edits};
 pub use values::{pearson, spearman};
 
 use serde::{Deserialize, Serialize};

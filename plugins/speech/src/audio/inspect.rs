@@ -1,0 +1,114 @@
+//! What can be known of a recording before it is used.
+
+use super::{AudioError, Source, guarded, resampled};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// Bytes at either end of a file that stand for all of it where it is not read.
+const ENDS: u64 = 1 << 16;
+
+/// How closely a recording is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// Its header alone. A lossy format that does not tell its length there is read to the end.
+    Headers,
+    /// All of it is read: hashed, and its packets counted.
+    Content,
+    /// All of it is decoded too.
+    Decode,
+}
+
+/// What is known of a recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspection {
+    /// Samples a second of the file.
+    pub rate: u32,
+    /// Samples of each of its channels, at its own rate.
+    pub frames: u64,
+    /// Samples at 16 kHz.
+    pub samples: u32,
+    /// Of the whole file; under [`Check::Headers`] of its size, beginning and end.
+    pub hash: [u8; 32],
+    /// Whether it holds nothing but zeros, where it has been decoded.
+    pub silent: Option<bool>,
+}
+
+/// Looks at a recording.
+///
+/// # Errors
+/// [`AudioError`]. A truncated file is found by its header and its size or its packets; other damage only when it is
+/// decoded.
+pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
+    guarded(|| {
+        let mut source = Source::open(path)?;
+        let rate = source.rate;
+        let mut silent = true;
+        let frames = match (check, source.frames) {
+            (Check::Decode, _) => source.decode(|mono| {
+                silent = silent && mono.iter().all(|sample| *sample == 0.0);
+                Ok(())
+            })?,
+            (Check::Headers, Some(frames)) if source.is_exact() && frames > 0 => frames,
+            _ => source.walk()?,
+        };
+        // The last packet of PCM is as long as it should be, whatever is there of it.
+        if let (Some(declared), Some(frame)) = (source.frames, source.frame_bytes()) {
+            let found = source.bytes / frame.max(1);
+            if found < declared {
+                return Err(AudioError::Truncated { declared, found });
+            }
+        }
+        if source.is_vorbis() && !has_last_page(path)? {
+            return Err(AudioError::NoLastPage);
+        }
+        let hash = if check == Check::Headers { hash_ends(path) } else { hash_all(path) };
+        Ok(Inspection {
+            rate,
+            frames,
+            // Below an hour.
+            samples: resampled(frames, rate) as u32,
+            hash: hash.map_err(unreadable)?,
+            silent: (check == Check::Decode).then_some(silent),
+        })
+    })
+}
+
+fn unreadable(e: std::io::Error) -> AudioError {
+    AudioError::Unreadable(e.to_string())
+}
+
+fn hash_all(path: &Path) -> std::io::Result<[u8; 32]> {
+    let mut hash = blake3::Hasher::new();
+    hash.update(b"all").update_reader(File::open(path)?)?;
+    Ok(*hash.finalize().as_bytes())
+}
+
+fn hash_ends(path: &Path) -> std::io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut hash = blake3::Hasher::new();
+    hash.update(b"ends").update(&size.to_le_bytes());
+    hash.update_reader((&mut file).take(ENDS))?;
+    file.seek(SeekFrom::Start(size.saturating_sub(ENDS)))?;
+    hash.update_reader(file.take(ENDS))?;
+    Ok(*hash.finalize().as_bytes())
+}
+
+/// Whether an Ogg file ends with a whole page that is marked as the last (RFC 3533, section 6: bit 2 of the sixth byte;
+/// the lengths of its segments from byte 27 on, their number before them).
+fn has_last_page(path: &Path) -> Result<bool, AudioError> {
+    let mut file = File::open(path).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
+    // A page is at most 65,307 bytes long.
+    file.seek(SeekFrom::Start(size.saturating_sub(2 * ENDS))).map_err(unreadable)?;
+    let mut end = Vec::new();
+    file.take(2 * ENDS).read_to_end(&mut end).map_err(unreadable)?;
+    let Some(place) = end.windows(4).rposition(|bytes| bytes == b"OggS") else { return Ok(false) };
+    let page = &end[place..];
+    let Some(segments) = page.get(26).and_then(|number| page.get(27..27 + usize::from(*number))) else {
+        return Ok(false);
+    };
+    let length = 27 + segments.len() + segments.iter().map(|length| usize::from(*length)).sum::<usize>();
+    Ok(page[5] & 4 != 0 && page.len() >= length)
+}

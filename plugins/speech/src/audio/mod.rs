@@ -1,0 +1,106 @@
+//! Recordings: FLAC, WAV, MP3 and Ogg Vorbis of any rate and number of channels, as mono samples at 16 kHz.
+
+mod inspect;
+mod resample;
+mod source;
+
+pub use inspect::{Check, Inspection, inspect};
+
+use resample::Resampler;
+use source::Source;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+/// Samples a second of everything that [`load`] gives: the rate of wav2vec 2.0 and XLSR-53.
+pub const RATE: u32 = 16_000;
+/// The longest recording that is read, in seconds. A header may claim any length; nothing is allocated for more.
+pub const LONGEST: u64 = 3600;
+/// Rates that are resampled; others are a damaged header.
+const RATES: std::ops::RangeInclusive<u32> = 2_000..=384_000;
+/// Most channels that are mixed.
+const MOST_CHANNELS: usize = 32;
+
+/// Why a recording cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AudioError {
+    /// An error of the file system.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// A file of no bytes.
+    #[error("is empty")]
+    Empty,
+    /// No format that is known.
+    #[error("is not audio that can be read ({0}); FLAC, WAV, MP3 and Ogg Vorbis are")]
+    NotAudio(String),
+    /// A container without an audio track of a known codec.
+    #[error("has no audio track that can be decoded ({0}); FLAC, PCM, MP3 and Vorbis can")]
+    NoTrack(String),
+    /// Fewer samples than the header says.
+    #[error("is truncated: its header says {declared} samples, and {found} are there")]
+    Truncated {
+        /// Samples of a channel that the header says.
+        declared: u64,
+        /// Samples of a channel that there are.
+        found: u64,
+    },
+    /// An Ogg file that does not end as one does.
+    #[error("is truncated: the last page of its Ogg stream is missing")]
+    NoLastPage,
+    /// No samples at all.
+    #[error("holds no samples")]
+    NoSamples,
+    /// More than [`LONGEST`].
+    #[error("is longer than {LONGEST} seconds (its header or content says {0}); cut it into utterances")]
+    TooLong(u64),
+    /// A rate that no recording has.
+    #[error("has {0} samples a second; {low} to {high} are accepted", low = RATES.start(), high = RATES.end())]
+    Rate(u32),
+    /// A number of channels that no recording has.
+    #[error("has {0} channels; 1 to {MOST_CHANNELS} are accepted")]
+    Channels(usize),
+    /// A sample of a floating-point file that is not a number or infinite.
+    #[error("sample {0} is not a finite number")]
+    NotFinite(u64),
+    /// Anything else that the decoder finds wrong.
+    #[error("is damaged: {0}")]
+    Damaged(String),
+}
+
+/// The samples of a recording at [`RATE`], its channels averaged; from -1 to 1, or as far beyond as a floating-point
+/// file goes. As many as [`inspect`] says, but for lossy formats that do not know their own length.
+///
+/// # Errors
+/// [`AudioError`].
+pub fn load(path: &Path) -> Result<Vec<f32>, AudioError> {
+    guarded(|| {
+        let mut source = Source::open(path)?;
+        // A header may claim more than the file can hold.
+        let likely =
+            source.frames.map_or(0, |frames| resampled(frames, source.rate)).min(source.bytes.saturating_mul(16));
+        let mut resampler = Resampler::new(source.rate, likely as usize)?;
+        source.decode(|mono| resampler.push(mono))?;
+        resampler.finish()
+    })
+}
+
+/// Samples at [`RATE`] that a recording of `frames` at `rate` has: rounded up, as `torchaudio` does.
+pub fn resampled(frames: u64, rate: u32) -> u64 {
+    (frames * u64::from(RATE)).div_ceil(u64::from(rate).max(1))
+}
+
+/// Refuses what is longer than [`LONGEST`].
+fn check_length(frames: u64, rate: u32) -> Result<(), AudioError> {
+    match frames / u64::from(rate.max(1)) {
+        seconds if seconds >= LONGEST && frames > LONGEST * u64::from(rate) => Err(AudioError::TooLong(seconds)),
+        _ => Ok(()),
+    }
+}
+
+/// Runs what reads a file; a panic of a decoder, as malformed files have caused before, says that the file is damaged.
+fn guarded<T>(read: impl FnOnce() -> Result<T, AudioError>) -> Result<T, AudioError> {
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(AudioError::Damaged(format!("the decoder fails with `{}`", text.unwrap_or("no message"))))
+    })
+}

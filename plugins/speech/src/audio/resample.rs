@@ -1,0 +1,98 @@
+//! Any rate to 16 kHz.
+
+use super::{AudioError, RATE, resampled};
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Resampler as _, WindowFunction};
+
+/// Samples of the file that are resampled together, at least.
+const CHUNK: usize = 1024;
+
+/// Resamples a stream of mono samples.
+pub(super) enum Resampler {
+    /// The rate is the wanted one.
+    Same(Vec<f32>),
+    /// It is not.
+    Other(Box<State>),
+}
+
+pub(super) struct State {
+    rate: u32,
+    fft: Fft<f32>,
+    /// Samples waiting until there are enough for a chunk.
+    waiting: Vec<f32>,
+    taken: u64,
+    output: Vec<f32>,
+}
+
+impl Resampler {
+    /// From `rate`, with room for about `likely` samples.
+    pub(super) fn new(rate: u32, likely: usize) -> Result<Self, AudioError> {
+        let output = Vec::with_capacity(likely);
+        if rate == RATE {
+            return Ok(Self::Same(output));
+        }
+        let (from, to, window) = (rate as usize, RATE as usize, WindowFunction::BlackmanHarris2);
+        // One block a chunk: the filter is as long as a block, and a long one is steep. An even number of the shortest
+        // blocks, because the filter's delay is half a block, and half a sample too little of an odd one.
+        let shortest = from / common_divisor(from, to);
+        let chunk = CHUNK.div_ceil(shortest).next_multiple_of(2) * shortest;
+        let fft = Fft::new_custom(from, to, chunk, 1, 1, window, FixedSync::Both).map_err(failed)?;
+        Ok(Self::Other(Box::new(State { rate, fft, waiting: Vec::new(), taken: 0, output })))
+    }
+
+    pub(super) fn push(&mut self, samples: &[f32]) -> Result<(), AudioError> {
+        match self {
+            Self::Same(output) => output.extend_from_slice(samples),
+            Self::Other(state) => {
+                state.taken += samples.len() as u64;
+                state.waiting.extend_from_slice(samples);
+                state.run()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// All samples, without the delay of the filter.
+    pub(super) fn finish(self) -> Result<Vec<f32>, AudioError> {
+        let mut state = match self {
+            Self::Same(output) => return Ok(output),
+            Self::Other(state) => state,
+        };
+        let (delay, length) = (state.fft.output_delay(), resampled(state.taken, state.rate) as usize);
+        while state.output.len() < delay + length {
+            let missing = state.fft.input_frames_next() - state.waiting.len();
+            state.waiting.extend(std::iter::repeat_n(0.0, missing));
+            state.run()?;
+        }
+        state.output.truncate(delay + length);
+        state.output.drain(..delay);
+        Ok(state.output)
+    }
+}
+
+impl State {
+    /// Resamples all whole chunks that wait.
+    fn run(&mut self) -> Result<(), AudioError> {
+        let (size, made) = (self.fft.input_frames_next(), self.fft.output_frames_next());
+        let mut used = 0;
+        while self.waiting.len() - used >= size {
+            let chunk = &self.waiting[used..used + size];
+            let start = self.output.len();
+            self.output.resize(start + made, 0.0);
+            let input = InterleavedSlice::new(chunk, 1, size).map_err(failed)?;
+            let mut output = InterleavedSlice::new_mut(&mut self.output[start..], 1, made).map_err(failed)?;
+            self.fft.process_into_buffer(&input, &mut output, None).map_err(failed)?;
+            used += size;
+        }
+        self.waiting.drain(..used);
+        Ok(())
+    }
+}
+
+fn common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_divisor(b, a % b) }
+}
+
+fn failed(e: impl std::fmt::Display) -> AudioError {
+    AudioError::Damaged(format!("it cannot be resampled: {e}"))
+}

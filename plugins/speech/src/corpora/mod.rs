@@ -1,0 +1,200 @@
+//! The layouts in which corpora come, one file each: from a path to rows of audio and transcript.
+
+mod common_voice;
+mod fairseq;
+mod folder;
+mod json_lines;
+mod librispeech;
+mod phones;
+
+pub(crate) use librispeech::expand;
+pub(crate) use phones::PhoneFile;
+
+use crate::Unit;
+use crate::labels::choose;
+use crate::problems::{Place, Problems, excerpt};
+use crate::text::Lines;
+use lopper_core::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Endings of audio files, in the order in which they are looked for.
+pub(crate) const AUDIO: [&str; 7] = ["flac", "wav", "mp3", "ogg", "oga", "wave", "mpga"];
+/// Directories below a split that are looked into; deeper ones are a mistake or a loop of links.
+const DEEPEST: usize = 12;
+
+/// What is said in a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Transcript {
+    /// A text, to be spelled.
+    Text(String),
+    /// Symbols as they are.
+    Symbols(Vec<String>),
+}
+
+/// One row of a corpus.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    /// Files that make the recording, joined in this order.
+    pub(crate) audio: Vec<PathBuf>,
+    pub(crate) transcript: Transcript,
+    pub(crate) language: Option<String>,
+    /// Samples of the file as the manifest has them.
+    pub(crate) declared: Option<u64>,
+    pub(crate) place: Place,
+}
+
+/// A layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    LibriSpeech,
+    Fairseq,
+    CommonVoice,
+    Folder,
+    JsonLines,
+}
+
+impl Format {
+    /// The layout that the option names; `None` to tell it by the content.
+    pub(crate) fn parse(name: &str) -> Result<Option<Self>> {
+        let values = [
+            ("auto", None),
+            ("librispeech", Some(Self::LibriSpeech)),
+            ("libri-light", Some(Self::LibriSpeech)),
+            ("fairseq", Some(Self::Fairseq)),
+            ("common-voice", Some(Self::CommonVoice)),
+            ("folder", Some(Self::Folder)),
+            ("json-lines", Some(Self::JsonLines)),
+        ];
+        choose("format", name, &values)
+    }
+
+    /// Tells the layout of a file or directory by what is in it.
+    fn of(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            let has = |wanted: fn(&Path) -> bool| walk(path).map(|files| files.iter().any(|file| wanted(file)));
+            return Ok(if has(librispeech::is_transcript)? { Self::LibriSpeech } else { Self::Folder });
+        }
+        match extension(path).as_str() {
+            "jsonl" | "ndjson" | "json" => return Ok(Self::JsonLines),
+            "txt" | "lst" => return Ok(Self::CommonVoice),
+            _ => {}
+        }
+        let lines = Lines::read(path, &mut Problems::new(true))?;
+        let mut filled = lines.filled().map(|(_, line)| line);
+        let first = filled.next().unwrap_or_default();
+        let names = |name: &str| first.split('\t').any(|field| field == name);
+        if names("path") {
+            return Ok(Self::CommonVoice);
+        }
+        if !first.contains('\t') && filled.next().is_none_or(fairseq::is_row) {
+            return Ok(Self::Fairseq);
+        }
+        let found = excerpt(first);
+        Err(Error::file(
+            path,
+            format!(
+                "begins with {found}; a manifest begins with its root directory (fairseq) or with column names of which \
+                 one is `path` (Common Voice)"
+            ),
+        ))
+    }
+}
+
+/// What reading a corpus depends on besides its files.
+pub(crate) struct Reading<'a> {
+    pub(crate) format: Option<Format>,
+    pub(crate) unit: Unit,
+    /// Phones by the name of the recording, which take the place of the corpus's own transcripts.
+    pub(crate) phones: Option<&'a PhoneFile>,
+    /// Where Common Voice's recordings lie, if not beside the list.
+    pub(crate) clips: Option<&'a Path>,
+}
+
+/// The rows of the corpus at `path`, in its own order.
+///
+/// # Errors
+/// What no row can be read without; what is wrong with single rows goes to `problems`.
+pub(crate) fn read(path: &Path, reading: &Reading<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
+    if !path.exists() {
+        return Err(Error::file(path, "does not exist; give a file or directory that does, relative to `path`"));
+    }
+    let format = reading.format.map_or_else(|| Format::of(path), Ok)?;
+    if path.is_dir() != matches!(format, Format::LibriSpeech | Format::Folder) {
+        let (is, needs) = if path.is_dir() { ("directory", "file") } else { ("file", "directory") };
+        return Err(Error::file(path, format!("is a {is}; this format is read from a {needs}")));
+    }
+    let mut rows = match format {
+        Format::LibriSpeech => librispeech::read(path, problems),
+        Format::Fairseq => fairseq::read(path, reading.unit, problems),
+        Format::CommonVoice => common_voice::read(path, reading, problems),
+        Format::Folder => folder::read(path, reading, problems),
+        Format::JsonLines => json_lines::read(path, reading.unit, problems),
+    }?;
+    if let (Some(phones), false) = (reading.phones, format == Format::CommonVoice) {
+        rows.retain_mut(|row| {
+            let name = row.audio.first().map(|path| stem(path)).unwrap_or_default();
+            phones.transcribe(&name, &mut row.transcript, &row.place, problems)
+        });
+    }
+    Ok(rows)
+}
+
+/// All files below a directory, in the order of their paths; links to directories are followed.
+fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut waiting = vec![(directory.to_owned(), 0)];
+    while let Some((directory, depth)) = waiting.pop() {
+        let unreadable = |e: std::io::Error| Error::file(&directory, format!("cannot be read: {e}"));
+        for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            match path.is_dir() {
+                true if depth < DEEPEST => waiting.push((path, depth + 1)),
+                true => return Err(Error::file(path, format!("lies more than {DEEPEST} directories deep"))),
+                false => files.push(path),
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The audio file `directory/name`, under any of the endings of audio files; `name` may have one itself.
+fn find_audio(directory: &Path, name: &str) -> Option<PathBuf> {
+    let given = directory.join(name);
+    if is_audio(&given) && given.is_file() {
+        return Some(given);
+    }
+    let bare = if is_audio(&given) { given.with_extension("") } else { given };
+    AUDIO.iter().map(|ending| with_ending(&bare, ending)).find(|path| path.is_file())
+}
+
+/// `path.ending`, whatever dots there are in `path`.
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(ending);
+    PathBuf::from(name)
+}
+
+fn is_audio(path: &Path) -> bool {
+    AUDIO.contains(&extension(path).as_str())
+}
+
+fn extension(path: &Path) -> String {
+    path.extension().unwrap_or_default().to_string_lossy().to_lowercase()
+}
+
+/// The name of a file without its ending.
+fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// A file's directory.
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}
+
+/// Symbols between white space.
+fn symbols(text: &str) -> Transcript {
+    Transcript::Symbols(text.split_whitespace().map(str::to_owned).collect())
+}

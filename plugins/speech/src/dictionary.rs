@@ -1,0 +1,194 @@
+//! Which output of a CTC head stands for which symbol.
+
+use crate::problems::{Problems, count, excerpt};
+use crate::text::Lines;
+use lopper_core::{Error, Result};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// What fairseq puts before the symbols of a file; the first is CTC's blank.
+const FAIRSEQ: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
+/// The letters of LibriSpeech, most frequent first: fairseq's `dict.ltr.txt`.
+const LETTERS: &str = "|ETAONIHSRDLUMWCFGYPBVK'XJQZ";
+/// Most symbols that a head has outputs for.
+const MOST: usize = 10_000;
+
+/// The symbols of a CTC head, in the order of its outputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dictionary {
+    symbols: Vec<String>,
+    ids: HashMap<String, u32>,
+    blank: usize,
+    unknown: Option<u32>,
+    /// Ids that no transcript is written with.
+    special: Vec<u32>,
+}
+
+impl Dictionary {
+    /// The 32 outputs of wav2vec 2.0 finetuned on LibriSpeech: `<s>` (the blank), `<pad>`, `</s>`, `<unk>`, then
+    /// `|` (between words), `E`, `T`, `A` and on.
+    pub fn letters() -> Self {
+        let letters = LETTERS.chars().map(String::from).collect();
+        Self::fairseq(letters).expect("the built-in letters differ")
+    }
+
+    /// fairseq's four special symbols and then `symbols`.
+    ///
+    /// # Errors
+    /// As one text: a symbol that is there twice, and more than 10,000 outputs.
+    pub fn fairseq(symbols: Vec<String>) -> Result<Self, String> {
+        let all: Vec<String> = FAIRSEQ.iter().map(|s| (*s).to_owned()).chain(symbols).collect();
+        Self::new(all, "<s>", "<unk>", &FAIRSEQ)
+    }
+
+    /// The dictionary that fairseq makes of a training set: the most frequent symbol first, those of equal count in the
+    /// order of their code points.
+    ///
+    /// # Errors
+    /// As [`fairseq`](Self::fairseq), for a symbol that is called like a special one too.
+    pub fn from_counts(counts: &BTreeMap<String, u64>) -> Result<Self, String> {
+        let mut symbols: Vec<_> = counts.iter().collect();
+        // Stable, and a map's keys are in order.
+        symbols.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        Self::fairseq(symbols.into_iter().map(|(symbol, _)| symbol.clone()).collect())
+    }
+
+    /// Reads fairseq's `dict.*.txt` (a symbol and its count a line) or, from a file whose name ends with `.json`, the
+    /// `vocab.json` of `transformers`, where `<pad>` or `[PAD]` is the blank.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Line`], all problems of the file together.
+    pub fn read(path: &Path) -> Result<Self> {
+        if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
+            let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+            return Self::vocab_json(&bytes).map_err(|reason| Error::file(path, reason));
+        }
+        let mut problems = Problems::new(false);
+        let lines = Lines::read(path, &mut problems)?;
+        let mut symbols: Vec<String> = Vec::new();
+        for (place, line) in lines.filled() {
+            // fairseq's own mark that a special symbol is meant to be written anew.
+            let line = line.strip_suffix(" #fairseq:overwrite").unwrap_or(line);
+            match line.rsplit_once(' ') {
+                Some((symbol, number)) if !symbol.is_empty() && number.parse::<i64>().is_ok() => {
+                    if symbols.iter().any(|other| other == symbol) || FAIRSEQ.contains(&symbol) {
+                        problems.push(place.error(format!("the symbol {} is there twice", excerpt(symbol))));
+                    }
+                    symbols.push(symbol.to_owned());
+                }
+                _ => problems.push(place.error(format!("{} is not a symbol, a space and its count", excerpt(line)))),
+            }
+        }
+        if symbols.is_empty() {
+            problems.push(Error::file(path, "holds no symbols; a line such as `E 51860` for each was expected"));
+        }
+        problems.finish_quietly()?;
+        Self::fairseq(symbols).map_err(|reason| Error::file(path, reason))
+    }
+
+    /// Reads the text of a `vocab.json`.
+    ///
+    /// # Errors
+    /// As one text: what is not an object from symbols to the ids 0, 1, 2 and on, or has no padding symbol.
+    pub fn vocab_json(bytes: &[u8]) -> Result<Self, String> {
+        let object = match serde_json::from_slice(bytes) {
+            Ok(Value::Object(object)) => object,
+            Ok(_) => return Err("is not a JSON object from symbols to ids".into()),
+            Err(e) => return Err(format!("is not JSON: {e}")),
+        };
+        let mut symbols: Vec<Option<String>> = vec![None; object.len()];
+        for (symbol, id) in &object {
+            let place = id.as_u64().and_then(|id| symbols.get_mut(usize::try_from(id).ok()?));
+            match place {
+                Some(place @ None) => *place = Some(symbol.clone()),
+                _ => {
+                    let (symbol, id) = (excerpt(symbol), excerpt(&id.to_string()));
+                    let ids = format!("every id from 0 to {} once", object.len().saturating_sub(1));
+                    return Err(format!("the id of {symbol} is {id}; {ids} was expected"));
+                }
+            }
+        }
+        let symbols: Vec<String> = symbols.into_iter().flatten().collect();
+        let find = |names: [&'static str; 2]| names.into_iter().find(|name| symbols.iter().any(|s| s == name));
+        let blank = find(["<pad>", "[PAD]"]).ok_or("has neither `<pad>` nor `[PAD]`, which is the blank of CTC")?;
+        let special = ["<pad>", "[PAD]", "<s>", "</s>", "<unk>", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
+        Self::new(symbols.clone(), blank, find(["<unk>", "[UNK]"]).unwrap_or_default(), &special)
+    }
+
+    fn new(symbols: Vec<String>, blank: &str, unknown: &str, special: &[&str]) -> Result<Self, String> {
+        if symbols.len() > MOST {
+            return Err(format!("has {} symbols; a head has at most {MOST} outputs", symbols.len()));
+        }
+        let mut ids = HashMap::new();
+        for (id, symbol) in (0..).zip(&symbols) {
+            if ids.insert(symbol.clone(), id).is_some() {
+                return Err(format!("the symbol {} is there twice", excerpt(symbol)));
+            }
+        }
+        let id = |symbol: &str| ids.get(symbol).copied();
+        let special = special.iter().filter_map(|symbol| id(symbol)).collect();
+        let blank = id(blank).ok_or_else(|| format!("has no symbol {}", excerpt(blank)))? as usize;
+        Ok(Self { unknown: id(unknown), blank, special, symbols, ids })
+    }
+
+    /// Outputs, special ones counted.
+    pub fn len(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// Never: there is a blank.
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
+    /// The symbol of each output.
+    pub fn symbols(&self) -> &[String] {
+        &self.symbols
+    }
+
+    /// The symbol of an output.
+    pub fn symbol(&self, id: u32) -> Option<&str> {
+        self.symbols.get(id as usize).map(String::as_str)
+    }
+
+    /// The output of a symbol that transcripts may hold; `None` for special ones too.
+    pub fn id(&self, symbol: &str) -> Option<u32> {
+        self.ids.get(symbol).copied().filter(|id| !self.special.contains(id))
+    }
+
+    /// The output of CTC's blank.
+    pub fn blank(&self) -> usize {
+        self.blank
+    }
+
+    /// What stands for symbols that the dictionary does not have.
+    pub fn unknown(&self) -> Option<u32> {
+        self.unknown
+    }
+
+    /// What ends a word: `|`, or a space in a dictionary that has no `|`.
+    pub fn delimiter(&self) -> &str {
+        if !self.ids.contains_key("|") && self.ids.contains_key(" ") { " " } else { "|" }
+    }
+
+    /// Whether `id` is special: no symbol of a transcript.
+    pub fn is_special(&self, id: u32) -> bool {
+        self.special.contains(&id)
+    }
+
+    /// The output that a label's id is trained with: the unknown symbol for one outside the dictionary. A dictionary
+    /// without one has no such labels.
+    pub(crate) fn trained(&self, id: u32) -> u32 {
+        if (id as usize) < self.len() { id } else { self.unknown.unwrap_or_default() }
+    }
+
+    /// The symbols of transcripts, for a message.
+    pub(crate) fn listed(&self) -> String {
+        let usable = (0..).zip(&self.symbols).filter(|(id, _)| !self.special.contains(id));
+        let all: Vec<_> = usable.map(|(_, symbol)| symbol.as_str()).collect();
+        let shown = all.iter().take(60).copied().collect::<Vec<_>>().join(" ");
+        let more = all.len().saturating_sub(60) as u64;
+        if more == 0 { shown } else { format!("{shown} and {}", count(more, "other")) }
+    }
+}

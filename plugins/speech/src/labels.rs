@@ -1,0 +1,167 @@
+//! From transcripts to the symbols that a model learns.
+
+use crate::Dictionary;
+use crate::corpora::Transcript;
+use crate::problems::excerpt;
+use lopper_core::{Error, Result, nearest};
+use std::collections::{BTreeMap, HashMap};
+
+/// What a model writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// The letters of a text, each word ended by `|`; of a fairseq manifest its `.ltr`.
+    Letters,
+    /// Phones; of a fairseq manifest its `.phn`.
+    Phones,
+    /// Letters, spelled from the words of a fairseq manifest's `.wrd`; elsewhere the same as letters.
+    SpelledWords,
+}
+
+impl Unit {
+    /// The unit that the option `unit` names.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] with the names there are.
+    pub fn parse(name: &str) -> Result<Self> {
+        choose(
+            "unit",
+            name,
+            &[("letters", Self::Letters), ("phones", Self::Phones), ("words-as-letters", Self::SpelledWords)],
+        )
+    }
+
+    /// Whether the symbols spell words.
+    pub fn spells(self) -> bool {
+        self != Self::Phones
+    }
+}
+
+/// One of several named values of the option `key`.
+pub(crate) fn choose<T: Copy>(key: &str, name: &str, values: &[(&str, T)]) -> Result<T> {
+    let found = values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let known: Vec<_> = values.iter().map(|(known, _)| *known).collect();
+        let hint = nearest(name, known.iter().copied()).map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default();
+        Error::invalid(format!("[data] {key}"), excerpt(name), format!("give one of {}{hint}", known.join(", ")))
+    })
+}
+
+/// In which case letters are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Case {
+    Upper,
+    Lower,
+    Keep,
+}
+
+impl Case {
+    /// The case that the option names. `auto` is the case of a given dictionary's letters, where they are of one; upper
+    /// case otherwise, as LibriSpeech has it.
+    pub(crate) fn parse(name: &str, dictionary: Option<&Dictionary>) -> Result<Self> {
+        let values =
+            [("auto", None), ("upper", Some(Self::Upper)), ("lower", Some(Self::Lower)), ("keep", Some(Self::Keep))];
+        Ok(match (choose("case", name, &values)?, dictionary) {
+            (Some(case), _) => case,
+            (None, None) => Self::Upper,
+            (None, Some(dictionary)) => {
+                let usable = (0..).zip(dictionary.symbols()).filter(|(id, _)| !dictionary.is_special(*id));
+                let (mut upper, mut lower) = (false, false);
+                for c in usable.flat_map(|(_, symbol)| symbol.chars()) {
+                    (upper, lower) = (upper || c.is_uppercase(), lower || c.is_lowercase());
+                }
+                match (upper, lower) {
+                    (true, true) => Self::Keep,
+                    (false, true) => Self::Lower,
+                    _ => Self::Upper,
+                }
+            }
+        })
+    }
+}
+
+/// How a transcript becomes symbols.
+#[derive(Debug, Clone)]
+pub(crate) struct Writing {
+    pub(crate) unit: Unit,
+    pub(crate) case: Case,
+    /// Characters that are dropped from a text.
+    pub(crate) remove: Vec<char>,
+}
+
+impl Writing {
+    /// The symbols of a transcript, a word ended by `delimiter`.
+    ///
+    /// # Errors
+    /// A reason, for a text where phones are needed.
+    pub(crate) fn symbols(&self, transcript: &Transcript, delimiter: &str) -> Result<Vec<String>, String> {
+        match transcript {
+            Transcript::Symbols(symbols) => Ok(symbols.clone()),
+            Transcript::Text(_) if self.unit == Unit::Phones => {
+                Err("has a text and no phones; give `phones`, or `unit = \"letters\"`".into())
+            }
+            Transcript::Text(text) => {
+                let kept: String = text.chars().filter(|c| !self.remove.contains(c)).collect();
+                let text = match self.case {
+                    Case::Upper => kept.to_uppercase(),
+                    Case::Lower => kept.to_lowercase(),
+                    Case::Keep => kept,
+                };
+                let spelled = |word: &str| -> Vec<String> {
+                    word.chars().map(String::from).chain([delimiter.to_owned()]).collect()
+                };
+                Ok(text.split_whitespace().flat_map(spelled).collect())
+            }
+        }
+    }
+}
+
+/// The ids of symbols: those of the dictionary, and beyond them ids for symbols that it does not have, so that an
+/// evaluation can count them as what they are.
+#[derive(Debug, Default)]
+pub(crate) struct Lexicon {
+    strange: Vec<String>,
+    ids: HashMap<String, u32>,
+}
+
+impl Lexicon {
+    /// The ids of `symbols`, and the distinct symbols among them that the dictionary does not have.
+    pub(crate) fn ids<'a>(&mut self, symbols: &'a [String], dictionary: &Dictionary) -> (Box<[u32]>, Vec<&'a str>) {
+        let mut unknown: Vec<&str> = Vec::new();
+        let ids = symbols.iter().map(|symbol| {
+            dictionary.id(symbol).unwrap_or_else(|| {
+                if !unknown.contains(&symbol.as_str()) {
+                    unknown.push(symbol);
+                }
+                *self.ids.entry(symbol.clone()).or_insert_with(|| {
+                    self.strange.push(symbol.clone());
+                    (dictionary.len() + self.strange.len() - 1) as u32
+                })
+            })
+        });
+        (ids.collect(), unknown)
+    }
+
+    /// The symbols that the dictionary does not have, in the order of their ids.
+    pub(crate) fn strange(&self) -> &[String] {
+        &self.strange
+    }
+
+    /// The symbol of an id, in the dictionary or not.
+    pub(crate) fn symbol<'a>(&'a self, id: u32, dictionary: &'a Dictionary) -> Option<&'a str> {
+        let strange = || self.strange.get((id as usize).checked_sub(dictionary.len())?).map(String::as_str);
+        dictionary.symbol(id).or_else(strange)
+    }
+}
+
+/// How often each symbol is there.
+pub(crate) fn add_counts(counts: &mut BTreeMap<String, u64>, symbols: Vec<String>) {
+    for symbol in symbols {
+        *counts.entry(symbol).or_default() += 1;
+    }
+}
+
+/// Time steps that CTC needs for a target: one a symbol, and one for the blank between two that are equal.
+pub(crate) fn steps_needed(ids: &[u32]) -> u64 {
+    let repeats = ids.windows(2).filter(|pair| pair[0] == pair[1]).count();
+    (ids.len() + repeats) as u64
+}

@@ -1,0 +1,40 @@
+//! Speech with transcripts: LibriSpeech, Libri-light's limited supervision, Common Voice with CPC_audio's phones, fairseq's
+//! manifests, JSON lines, and plain folders.
+//!
+//! [`audio`] reads recordings, [`Dictionary`] and [`Unit`] turn transcripts into labels, [`decode`] turns outputs back into
+//! text; [`SpeechDataset`] holds paths, lengths and labels, and decodes what a batch needs.
+
+pub mod audio;
+mod cache;
+mod corpora;
+mod dataset;
+pub mod decode;
+mod dictionary;
+mod labels;
+mod open;
+mod options;
+mod problems;
+mod recordings;
+mod rows;
+mod settings;
+mod splits;
+mod text;
+
+pub use dataset::SpeechDataset;
+pub use dictionary::Dictionary;
+pub use labels::Unit;
+pub use open::{open, task};
+pub use options::{Paths, SpeechOptions};
+
+use lopper_core::{Dataset, DatasetEntry};
+
+inventory::submit! {
+    DatasetEntry {
+        name: "speech",
+        summary: "speech with letters or phones: LibriSpeech, Libri-light, Common Voice, fairseq manifests, JSON lines, folders",
+        options: SpeechOptions::DOCS,
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        task,
+        open: |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
+    }
+}

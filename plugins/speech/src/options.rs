@@ -1,0 +1,77 @@
+//! The options of the `speech` dataset.
+
+use lopper_core::options;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::path::PathBuf;
+
+/// One path or several.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Paths(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Paths {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected a path or a list of paths")]
+        enum Either {
+            One(String),
+            Many(Vec<String>),
+        }
+        Ok(Self(match Either::deserialize(deserializer)? {
+            Either::One(path) => vec![path],
+            Either::Many(paths) => paths,
+        }))
+    }
+}
+
+options! {
+    /// Options of the `speech` dataset.
+    pub struct SpeechOptions {
+        /// The corpus's directory, or one file: then it is the validation split.
+        path: PathBuf = PathBuf::new(),
+        /// auto, librispeech, libri-light, fairseq, common-voice, folder or json-lines; auto tells each split's layout by its content.
+        format: String = "auto".into(),
+        /// What to train on, relative to `path`: a manifest, list or directory, or several that are joined; of Libri-light also 10min, 1h or 10h. Looked for as train.tsv, train.jsonl or train when absent; without one, the data can only be evaluated on.
+        train: Paths = Paths::default(),
+        /// What to validate on, relative to `path`; several become several splits. Looked for as valid, validation, dev or dev-other when absent.
+        validation: Paths = Paths::default(),
+        /// What to evaluate on besides, relative to `path`; several become several splits, such as test_clean and test_other.
+        test: Paths = Paths::default(),
+        /// What the model writes: letters, phones or words-as-letters (letters spelled from the .wrd of a fairseq manifest).
+        unit: String = "letters".into(),
+        /// The model's symbols: a dict.*.txt of fairseq, a vocab.json of transformers, `letters` (the 32 of LibriSpeech), or `train` (those of the training set). When absent, `letters` for letters of no named language, `train` otherwise.
+        dictionary: String = String::new(),
+        /// Languages of a joint run, each with validation and test splits of its own. `{language}` in a path stands for each; without it, rows are told apart by their own language.
+        languages: Vec<String> = Vec::new(),
+        /// A file of phones for each recording, lines `NAME p1 p2 …`, relative to `path`.
+        phones: Option<String> = None,
+        /// The directory of Common Voice's recordings, relative to `path`; clips beside the list when absent.
+        clips: Option<String> = None,
+        /// upper, lower or keep: the case of letters; auto is that of a given dictionary, and upper otherwise.
+        case: String = "auto".into(),
+        /// Characters that are dropped from texts, such as `.,?!`.
+        remove: String = String::new(),
+        /// Rows with symbols outside the dictionary: refuse, or unk, which trains on the dictionary's unknown symbol and counts an error in evaluations.
+        unknown: String = "refuse".into(),
+        /// Shorter recordings cannot be used.
+        min_seconds: f64 = 0.0,
+        /// Longer recordings cannot be used; 0 for no limit.
+        max_seconds: f64 = 0.0,
+        /// Samples that the model's first time step sees; with `frame_stride` it tells which transcripts are too long for their recording.
+        frame_window: u32 = 400,
+        /// Samples between two time steps of the model; 0 leaves the check to the model.
+        frame_stride: u32 = 320,
+        /// Leaves out rows that cannot be used, and warns, instead of refusing the data.
+        skip_bad: bool = false,
+        /// How recordings are looked at when the data are opened: content (each is read once, for its length and hash), decode (decoded too, so that nothing is found damaged later), or headers (for corpora too large to be read; the hash is of size, beginning and end).
+        check: String = "content".into(),
+        /// MiB of decoded recordings that are kept for the next epoch.
+        cache_mb: u64 = 256,
+        /// Training recordings used, drawn without replacement; 0 for all. A larger limit contains a smaller one.
+        limit_train: u64 = 0,
+        /// Recordings used of each split that is evaluated, drawn in the same way; 0 for all.
+        limit_validation: u64 = 0,
+        /// Seeds the draw of both limits.
+        limit_seed: u64 = 0,
+    }
+}

@@ -1,0 +1,138 @@
+//! What is wrong with a corpus, gathered until all of it is known.
+
+use lopper_core::{Error, Result, Split};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Problems listed of one split; the rest is counted.
+const LISTED: usize = 20;
+/// Rows left out that a warning quotes.
+const QUOTED: usize = 3;
+
+/// Where a row stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) file: Arc<Path>,
+    /// Counted from 1; 0 for the file as a whole.
+    pub(crate) line: u64,
+}
+
+impl Place {
+    pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
+        let reason = reason.into();
+        match self.line {
+            0 => Error::file(self.file.as_ref(), reason),
+            line => Error::Line { path: self.file.to_path_buf(), line, reason },
+        }
+    }
+}
+
+/// The problems of one split. Those of single rows make the rows be left out, where that was asked for.
+#[derive(Debug)]
+pub(crate) struct Problems {
+    skip_bad: bool,
+    listed: Vec<Error>,
+    /// Of the rows: those listed, and those beyond the list.
+    rows: u64,
+    unlisted: u64,
+    skipped: u64,
+    quoted: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Problems {
+    pub(crate) fn new(skip_bad: bool) -> Self {
+        Self { skip_bad, listed: Vec::new(), rows: 0, unlisted: 0, skipped: 0, quoted: Vec::new(), hint: None }
+    }
+
+    /// What no leaving out of rows mends.
+    pub(crate) fn push(&mut self, error: Error) {
+        self.list(error);
+    }
+
+    /// What is wrong with one row, which is then not used.
+    pub(crate) fn row(&mut self, place: &Place, reason: impl Into<String>) {
+        if !self.skip_bad {
+            self.rows += 1;
+            return self.list(place.error(reason));
+        }
+        self.skipped += 1;
+        if self.quoted.len() < QUOTED {
+            self.quoted.push(place.error(reason).to_string());
+        }
+    }
+
+    /// What may be done about rows that cannot be used; said once.
+    pub(crate) fn hint(&mut self, hint: String) {
+        self.hint = Some(hint);
+    }
+
+    /// Rows left out.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Whether nothing is known to be wrong, and nothing was left out.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.listed.is_empty() && self.skipped == 0
+    }
+
+    fn list(&mut self, error: Error) {
+        if self.listed.len() < LISTED {
+            self.listed.push(error);
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    /// Warns of the rows left out of `split`, of which `used` are left.
+    ///
+    /// # Errors
+    /// All problems together.
+    pub(crate) fn finish(mut self, split: &Split, used: usize) -> Result<()> {
+        let name = split.as_str();
+        if self.unlisted > 0 {
+            self.listed.push(Error::Other(format!("and {} more problems of the {name} split", self.unlisted)));
+        }
+        if self.rows > 0 {
+            let rows = format!("{} of the {name} split cannot be used", count(self.rows, "row"));
+            let more = self.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let remedy = "`skip_bad = true` in [data] leaves such rows out";
+            self.listed.push(Error::Other(format!("{rows}; {remedy}{more}")));
+        }
+        if used == 0 && self.skipped > 0 {
+            let first = self.quoted.join("; ");
+            self.listed.push(Error::Other(format!("no row of the {name} split can be used: {first}")));
+        }
+        Error::all(self.listed)?;
+        if self.skipped > 0 {
+            let (skipped, first) = (self.skipped, self.quoted.join("; "));
+            tracing::warn!(split = name, skipped, used, first, "rows that cannot be used are left out");
+        }
+        Ok(())
+    }
+
+    /// As [`finish`](Self::finish), for a file that is no split: nothing is left out of it.
+    ///
+    /// # Errors
+    /// All problems together.
+    pub(crate) fn finish_quietly(mut self) -> Result<()> {
+        if self.unlisted > 0 {
+            self.listed.push(Error::Other(format!("and {} more problems", self.unlisted)));
+        }
+        Error::all(self.listed)
+    }
+}
+
+/// `1 row`, `2 rows`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// A value in backticks, shortened to what fits into a message.
+pub(crate) fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        None => format!("`{}`", text.escape_debug()),
+        Some((end, _)) => format!("`{}…`", text[..end].escape_debug()),
+    }
+}

@@ -1,0 +1,129 @@
+//! Options as what they mean.
+
+use crate::audio::{Check, RATE};
+use crate::corpora::{Format, PhoneFile, Reading};
+use crate::labels::{Case, Unit, Writing, choose, steps_needed};
+use crate::splits::{self, Part};
+use crate::{Dictionary, SpeechOptions};
+use lopper_core::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// Where the dictionary comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    Given(Dictionary),
+    Training,
+}
+
+/// Checked options.
+pub(crate) struct Settings<'a> {
+    pub(crate) options: &'a SpeechOptions,
+    pub(crate) format: Option<Format>,
+    pub(crate) dictionary: Source,
+    pub(crate) writing: Writing,
+    /// Whether symbols outside the dictionary are learned as its unknown symbol.
+    pub(crate) keep_unknown: bool,
+    pub(crate) check: Check,
+}
+
+impl<'a> Settings<'a> {
+    /// # Errors
+    /// Everything that is wrong with the options' values, and with the dictionary's file, together.
+    pub(crate) fn new(options: &'a SpeechOptions) -> Result<Self> {
+        let checks = [("content", Check::Content), ("decode", Check::Decode), ("headers", Check::Headers)];
+        let unknowns = [("refuse", false), ("unk", true)];
+        let format = Format::parse(&options.format);
+        let unit = Unit::parse(&options.unit);
+        let dictionary = unit.as_ref().map_or(Ok(Source::Training), |unit| source(options, *unit));
+        let check = choose("check", &options.check, &checks);
+        let keep_unknown = choose("unknown", &options.unknown, &unknowns);
+        let given = if let Ok(Source::Given(dictionary)) = &dictionary { Some(dictionary) } else { None };
+        let case = Case::parse(&options.case, given);
+        let mut problems = limits(options);
+        if keep_unknown.as_ref().is_ok_and(|keep| *keep) && given.is_some_and(|given| given.unknown().is_none()) {
+            let expected = "the dictionary has no symbol for what it does not know; use refuse";
+            problems.push(Error::invalid("[data] unknown", "unk", expected));
+        }
+        let parsed = Error::both(Error::both(format, unit), Error::both(dictionary, case));
+        match Error::both(parsed, Error::both(check, keep_unknown)) {
+            Err(e) => problems.push(e),
+            Ok((((format, unit), (dictionary, case)), (check, keep_unknown))) if problems.is_empty() => {
+                let writing = Writing { unit, case, remove: options.remove.chars().collect() };
+                return Ok(Self { options, format, dictionary, writing, keep_unknown, check });
+            }
+            Ok(_) => {}
+        }
+        Err(Error::Many(problems.into_iter().flat_map(Error::into_single).collect()))
+    }
+
+    /// What reading a part depends on; `phones` and `clips` are those of its language.
+    pub(crate) fn reading<'b>(&self, phones: Option<&'b PhoneFile>, clips: Option<&'b Path>) -> Reading<'b> {
+        Reading { format: self.format, unit: self.writing.unit, phones, clips }
+    }
+
+    /// The file of phones for a part.
+    pub(crate) fn phones(&self, part: &Part) -> Option<PathBuf> {
+        self.options.phones.as_ref().map(|path| splits::beside(self.options, path, part.language))
+    }
+
+    /// The directory of recordings for a part.
+    pub(crate) fn clips(&self, part: &Part) -> Option<PathBuf> {
+        self.options.clips.as_ref().map(|path| splits::beside(self.options, path, part.language))
+    }
+
+    /// Why a recording of so many samples at 16 kHz cannot be used with its target.
+    pub(crate) fn unusable(&self, samples: u64, target: &[u32]) -> Option<String> {
+        let options = self.options;
+        let seconds = samples as f64 / f64::from(RATE);
+        if seconds < options.min_seconds {
+            return Some(format!("is {seconds:.3} seconds long, less than `min_seconds` = {}", options.min_seconds));
+        }
+        if options.max_seconds > 0.0 && seconds > options.max_seconds {
+            return Some(format!("is {seconds:.3} seconds long, more than `max_seconds` = {}", options.max_seconds));
+        }
+        if options.frame_stride == 0 {
+            return None;
+        }
+        let window = u64::from(options.frame_window);
+        let steps = samples.checked_sub(window).map_or(0, |rest| rest / u64::from(options.frame_stride) + 1);
+        let needed = steps_needed(target);
+        (needed > steps).then(|| {
+            let symbols = target.len();
+            format!("is {seconds:.3} seconds long, {steps} time steps; CTC needs {needed} for its {symbols} symbols")
+        })
+    }
+}
+
+fn source(options: &SpeechOptions, unit: Unit) -> Result<Source> {
+    match options.dictionary.as_str() {
+        "" if unit.spells() && options.languages.is_empty() => Ok(Source::Given(Dictionary::letters())),
+        "letters" => Ok(Source::Given(Dictionary::letters())),
+        "" | "train" => Ok(Source::Training),
+        path => {
+            let path = splits::beside(options, path, None);
+            if !path.is_file() {
+                let reason =
+                    "is no file; `dictionary` is `letters`, `train`, or a dict.*.txt or vocab.json, relative to `path`";
+                return Err(Error::file(path, reason));
+            }
+            Dictionary::read(&path).map(Source::Given)
+        }
+    }
+}
+
+fn limits(options: &SpeechOptions) -> Vec<Error> {
+    let mut problems = Vec::new();
+    for (key, seconds) in [("min_seconds", options.min_seconds), ("max_seconds", options.max_seconds)] {
+        if !seconds.is_finite() || seconds < 0.0 {
+            problems.push(Error::invalid(format!("[data] {key}"), seconds, "a number of seconds from 0 up"));
+        }
+    }
+    if options.max_seconds > 0.0 && options.max_seconds < options.min_seconds {
+        let expected = format!("at least `min_seconds`, which is {}", options.min_seconds);
+        problems.push(Error::invalid("[data] max_seconds", options.max_seconds, expected));
+    }
+    if options.frame_window == 0 {
+        problems.push(Error::invalid("[data] frame_window", 0, "at least one sample"));
+    }
+    problems
+}

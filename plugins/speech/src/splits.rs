@@ -1,0 +1,198 @@
+//! Which files make which split.
+
+use crate::corpora::expand;
+use crate::options::{Paths, SpeechOptions};
+use lopper_core::{Error, Result, Split};
+use std::path::{Path, PathBuf};
+
+/// Stands for each language in a path.
+const LANGUAGE: &str = "{language}";
+/// What is looked for without being named.
+const TRAIN: [&str; 3] = ["train.tsv", "train.jsonl", "train"];
+const VALIDATION: [&str; 10] = [
+    "valid.tsv",
+    "validation.tsv",
+    "dev.tsv",
+    "valid.jsonl",
+    "validation.jsonl",
+    "dev.jsonl",
+    "valid",
+    "validation",
+    "dev",
+    "dev-other",
+];
+
+/// One file or directory of a split.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) path: PathBuf,
+    /// The one language that is taken from it, as its place among the options' languages.
+    pub(crate) language: Option<usize>,
+    /// Whether the file may hold other languages, whose rows are then passed over.
+    pub(crate) mixed: bool,
+}
+
+/// A split and what it is read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) split: Split,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// The splits that the options name or `path` holds: training first, where there is one, then those to evaluate.
+///
+/// # Errors
+/// [`Error::InvalidValue`] without a path, for languages that are there twice, and for splits of one name;
+/// [`Error::File`] when nothing can be evaluated, which says what was looked for and what is there.
+pub(crate) fn find(options: &SpeechOptions) -> Result<Vec<Parts>> {
+    check(options)?;
+    let languages: Vec<Option<usize>> = match options.languages.len() {
+        0 => vec![None],
+        n => (0..n).map(Some).collect(),
+    };
+    let (mut splits, mut problems) = (Vec::new(), Vec::new());
+    let train: Vec<Part> = languages.iter().flat_map(|language| train_parts(options, *language)).collect();
+    if !train.is_empty() {
+        splits.push(Parts { split: Split::TRAIN, parts: train });
+    }
+    for (kind, named) in [("validation", &options.validation), ("test", &options.test)] {
+        for (name, path) in evaluated(options, kind, named) {
+            for language in &languages {
+                let name = match language {
+                    Some(language) => format!("{name}_{}", options.languages[*language]),
+                    None => name.clone(),
+                };
+                let split = Split::named(name);
+                if splits.iter().any(|other| other.split == split) {
+                    let expected = "give files of different names, so that their splits have different names";
+                    problems.push(Error::invalid(format!("[data] {kind}"), split.as_str(), expected));
+                }
+                splits.push(Parts { split, parts: vec![part(options, &path, *language)] });
+            }
+        }
+    }
+    Error::all(problems)?;
+    if splits.iter().any(|parts| parts.split != Split::TRAIN) {
+        return Ok(splits);
+    }
+    let directory = language_path(&options.path, options, Some(0));
+    let reason = format!("holds nothing to validate on: looked for {}", VALIDATION.join(", "));
+    Err(Error::file(&directory, format!("{reason}{}; name another with `validation`", contents(&directory))))
+}
+
+fn check(options: &SpeechOptions) -> Result<()> {
+    let mut problems = Vec::new();
+    let has = |path: &str| path.contains(LANGUAGE);
+    let named = [&options.train, &options.validation, &options.test];
+    if options.path.as_os_str().is_empty() && named.iter().all(|paths| paths.0.is_empty()) {
+        let expected = "give the directory of the corpus, or `train` and `validation`";
+        problems.push(Error::invalid("[data] path", "\"\"", expected));
+    }
+    if !has(&options.path.to_string_lossy()) && !options.path.as_os_str().is_empty() && !options.path.exists() {
+        let reason = "does not exist; give the directory of the corpus, or one file of it";
+        problems.push(Error::file(&options.path, reason));
+    }
+    for (key, paths) in ["train", "validation", "test"].into_iter().zip(named) {
+        if paths.0.iter().any(String::is_empty) {
+            problems.push(Error::invalid(format!("[data] {key}"), "\"\"", "give a path relative to `path`"));
+        }
+    }
+    if options.path.is_file() && !options.validation.0.is_empty() {
+        let expected = format!("`path` is itself a file ({}), and so the validation split", options.path.display());
+        problems.push(Error::invalid("[data] validation", options.validation.0.join(", "), expected));
+    }
+    for (number, language) in options.languages.iter().enumerate() {
+        if language.is_empty() || options.languages[..number].contains(language) {
+            problems.push(Error::invalid("[data] languages", format!("\"{language}\""), "name every language once"));
+        }
+    }
+    let templates = named.iter().flat_map(|paths| &paths.0).chain(&options.phones).chain(&options.clips);
+    if options.languages.is_empty()
+        && (templates.into_iter().any(|path| has(path)) || has(&options.path.to_string_lossy()))
+    {
+        let expected = format!("a path has {LANGUAGE} in it; name what stands for it, such as [\"es\", \"fr\"]");
+        problems.push(Error::invalid("[data] languages", "[]", expected));
+    }
+    Error::all(problems)
+}
+
+fn train_parts(options: &SpeechOptions, language: Option<usize>) -> Vec<Part> {
+    let directory = directory(options, language);
+    let mut names = options.train.0.clone();
+    if names.is_empty() && !options.path.as_os_str().is_empty() && !options.path.is_file() {
+        names.extend(TRAIN.iter().find(|name| directory.join(name).exists()).map(|name| (*name).to_owned()));
+    }
+    let paths = names.iter().flat_map(|name| match expand(&directory, name) {
+        Some(paths) => paths,
+        None => vec![PathBuf::from(name)],
+    });
+    paths.map(|path| part(options, &path.to_string_lossy(), language)).collect()
+}
+
+/// Names and paths of the evaluation splits of one kind.
+fn evaluated(options: &SpeechOptions, kind: &str, named: &Paths) -> Vec<(String, String)> {
+    match named.0.as_slice() {
+        [] if kind == "validation" && options.path.is_file() => {
+            vec![(kind.to_owned(), options.path.to_string_lossy().into_owned())]
+        }
+        [] if kind == "validation" && !options.path.as_os_str().is_empty() => {
+            let directory = directory(options, (!options.languages.is_empty()).then_some(0));
+            let found = VALIDATION.iter().find(|name| directory.join(name).exists());
+            found.map(|name| (kind.to_owned(), (*name).to_owned())).into_iter().collect()
+        }
+        [] => Vec::new(),
+        [one] => vec![(kind.to_owned(), one.clone())],
+        several => several.iter().map(|path| (split_name(kind, path), path.clone())).collect(),
+    }
+}
+
+/// `test-clean` and `lists/clean.tsv` are both `test_clean` among the tests.
+fn split_name(kind: &str, path: &str) -> String {
+    let stem = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().replace(['-', '.', ' '], "_");
+    let bare = stem.strip_prefix(kind).map_or(stem.as_str(), |rest| rest.trim_start_matches('_'));
+    if bare.is_empty() { kind.to_owned() } else { format!("{kind}_{bare}") }
+}
+
+fn part(options: &SpeechOptions, path: &str, language: Option<usize>) -> Part {
+    let full = if options.path.is_file() && options.path.as_os_str() == path {
+        options.path.clone()
+    } else {
+        options_directory(options).join(path)
+    };
+    let mixed = language.is_some() && !full.to_string_lossy().contains(LANGUAGE);
+    Part { path: language_path(&full, options, language), language, mixed }
+}
+
+/// The directory that names are relative to, `{language}` not yet replaced.
+fn options_directory(options: &SpeechOptions) -> PathBuf {
+    if options.path.is_file() {
+        options.path.parent().unwrap_or(Path::new("")).to_owned()
+    } else {
+        options.path.clone()
+    }
+}
+
+fn directory(options: &SpeechOptions, language: Option<usize>) -> PathBuf {
+    language_path(&options_directory(options), options, language)
+}
+
+/// A path relative to `path`, for one language.
+pub(crate) fn beside(options: &SpeechOptions, path: &str, language: Option<usize>) -> PathBuf {
+    language_path(&options_directory(options).join(path), options, language)
+}
+
+fn language_path(path: &Path, options: &SpeechOptions, language: Option<usize>) -> PathBuf {
+    match (language.and_then(|language| options.languages.get(language)), path.to_str()) {
+        (Some(language), Some(text)) if text.contains(LANGUAGE) => PathBuf::from(text.replace(LANGUAGE, language)),
+        _ => path.to_owned(),
+    }
+}
+
+/// What a directory holds, for a message.
+fn contents(directory: &Path) -> String {
+    let Ok(entries) = std::fs::read_dir(directory) else { return format!("; {} cannot be read", directory.display()) };
+    let mut names: Vec<_> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names.truncate(10);
+    if names.is_empty() { "; it is empty".into() } else { format!("; it holds {}", names.join(", ")) }
+}

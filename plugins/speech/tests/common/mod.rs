@@ -1,0 +1,107 @@
+//! Recordings made on the spot, and a preprocessor that passes them on.
+#![allow(dead_code, reason = "every test file uses some of it")]
+
+use hound::{SampleFormat, WavSpec, WavWriter};
+use lopper_core::{DatasetRequest, Error, Features, Input, Inputs, Preprocessor};
+use lopper_speech::SpeechDataset;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tch::Tensor;
+
+/// `seconds` of a tone at 440 Hz, half of full scale, as `bits`-bit PCM (32: floating point) in every channel.
+pub(crate) fn wav(path: &Path, rate: u32, channels: u16, bits: u16, seconds: f64) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let sample_format = if bits == 32 { SampleFormat::Float } else { SampleFormat::Int };
+    let spec = WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format };
+    let mut writer = WavWriter::create(path, spec).unwrap();
+    for sample in tone(rate, seconds) {
+        for _ in 0..channels {
+            match sample_format {
+                SampleFormat::Float => writer.write_sample(sample).unwrap(),
+                SampleFormat::Int => {
+                    let full = f64::from(1u32 << (bits - 1));
+                    writer.write_sample((f64::from(sample) * full).round() as i32).unwrap();
+                }
+            }
+        }
+    }
+    writer.finalize().unwrap();
+}
+
+/// The tone itself.
+pub(crate) fn tone(rate: u32, seconds: f64) -> Vec<f32> {
+    let samples = (seconds * f64::from(rate)).round() as u32;
+    let angle = |n: u32| 2.0 * std::f64::consts::PI * 440.0 * f64::from(n) / f64::from(rate);
+    (0..samples).map(|n| (0.5 * angle(n).sin()) as f32).collect()
+}
+
+/// A second of 16-bit mono at 16 kHz.
+pub(crate) fn second(path: &Path) {
+    wav(path, 16_000, 1, 16, 1.0);
+}
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+pub(crate) fn write(path: &Path, text: impl AsRef<[u8]>) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Hands on samples as they are, zeros behind the short ones.
+struct Waveform;
+
+impl Preprocessor for Waveform {
+    fn features(&self, input: Input<'_>, _max_length: Option<u32>) -> Result<Features, Error> {
+        match input {
+            Input::Audio { samples, sample_rate: 16_000 } => Ok(Features::Samples(samples.to_vec())),
+            _ => {
+                Err(Error::Unsupported { what: "the waveform".into(), feature: "anything but audio at 16 kHz".into() })
+            }
+        }
+    }
+
+    fn collate(&self, features: &[&Features]) -> Result<Inputs, Error> {
+        let longest = features.iter().map(|f| f.len()).max().ok_or_else(|| Error::Other("no features".into()))?;
+        let (mut flat, mut lengths) = (Vec::new(), Vec::new());
+        for feature in features {
+            let Features::Samples(samples) = feature else { return Err(Error::Other("no samples".into())) };
+            flat.extend_from_slice(samples);
+            flat.resize(flat.len() + longest - samples.len(), 0.0);
+            lengths.push(samples.len() as i64);
+        }
+        let values = Tensor::f_from_slice(&flat)?.f_reshape([features.len() as i64, longest as i64])?;
+        Ok(Inputs::from([("input_values", values), ("lengths", Tensor::f_from_slice(&lengths)?)]))
+    }
+
+    fn identity(&self) -> String {
+        "waveform".into()
+    }
+}
+
+/// Opens what lies in `directory`.
+pub(crate) fn open(directory: &Path, options: &str) -> Result<SpeechDataset, Error> {
+    let mut table: toml::Table = options.parse().unwrap();
+    table.entry("path").or_insert(directory.to_str().unwrap().into());
+    lopper_speech::open(&DatasetRequest { options: &table, preprocessor: Some(Arc::new(Waveform)) })
+}
+
+/// Checks that opening fails, and that the message has all of `parts`.
+#[track_caller]
+pub(crate) fn refused(directory: &Path, options: &str, parts: &[&str]) {
+    let message = open(directory, options).err().expect("accepted").to_string();
+    for part in parts {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+/// The labels of a split as symbols between spaces.
+pub(crate) fn labels(data: &SpeechDataset, split: &lopper_core::Split) -> Vec<String> {
+    use lopper_core::{Dataset, Targets};
+    let all: Vec<usize> = (0..data.len(split)).collect();
+    let Some(Targets::Sequences(rows)) = data.batch(split, &all).unwrap().targets else { panic!("no sequences") };
+    let symbol = |id: &i64| data.dictionary().symbol(*id as u32).unwrap().to_owned();
+    rows.iter().map(|row| row.iter().map(symbol).collect::<Vec<_>>().join(" ")).collect()
+}

@@ -1,0 +1,405 @@
+//! The dataset as a session sees it: laws, splits, metrics, languages, limits.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+mod common;
+
+use common::{labels, open, refused, second, wav, write};
+use lopper_core::registry::{self, DatasetEntry};
+use lopper_core::{Dataset, DatasetRequest, Error, Head, MetricValue, Predictions, Split, Targets};
+use lopper_speech::SpeechDataset;
+use std::fs;
+use std::path::Path;
+use tch::Tensor;
+
+/// JSON lines with one recording a row, as long as the row says. Its letters are its phones, too.
+fn lines(directory: &Path, name: &str, rows: &[(f64, &str)]) {
+    let mut text = String::new();
+    for (number, (seconds, transcript)) in rows.iter().enumerate() {
+        let stem = name.replace('/', "-");
+        let audio = format!("{stem}{number}.wav");
+        wav(&directory.join(name).parent().unwrap().join(&audio), 16_000, 1, 16, *seconds);
+        let phones: Vec<_> = transcript.split_whitespace().flat_map(str::chars).map(String::from).collect();
+        let phones = phones.join(" ");
+        text += &format!("{{\"audio\": \"{audio}\", \"text\": \"{transcript}\", \"phones\": \"{phones}\"}}\n");
+    }
+    write(&directory.join(format!("{name}.jsonl")), text);
+}
+
+fn small(directory: &Path) {
+    lines(directory, "train", &[(0.5, "A BC"), (0.25, "B"), (0.75, "C C A"), (0.5, "A"), (0.3, "B B")]);
+    lines(directory, "dev", &[(0.5, "A B C"), (0.25, "B"), (0.4, "CAB")]);
+}
+
+/// Predictions that decode to `rows`, in the dictionary of `data`, a blank between any two symbols.
+fn saying(data: &SpeechDataset, rows: &[Vec<u32>]) -> Predictions {
+    let (blank, width) = (data.dictionary().blank(), data.dictionary().len());
+    let time = rows.iter().map(|row| 2 * row.len() + 1).max().unwrap();
+    let mut logits = vec![0f32; rows.len() * time * width];
+    for (step, logits) in logits.chunks_exact_mut(width).enumerate() {
+        let (row, at) = (&rows[step / time], step % time);
+        let symbol = if at % 2 == 1 { row.get(at / 2).map(|id| *id as usize) } else { None };
+        logits[symbol.unwrap_or(blank)] = 5.0;
+    }
+    let shape = [rows.len() as i64, time as i64, width as i64];
+    let lengths = rows.iter().map(|row| 2 * row.len() as i64 + 1).collect();
+    Predictions { logits: Tensor::from_slice(&logits).reshape(shape), lengths: Some(lengths) }
+}
+
+fn targets(data: &SpeechDataset, split: &Split) -> Vec<Vec<u32>> {
+    let all: Vec<usize> = (0..data.len(split)).collect();
+    let Some(Targets::Sequences(rows)) = data.batch(split, &all).unwrap().targets else { panic!("no sequences") };
+    rows.into_iter().map(|row| row.into_iter().map(|id| id as u32).collect()).collect()
+}
+
+fn value(metrics: &[MetricValue], name: &str) -> f64 {
+    metrics.iter().find(|metric| metric.name == name).unwrap_or_else(|| panic!("no {name} in {metrics:?}")).value
+}
+
+#[test]
+fn the_laws_hold_for_letters_phones_and_languages() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    lopper_testkit::laws::dataset(&open(folder.path(), "").unwrap());
+    lopper_testkit::laws::dataset(&open(folder.path(), "unit = 'phones'\ncheck = 'decode'").unwrap());
+    for language in ["es", "fr"] {
+        let rows = if language == "es" { [(0.5, "o l a"), (0.3, "s i")] } else { [(0.5, "m e"), (0.3, "o m o")] };
+        lines(folder.path(), &format!("{language}/train"), &rows);
+        lines(folder.path(), &format!("{language}/dev"), &rows);
+    }
+    let joint = "unit = 'phones'\nlanguages = ['es', 'fr']\ntrain = '{language}/train.jsonl'\nvalidation = '{language}/dev.jsonl'";
+    lopper_testkit::laws::dataset(&open(folder.path(), joint).unwrap());
+}
+
+#[test]
+fn the_task_is_known_without_recordings() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    for options in ["", "unit = 'phones'", "dictionary = 'train'"] {
+        let data = open(folder.path(), options).unwrap();
+        let mut table: toml::Table = options.parse().unwrap();
+        table.insert("path".into(), folder.path().to_str().unwrap().into());
+        let task = lopper_speech::task(&table).unwrap();
+        assert_eq!(&task, data.task());
+        assert_eq!((task.name.as_str(), task.higher_is_better), ("speech", false));
+        assert_eq!(task.primary_metric, if options.contains("phones") { "per" } else { "wer" });
+    }
+    let Head::Ctc { vocabulary, blank } = open(folder.path(), "").unwrap().task().head.clone() else { panic!() };
+    assert_eq!((vocabulary.len(), blank, vocabulary[4].as_str(), vocabulary[31].as_str()), (32, 0, "|", "Z"));
+    for entry in fs::read_dir(folder.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "wav") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let path = folder.path().to_str().unwrap();
+    lopper_speech::task(&format!("path = '{path}'\nunit = 'phones'").parse().unwrap()).unwrap();
+    let entry = registry::find::<DatasetEntry>("speech").unwrap();
+    let error = (entry.task)(&format!("path = '{path}'\nunit = 'fones'").parse().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("did you mean `phones`?"), "{error}");
+    fs::remove_file(folder.path().join("train.jsonl")).unwrap();
+    let error = lopper_speech::task(&format!("path = '{path}'\nunit = 'phones'").parse().unwrap()).unwrap_err();
+    assert!(error.to_string().contains("no training transcripts to make it of"), "{error}");
+}
+
+#[test]
+fn error_rates_are_those_of_the_corpus() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    let data = open(folder.path(), "").unwrap();
+    let split = Split::VALIDATION;
+    let right = targets(&data, &split);
+    let perfect = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &right))]).unwrap();
+    assert_eq!((value(&perfect, "wer"), value(&perfect, "cer"), perfect.len()), (0.0, 0.0, 2));
+    // "A B C", "B", "CAB" answered by "A C", "B", "CB": 2 of 5 words, 3 of 9 characters.
+    let id = |symbol: &str| data.dictionary().id(symbol).unwrap();
+    let said = [vec!["A", "|", "C", "|"], vec!["B"], vec!["|", "C", "B", "|", "|"]];
+    let said: Vec<Vec<u32>> = said.iter().map(|row| row.iter().map(|symbol| id(symbol)).collect()).collect();
+    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &said))]).unwrap();
+    assert_eq!((value(&metrics, "wer"), value(&metrics, "cer")), (2.0 / 5.0, 3.0 / 9.0));
+    // Batches may come in any order.
+    let pieces =
+        [(vec![2, 0], saying(&data, &[said[2].clone(), said[0].clone()])), (vec![1], saying(&data, &said[1..2]))];
+    assert_eq!(data.evaluate(&split, &pieces).unwrap(), metrics);
+    // Phones: over the corpus, and the mean over utterances of 3, 1 and 3 phones.
+    let data = open(folder.path(), "unit = 'phones'").unwrap();
+    let id = |symbol: &str| data.dictionary().id(symbol).unwrap();
+    let said = [vec![id("A"), id("C")], vec![id("B"), id("B")], vec![id("C"), id("B")]];
+    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &said))]).unwrap();
+    assert_eq!((value(&metrics, "per"), metrics.len()), (3.0 / 7.0, 2));
+    assert!((value(&metrics, "per_mean") - (1.0 / 3.0 + 1.0 + 1.0 / 3.0) / 3.0).abs() < 1e-12);
+    // What the dictionary does not have is an error, even when it is said to be unknown.
+    write(&folder.path().join("dict.phn.txt"), "A 1\nB 1\n");
+    let data = open(folder.path(), "unit = 'phones'\ndictionary = 'dict.phn.txt'\nunknown = 'unk'").unwrap();
+    let unknown = targets(&data, &split);
+    assert_eq!(unknown, [vec![4, 5, 3], vec![5], vec![3, 4, 5]]);
+    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &unknown))]).unwrap();
+    assert_eq!(value(&metrics, "per"), 2.0 / 7.0);
+}
+
+#[test]
+fn predictions_that_do_not_fit_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    let data = open(folder.path(), "").unwrap();
+    let split = Split::VALIDATION;
+    let right = targets(&data, &split);
+    let all = || (vec![0, 1, 2], saying(&data, &right));
+    let check = |outputs: &[(Vec<usize>, Predictions)], part: &str| {
+        let message = data.evaluate(&split, outputs).unwrap_err().to_string();
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    };
+    check(&[], "3 of 3 recordings of speech were not predicted");
+    check(&[all(), (vec![1], saying(&data, &right[1..2]))], "recording 1 was predicted twice");
+    check(&[(vec![0, 1, 3], all().1)], "none of index 3");
+    check(&[(vec![0, 1], all().1)], "needs logits of shape [2, time, 32]");
+    let wide = Tensor::zeros([3, 4, 33], (tch::Kind::Float, tch::Device::Cpu));
+    check(&[(vec![0, 1, 2], Predictions { logits: wide, lengths: None })], "not [3, 4, 33]");
+    let flat = Tensor::zeros([3, 32], (tch::Kind::Float, tch::Device::Cpu));
+    check(&[(vec![0, 1, 2], Predictions { logits: flat, lengths: None })], "not [3, 32]");
+    for lengths in [vec![1, 1], vec![1, 1, 100], vec![1, -1, 1]] {
+        check(&[(vec![0, 1, 2], Predictions { lengths: Some(lengths), ..all().1 })], "do not fit logits of shape");
+    }
+    let nan = all().1.logits * f64::NAN;
+    check(&[(vec![0, 1, 2], Predictions { logits: nan, lengths: None })], "the model answers NaN");
+    let message = data.evaluate(&Split::named("dev"), &[]).unwrap_err().to_string();
+    assert!(message.contains("without a dev split; it has train, validation"), "{message}");
+}
+
+#[test]
+fn several_languages_share_a_dictionary() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (language, train, dev) in [("es", "o l a", "a l"), ("fr", "m o e", "e m"), ("it", "a m o", "o")] {
+        lines(path, &format!("{language}/train"), &[(0.5, train), (0.3, train)]);
+        lines(path, &format!("{language}/dev"), &[(0.5, dev)]);
+    }
+    let joint = "unit = 'phones'\nlanguages = ['es', 'fr', 'it']\ntrain = '{language}/train.jsonl'";
+    let data = open(path, &format!("{joint}\nvalidation = '{{language}}/dev.jsonl'")).unwrap();
+    assert_eq!(data.dictionary().symbols()[4..], ["o", "a", "m", "e", "l"]);
+    assert_eq!(labels(&data, &Split::TRAIN), ["o l a", "o l a", "m o e", "m o e", "a m o", "a m o"]);
+    let splits = data.evaluation_splits();
+    assert_eq!(
+        splits.iter().map(Split::as_str).collect::<Vec<_>>(),
+        ["validation_es", "validation_fr", "validation_it"]
+    );
+    // Asked for Spanish alone, French `m` gives way to what comes next.
+    let id = |symbol: &str| data.dictionary().id(symbol).unwrap() as usize;
+    let mut logits = vec![0f32; 2 * data.dictionary().len()];
+    (logits[id("m")], logits[id("a")], logits[data.dictionary().len() + id("l")]) = (2.0, 1.0, 1.0);
+    let logits = Tensor::from_slice(&logits).reshape([1, 2, data.dictionary().len() as i64]);
+    let metrics = data.evaluate(&splits[0], &[(vec![0], Predictions { logits, lengths: None })]).unwrap();
+    assert_eq!((value(&metrics, "per"), value(&metrics, "per_own"), value(&metrics, "per_mean_own")), (0.5, 0.0, 0.0));
+    // Each alone, in the joint dictionary: the same symbols without the others' data.
+    let symbols = data.dictionary().symbols()[4..].iter().enumerate().map(|(n, s)| format!("{s} {n}\n"));
+    write(&path.join("dict.phn.txt"), symbols.collect::<String>());
+    let alone = "unit = 'phones'\ndictionary = 'dict.phn.txt'\ntrain = 'es/train.jsonl'\nvalidation = 'es/dev.jsonl'";
+    assert_eq!(open(path, alone).unwrap().dictionary(), data.dictionary());
+    // Without `{language}` the rows say which language they are in.
+    let row = |name: &str, language: &str| format!("{{\"audio\": \"{name}\", \"phones\": \"a\"{language}}}\n");
+    second(&path.join("x.wav"));
+    let mixed = [
+        row("x.wav", ", \"language\": \"es\""),
+        row("x.wav", ", \"language\": \"fr\""),
+        row("x.wav", ", \"language\": \"de\""),
+    ];
+    write(&path.join("mixed.jsonl"), mixed.concat());
+    let two = "unit = 'phones'\nlanguages = ['es', 'fr']\ntrain = 'mixed.jsonl'\nvalidation = 'mixed.jsonl'";
+    let data = open(path, two).unwrap();
+    let lens =
+        [Split::TRAIN, Split::named("validation_es"), Split::named("validation_fr")].map(|split| data.len(&split));
+    assert_eq!(lens, [2, 1, 1]);
+    write(&path.join("mixed.jsonl"), [mixed[0].clone(), row("x.wav", "")].concat());
+    refused(path, two, &["mixed.jsonl, line 2: has no language", "holds no recordings for the validation_fr split"]);
+    refused(path, &format!("{joint}\nvalidation = '{{language}}/test.jsonl'"), &["es/test.jsonl", "fr/test.jsonl"]);
+    refused(path, "train = '{language}/train.jsonl'", &["[data] languages = []", "{language}"]);
+    refused(path, "languages = ['es', 'es']\nvalidation = 'mixed.jsonl'", &["name every language once"]);
+    // The path itself may have the language in it.
+    let within = format!("unit = 'phones'\nlanguages = ['es', 'fr']\npath = '{}/{{language}}'", path.display());
+    assert_eq!(open(path, &within).unwrap().evaluation_splits().len(), 2);
+}
+
+#[test]
+fn limits_draw_nested_subsets() {
+    let folder = tempfile::tempdir().unwrap();
+    let letters: Vec<String> = (0..25u8).map(|n| char::from(b'A' + n).to_string()).collect();
+    let rows: Vec<(f64, &str)> = letters.iter().map(|letter| (0.1, letter.as_str())).collect();
+    lines(folder.path(), "train", &rows);
+    lines(folder.path(), "dev", &rows);
+    let drawn = |limit: u64, seed: u64| {
+        let options = format!("limit_train = {limit}\nlimit_validation = 7\nlimit_seed = {seed}");
+        let data = open(folder.path(), &options).unwrap();
+        assert_eq!(data.len(&Split::VALIDATION), 7);
+        labels(&data, &Split::TRAIN)
+    };
+    let (five, ten) = (drawn(5, 0), drawn(10, 0));
+    assert_eq!((five.len(), ten.len(), drawn(0, 0).len(), drawn(99, 0).len()), (5, 10, 25, 25));
+    assert!(five.iter().all(|label| ten.contains(label)) && five.is_sorted());
+    assert_ne!(five, drawn(5, 1));
+}
+
+#[test]
+fn rows_that_cannot_be_learned_are_refused_or_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    // 0.045 seconds are 720 samples: two time steps.
+    let rows = [
+        (0.5, "A"),
+        (0.045, "B"),
+        (0.5, "Ü, ÑÜ"),
+        (0.045, "BB"),
+        (0.5, " "),
+        (0.02, "A"),
+        (0.5, "LONG"),
+        (0.045, "AB"),
+    ];
+    lines(path, "dev", &rows);
+    refused(
+        path,
+        "",
+        &[
+            "dev.jsonl, line 3: has `Ü`, `,`, `Ñ`, which the dictionary does not have",
+            "the dictionary has only | E T A O N I",
+            "`remove` drops characters, `unknown = \"unk\"` keeps such rows",
+            "dev.jsonl, line 4: ",
+            "dev3.wav is 0.045 seconds long, 2 time steps; CTC needs 4 for its 3 symbols",
+            "dev.jsonl, line 5: has an empty transcript",
+            "dev.jsonl, line 6: ",
+            "0.020 seconds long, 0 time steps; CTC needs 2 for its 2 symbols",
+            "dev.jsonl, line 8: ",
+            "CTC needs 3 for its 3 symbols",
+            "5 rows of the validation split cannot be used",
+        ],
+    );
+    let data = open(path, "skip_bad = true").unwrap();
+    assert_eq!(
+        (data.skipped(), labels(&data, &Split::VALIDATION)),
+        (5, vec!["A |".into(), "B |".into(), "L O N G |".to_owned()])
+    );
+    let data = open(path, "skip_bad = true\nunknown = 'unk'").unwrap();
+    assert_eq!(labels(&data, &Split::VALIDATION)[2], "<unk> <unk> | <unk> <unk> |");
+    assert_eq!(open(path, "skip_bad = true\nremove = 'Ü,Ñ'\nframe_stride = 0").unwrap().skipped(), 2);
+    assert_eq!(open(path, "skip_bad = true\nframe_stride = 100\nframe_window = 100").unwrap().skipped(), 2);
+    let limits = "min_seconds = 0.04\nmax_seconds = 0.4";
+    refused(
+        path,
+        limits,
+        &["dev0.wav is 0.500 seconds long, more than `max_seconds` = 0.4", "less than `min_seconds` = 0.04"],
+    );
+    refused(path, "min_seconds = 1.0\nmax_seconds = 0.5", &["[data] max_seconds = 0.5", "which is 1"]);
+    refused(path, "min_seconds = 2.0\nskip_bad = true", &["no row of the validation split can be used"]);
+}
+
+#[test]
+fn the_identity_is_of_content() {
+    let identity = |directory: &Path, options: &str| open(directory, options).unwrap().identity();
+    let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    small(one.path());
+    small(other.path());
+    let first = identity(one.path(), "");
+    assert_eq!(first, identity(other.path(), "cache_mb = 0\nskip_bad = true\ncheck = 'decode'\nmax_seconds = 60.0"));
+    for options in
+        ["case = 'keep'\nremove = 'C'", "dictionary = 'train'", "unit = 'phones'\nunknown = 'unk'", "limit_train = 3"]
+    {
+        assert_ne!(first, identity(one.path(), options), "{options}");
+    }
+    // One sample of one recording.
+    let audio = other.path().join("train2.wav");
+    let mut bytes = fs::read(&audio).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&audio, bytes).unwrap();
+    assert_ne!(first, identity(other.path(), ""));
+    small(other.path());
+    assert_eq!(first, identity(other.path(), ""));
+    // One transcript.
+    let text = fs::read_to_string(other.path().join("dev.jsonl")).unwrap();
+    write(&other.path().join("dev.jsonl"), text.replace("CAB", "CAC"));
+    assert_ne!(first, identity(other.path(), ""));
+}
+
+#[test]
+fn a_model_must_read_audio() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    let open_with = |preprocessor, options: &str| {
+        let mut table: toml::Table = options.parse().unwrap();
+        table.insert("path".into(), folder.path().to_str().unwrap().into());
+        lopper_speech::open(&DatasetRequest { options: &table, preprocessor }).err().unwrap()
+    };
+    assert!(matches!(open_with(None, ""), Error::Unsupported { .. }));
+    // What is wrong with the data comes first.
+    assert!(open_with(None, "min_seconds = 0.5").to_string().contains("less than `min_seconds`"));
+    struct Text;
+    impl lopper_core::Preprocessor for Text {
+        fn features(&self, _: lopper_core::Input<'_>, _: Option<u32>) -> lopper_core::Result<lopper_core::Features> {
+            Err(Error::Unsupported { what: "a text model".into(), feature: "audio".into() })
+        }
+        fn collate(&self, _: &[&lopper_core::Features]) -> lopper_core::Result<lopper_core::Inputs> {
+            panic!("there is nothing to collate")
+        }
+        fn identity(&self) -> String {
+            "text".into()
+        }
+    }
+    let error = open_with(Some(std::sync::Arc::new(Text)), "").to_string();
+    assert_eq!(error, "a text model does not support audio");
+}
+
+#[test]
+fn decoded_recordings_are_kept_within_the_cache() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    let (kept, fresh) = (open(folder.path(), "").unwrap(), open(folder.path(), "cache_mb = 0").unwrap());
+    let all = [0, 1, 2, 3, 4];
+    let before = kept.batch(&Split::TRAIN, &all).unwrap();
+    fresh.batch(&Split::TRAIN, &all).unwrap();
+    for number in 0..5 {
+        fs::remove_file(folder.path().join(format!("train{number}.wav"))).unwrap();
+    }
+    let after = kept.batch(&Split::TRAIN, &all).unwrap();
+    assert_eq!(before.input("input_values").unwrap(), after.input("input_values").unwrap());
+    let message = fresh.batch(&Split::TRAIN, &[0, 3]).unwrap_err().to_string();
+    assert!(
+        message.contains("train0.wav: cannot be read") && message.contains("train3.wav: cannot be read"),
+        "{message}"
+    );
+    let message = kept.batch(&Split::TRAIN, &[5]).unwrap_err().to_string();
+    assert!(message.contains("speech has 5 recordings in its train split, and none of index 5"), "{message}");
+}
+
+#[test]
+fn silence_is_counted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    let path = folder.path().join("train1.wav");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[44..].fill(0);
+    fs::write(&path, bytes).unwrap();
+    let data = open(folder.path(), "cache_mb = 0").unwrap();
+    for _ in 0..2 {
+        data.batch(&Split::TRAIN, &[0, 1, 2]).unwrap();
+    }
+    assert_eq!((data.silent(), data.skipped()), (1, 0));
+}
+
+#[test]
+fn damage_is_found_when_everything_is_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    wav(&folder.path().join("train1.wav"), 16_000, 1, 32, 0.25);
+    let path = folder.path().join("train1.wav");
+    let mut bytes = fs::read(&path).unwrap();
+    let end = bytes.len() - 4;
+    bytes[end..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    refused(
+        folder.path(),
+        "check = 'decode'",
+        &["train.jsonl, line 2: ", "train1.wav sample 3999 is not a finite number"],
+    );
+    let data = open(folder.path(), "").unwrap();
+    let message = data.batch(&Split::TRAIN, &[1]).unwrap_err().to_string();
+    assert!(message.contains("train1.wav: sample 3999 is not a finite number"), "{message}");
+    assert_eq!(open(folder.path(), "check = 'decode'\nskip_bad = true").unwrap().skipped(), 1);
+    // Headers are enough for lengths.
+    assert_eq!(open(folder.path(), "check = 'headers'").unwrap().cost(&Split::TRAIN, 1), 4000);
+}

@@ -1,0 +1,175 @@
+//! Dictionaries, spelling, and decoding.
+#![allow(clippy::unwrap_used, reason = "a failed test panics")]
+
+mod common;
+
+use common::{labels, open, refused, second, write};
+use lopper_core::{Error, Predictions, Split};
+use lopper_speech::{Dictionary, decode};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tch::Tensor;
+
+#[test]
+fn the_built_in_letters_are_those_of_fairseq() {
+    let letters = Dictionary::letters();
+    let expected = "<s> <pad> </s> <unk> | E T A O N I H S R D L U M W C F G Y P B V K ' X J Q Z";
+    assert_eq!(letters.symbols().join(" "), expected);
+    assert_eq!((letters.len(), letters.blank(), letters.unknown(), letters.delimiter()), (32, 0, Some(3), "|"));
+    assert_eq!(
+        (letters.id("E"), letters.id("<s>"), letters.id("e"), letters.symbol(31)),
+        (Some(5), None, None, Some("Z"))
+    );
+    assert!(letters.is_special(3) && !letters.is_special(4) && letters.symbol(32).is_none());
+}
+
+#[test]
+fn dictionaries_are_read_in_both_layouts() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        write(&path, text);
+        Dictionary::read(&path)
+    };
+    let fairseq = read("dict.ltr.txt", "| 94802\nE 51860\n' 3\nx y 7 #fairseq:overwrite\n\n").unwrap();
+    assert_eq!(fairseq.symbols(), ["<s>", "<pad>", "</s>", "<unk>", "|", "E", "'", "x y"]);
+    let vocabulary =
+        read("vocab.json", r#"{"<pad>": 0, "<s>": 1, "</s>": 2, "<unk>": 3, "|": 4, "B": 6, "A": 5}"#).unwrap();
+    assert_eq!((vocabulary.blank(), vocabulary.unknown(), vocabulary.id("B")), (0, Some(3), Some(6)));
+    assert_eq!(vocabulary.symbols()[4..], ["|", "A", "B"]);
+    let other = read("other.JSON", r#"{"a": 1, " ": 0, "[PAD]": 2}"#).unwrap();
+    assert_eq!((other.blank(), other.unknown(), other.delimiter()), (2, None, " "));
+    let message = |name: &str, text: &str| read(name, text).unwrap_err().to_string();
+    for (name, text, part) in [
+        ("d.txt", "", "holds no symbols"),
+        ("d.txt", "A 1\nB\nC x\n 5\nA 2\n<s> 1\n", "d.txt, line 2: `B` is not a symbol, a space and its count"),
+        ("d.txt", "A 1\nB\nC x\n 5\nA 2\n<s> 1\n", "d.txt, line 5: the symbol `A` is there twice"),
+        ("d.txt", "A 1\nB\nC x\n 5\nA 2\n<s> 1\n", "d.txt, line 6: the symbol `<s>` is there twice"),
+        ("v.json", "[]", "is not a JSON object"),
+        ("v.json", "{", "is not JSON"),
+        ("v.json", r#"{"<pad>": 0, "A": 2}"#, "the id of `A` is `2`; every id from 0 to 1 once"),
+        ("v.json", r#"{"<pad>": 0, "A": 0}"#, "every id from 0 to 1 once"),
+        ("v.json", r#"{"<pad>": 0, "A": -1}"#, "`-1`"),
+        ("v.json", r#"{"<pad>": 0, "A": {"B": 1}}"#, "the id of `A`"),
+        ("v.json", r#"{"A": 0}"#, "neither `<pad>` nor `[PAD]`"),
+    ] {
+        let found = message(name, text);
+        assert!(found.contains(part), "`{part}` is not in: {found}");
+    }
+    let many: String = (0..10_000).map(|n| format!("s{n} 1\n")).collect();
+    assert!(message("d.txt", &many).contains("has 10004 symbols; a head has at most 10000 outputs"));
+    assert!(matches!(Dictionary::read(Path::new("/nowhere/d.txt")), Err(Error::File { .. })));
+}
+
+#[test]
+fn a_training_set_is_counted_as_fairseq_counts() {
+    let counts = [("b", 2), ("a", 2), ("|", 5), ("é", 1), ("z", 1), ("字", 2)];
+    let counts: BTreeMap<String, u64> = counts.into_iter().map(|(s, n)| (s.to_owned(), n)).collect();
+    let dictionary = Dictionary::from_counts(&counts).unwrap();
+    assert_eq!(dictionary.symbols()[4..], ["|", "a", "b", "字", "z", "é"]);
+    let special = BTreeMap::from([("<unk>".to_owned(), 1)]);
+    assert!(Dictionary::from_counts(&special).unwrap_err().contains("`<unk>` is there twice"));
+}
+
+/// One row of JSON lines with a text.
+fn corpus(directory: &Path, text: &str) {
+    second(&directory.join("a.wav"));
+    let row = serde_json::json!({ "audio": "a.wav", "text": text });
+    write(&directory.join("train.jsonl"), row.to_string());
+    write(&directory.join("dev.jsonl"), row.to_string());
+}
+
+#[test]
+fn texts_are_spelled_in_the_case_of_the_dictionary() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    corpus(path, " It's\u{a0}été, \tno? ");
+    let spelled = |options: &str| labels(&open(path, options).unwrap(), &Split::TRAIN)[0].clone();
+    assert_eq!(spelled("remove = ',?é'"), "I T ' S | T | N O |");
+    assert_eq!(spelled("dictionary = 'train'"), "I T ' S | É T É , | N O ? |");
+    assert_eq!(spelled("dictionary = 'train'\ncase = 'keep'"), "I t ' s | é t é , | n o ? |");
+    assert_eq!(spelled("dictionary = 'train'\ncase = 'lower'\nremove = ',?'"), "i t ' s | é t é | n o |");
+    write(&path.join("vocab.json"), r#"{"<pad>":0,"|":1,"i":2,"t":3,"'":4,"s":5,"é":6,"n":7,"o":8}"#);
+    assert_eq!(spelled("dictionary = 'vocab.json'\nremove = ',?'"), "i t ' s | é t é | n o |");
+    let data = open(path, "dictionary = 'vocab.json'\nremove = ',?'").unwrap();
+    assert_eq!(data.dictionary().blank(), 0);
+    assert_eq!(decode::text(&[2, 3, 1, 1, 7, 99, 0], data.dictionary()), "it n<pad>");
+    refused(
+        path,
+        "dictionary = 'vocab.json'",
+        &["has `,`, `?`, which the dictionary does not have", "the dictionary has only | i t ' s é n o"],
+    );
+    refused(path, "dictionary = 'vocab.json'\nunknown = 'unk'", &["no symbol for what it does not know"]);
+    refused(path, "dictionary = 'absent.txt'", &["absent.txt: is no file; `dictionary` is `letters`, `train`"]);
+    // Letters of a named language come from its training set.
+    write(&path.join("sv.jsonl"), r#"{"audio": "a.wav", "text": "å a"}"#);
+    let swedish = "languages = ['sv']\ntrain = '{language}.jsonl'\nvalidation = '{language}.jsonl'";
+    assert_eq!(spelled(swedish), "Å | A |");
+}
+
+fn predictions(rows: &[Vec<usize>], outputs: usize) -> Predictions {
+    let time = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let mut logits = vec![-1f32; rows.len() * time * outputs];
+    for (row, path) in rows.iter().enumerate() {
+        path.iter().enumerate().for_each(|(step, symbol)| logits[(row * time + step) * outputs + symbol] = 1.0);
+    }
+    let shape = [rows.len() as i64, time as i64, outputs as i64];
+    let lengths = rows.iter().map(|row| row.len() as i64).collect();
+    Predictions { logits: Tensor::from_slice(&logits).reshape(shape), lengths: Some(lengths) }
+}
+
+#[test]
+fn the_best_path_collapses_repeats_and_drops_blanks() {
+    let rows = [vec![0, 1, 1, 0, 1, 2, 2, 0], vec![2, 2, 1], vec![], vec![0, 0]];
+    let found = decode::greedy(&predictions(&rows, 3), 0).unwrap();
+    assert_eq!(found, [vec![1, 1, 2], vec![2, 1], vec![], vec![]]);
+    assert_eq!(decode::greedy(&predictions(&rows, 3), 2).unwrap()[0], [0, 1, 0, 1, 0]);
+    assert_eq!(
+        decode::greedy_among(&predictions(&rows, 3), 0, &|id| id == 2).unwrap(),
+        [vec![2], vec![2], vec![], vec![]]
+    );
+    // Of equal outputs the first counts, and what lies beyond a row's length does not.
+    let equal = Tensor::zeros([1, 3, 4], (tch::Kind::Half, tch::Device::Cpu));
+    assert_eq!(decode::greedy(&Predictions { logits: equal, lengths: None }, 1).unwrap(), [[0]]);
+    let infinite = Tensor::from_slice(&[f32::NEG_INFINITY, 0.0, f32::NAN, f32::NAN]).reshape([1, 2, 2]);
+    assert_eq!(decode::greedy(&Predictions { logits: infinite, lengths: Some(vec![1]) }, 0).unwrap(), [[1]]);
+    let error = decode::greedy(&predictions(&rows, 3), 3).unwrap_err().to_string();
+    assert!(error.contains("the blank is output 3, and there are 3"), "{error}");
+}
+
+/// What CTC says, symbol by symbol.
+fn collapsed(path: &[usize], blank: usize) -> Vec<u32> {
+    let mut symbols = Vec::new();
+    for (step, symbol) in path.iter().enumerate() {
+        if *symbol != blank && (step == 0 || path[step - 1] != *symbol) {
+            symbols.push(*symbol as u32);
+        }
+    }
+    symbols
+}
+
+proptest! {
+    #[test]
+    fn any_path_is_collapsed(rows in prop::collection::vec(prop::collection::vec(0usize..4, 0..20), 1..6), blank in 0usize..4) {
+        prop_assume!(rows.iter().any(|row| !row.is_empty()));
+        let wanted: Vec<_> = rows.iter().map(|row| collapsed(row, blank)).collect();
+        prop_assert_eq!(decode::greedy(&predictions(&rows, 4), blank).unwrap(), wanted);
+    }
+
+    /// Any bytes are a dictionary or an error.
+    #[test]
+    fn no_dictionary_panics(
+        pieces in prop::collection::vec(prop::sample::select(vec!["A", " ", "1", "\n", "\u{feff}", "<s>", "{", "\"<pad>\"", ":", "0", "}", ",", "é"]), 0..30),
+    ) {
+        let text = pieces.concat();
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["d.txt", "d.json"] {
+            let path = folder.path().join(name);
+            write(&path, &text);
+            if let Ok(dictionary) = Dictionary::read(&path) {
+                prop_assert!(dictionary.blank() < dictionary.len());
+            }
+        }
+    }
+}
