@@ -219,6 +219,63 @@ fn at_every_call_that_writes_the_old_or_the_new_state_stands() {
 }
 
 #[test]
+fn a_small_disk_that_fills_up_and_turns_read_only_loses_nothing() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'parp'\nsparsity = 0.5\nevery = 3");
+    let settings = ["train.updates=600", "checkpoint.every=3"];
+    let whole = Run::new(&f, "whole", &settings);
+    whole.answer().ok();
+    let answers = if Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success()) {
+        on_a_real_disk(&f, &settings)
+    } else {
+        eprintln!("no mount namespace is to be had: the disk is a library that answers as a full one would");
+        on_a_pretended_disk(&f, &settings)
+    };
+    for (what, answer) in &answers {
+        assert_eq!(answer.code, Some(1), "{what}: {answer:?}");
+        assert!(answer.stderr.contains("error: ") && answer.stderr.contains("run/"), "{what}: {answer:?}");
+        assert!(!answer.stderr.contains("defect"), "{what}: {answer:?}");
+    }
+    // A store and a directory as `Run` has them.
+    let run = Run::new(&f, "outcome", &[]);
+    run.check_ended_like(&whole, "a small disk");
+    eprintln!("{} ways in which a small disk failed, then a run that ended whole", answers.len());
+}
+
+/// What a run answered while its disk, a file system of sixteen megabytes, was full or read-only; its end lies in `outcome/`.
+fn on_a_real_disk(f: &Fixture, settings: &[&str]) -> Vec<(&'static str, Answer)> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/small_disk.sh");
+    let mut shell = Command::new("unshare");
+    shell.args(["-rm", "sh"]).arg(script).arg(env!("CARGO_BIN_EXE_lopper")).args(settings);
+    let output = shell.current_dir(f.path("")).env("HF_HUB_OFFLINE", "1").env("OMP_NUM_THREADS", "1").output().unwrap();
+    assert!(output.status.success(), "{:?}", Answer::of(output));
+    let text = |name: String| String::from_utf8(f.read(&name)).unwrap();
+    let code = |attempt: &str| text(format!("disk.{attempt}.code")).trim().parse().ok();
+    assert_eq!(code("4"), Some(0), "{}", text("disk.4.err".into()));
+    [("too full to start", "1"), ("filled up", "2"), ("read-only", "3")]
+        .map(|(what, attempt)| {
+            let stderr = text(format!("disk.{attempt}.err"));
+            (what, Answer { code: code(attempt), stdout: String::new(), stderr })
+        })
+        .into()
+}
+
+/// The same where no file system can be mounted: everything fails from some call on, as [`shim`] has it.
+fn on_a_pretended_disk(f: &Fixture, settings: &[&str]) -> Vec<(&'static str, Answer)> {
+    let library = shim(f);
+    let run = Run::new(f, "outcome", settings);
+    let answers = [("filled up", "full", "40"), ("read-only", "rofs", "1")].map(|(what, mode, at)| {
+        let mut command = run.command();
+        command.env("LD_PRELOAD", &library).env("FAULT_ROOT", f.path("outcome")).env("FAULT_COUNT", f.path("calls"));
+        let mut answer = Answer::of(command.env("FAULT_MODE", mode).env("FAULT_AT", at).output().unwrap());
+        answer.stderr = answer.stderr.replace("outcome/", "run/");
+        (what, answer)
+    });
+    run.answer().ok();
+    answers.into()
+}
+
+#[test]
 fn of_two_processes_in_one_directory_one_runs_and_one_says_why_not() {
     let races = number("LOPPER_RACES", 2);
     let f = Fixture::new();

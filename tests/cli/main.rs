@@ -6,5 +6,6 @@ mod commands;
 mod crash;
 mod fixture;
 mod masks;
+mod paper;
 mod runs;
 mod start;

@@ -146,6 +146,6 @@ fn what_is_no_mask_of_torch_is_named() {
     state_dict(&f, "bad.safetensors", &[("a.weight", vec![1], vec![1.0])]);
     refused(&f, &convert, &["bad.safetensors", "NAME_mask"]);
     f.write("bad.safetensors", b"PK\x03\x04 and what follows in a file of torch.save");
-    refused(&f, &convert, &["pickled PyTorch", "save_file"]);
+    refused(&f, &convert, &["bad.safetensors", "zip archive"]);
     assert!(!f.path("m").exists());
 }

@@ -38,6 +38,8 @@ pub enum ScheduleName {
 options! {
     /// Keys outside of any table.
     pub struct GeneralOptions {
+        /// A published training whose keys hold where the configuration gives none; `lopper recipes` lists them.
+        recipe: Option<String> = None,
         /// Seeds data order, dropout, a fresh head and random masks.
         seed: u64 = 57,
         /// Where to compute: `auto` (a GPU if there is a usable one), `cpu`, or `cuda:N`.
@@ -84,7 +86,7 @@ options! {
         updates: Option<u64> = None,
         /// Examples a micro-batch; 32 unless `budget` is given.
         batch_size: Option<u64> = None,
-        /// Tokens a micro-batch, padding counted, in the place of `batch_size`; examples of like length stand together.
+        /// Tokens or samples of audio a micro-batch, padding counted, in the place of `batch_size`; examples of like length stand together.
         budget: Option<u64> = None,
         /// Micro-batches an update.
         accumulate: u64 = 1,
@@ -118,6 +120,8 @@ options! {
         final_scale: Option<f64> = None,
         /// Largest global norm of the gradients; 0 clips nothing.
         clip_norm: f64 = 1.0,
+        /// Updates at the start of every finetuning in which the head alone is trained.
+        freeze_encoder_updates: u64 = 0,
         /// Updates in a row that may be skipped for a loss or gradient that is not finite before the run stops.
         max_skipped: u64 = 10,
     }
@@ -128,8 +132,10 @@ options! {
     pub struct EvaluateOptions {
         /// Updates between validations while training; 0 for one at the end of each stage.
         every: u64 = 0,
-        /// Examples a batch.
+        /// Most examples a batch.
         batch_size: u64 = 64,
+        /// Most tokens or samples of audio a batch, padding counted; any number when absent.
+        budget: Option<u64> = None,
     }
 }
 
@@ -163,7 +169,7 @@ pub(crate) const TABLES: [(&str, &[OptionDoc]); 7] = [
 ];
 
 /// Pairs of keys of `[train]` of which one is given: setting one on the command line takes the place of the other.
-const ALTERNATIVES: [[&str; 2]; 2] = [["epochs", "updates"], ["batch_size", "budget"]];
+pub(crate) const ALTERNATIVES: [[&str; 2]; 2] = [["epochs", "updates"], ["batch_size", "budget"]];
 
 /// Longest configuration that is read, in bytes: parsed, TOML may take a hundred times its size.
 const LONGEST: u64 = 1 << 18;
@@ -179,6 +185,18 @@ const PLUGIN_KEYS: [&str; 3] = ["model.name", "data.name", "prune.method"];
 pub struct Setting {
     key: String,
     value: String,
+}
+
+impl Setting {
+    /// The dotted path.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// What it is set to, as written.
+    pub(crate) fn value(&self) -> &str {
+        &self.value
+    }
 }
 
 impl FromStr for Setting {

@@ -6,12 +6,13 @@ use crate::config::{
 };
 use crate::inspect::{self, Inspection, Part};
 use crate::models;
+use crate::recipes;
 use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
 use lopper_core::{
-    Batching, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec, Sparsity, Task,
-    nearest,
+    Batching, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec, Sparsity, Stage,
+    Task, nearest,
 };
-use lopper_session::{Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
+use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
 use std::ffi::OsStr;
 use std::fmt::{Display, Write};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,19 @@ const MOST_ROWS: u64 = 1_000_000_000;
 enum Length {
     Epochs(f64),
     Updates(u64),
+}
+
+/// What a configuration alone says of a run.
+#[derive(Debug)]
+pub struct Outline {
+    /// The name of the pruning method.
+    pub method: &'static str,
+    /// The task; `None` where only the data tell.
+    pub task: Option<String>,
+    /// The sparsity to end at.
+    pub sparsity: Sparsity,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
 }
 
 /// One run, checked as far as that goes without loading anything.
@@ -63,8 +77,7 @@ impl Experiment {
     /// with the device, model, data and masks that it names, as far as its right parts tell. A right configuration
     /// opens none of them: that is done by [`into_session`](Self::into_session).
     pub fn load(path: &Path, settings: &[Setting], out: Option<&Path>) -> Result<Self> {
-        let mut table = config::read(path)?;
-        config::apply(&mut table, settings)?;
+        let table = read(path, settings)?;
         let default = Path::new("runs").join(path.file_stem().unwrap_or(OsStr::new("run")));
         let context = path.display().to_string();
         let mut draft = Draft::new(&table, &context);
@@ -76,12 +89,38 @@ impl Experiment {
         Ok(experiment)
     }
 
+    /// The stages that a configuration plans. Neither model nor data need be there.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, everything that is wrong with it, and a length in epochs, which only the
+    /// data turn into updates.
+    pub fn outline(path: &Path, settings: &[Setting]) -> Result<Outline> {
+        let table = read(path, settings)?;
+        let context = path.display().to_string();
+        let mut draft = Draft::new(&table, &context);
+        // A dictionary that the training set makes, a list of the corpus: what is absent is not wrong.
+        draft.problems.retain(|problem| !matches!(problem, Error::File { .. }));
+        if let Length::Epochs(epochs) = draft.length {
+            let expected = "updates, or the data, which tell how many updates that is";
+            draft.problems.push(Error::invalid("[train] epochs", epochs, expected));
+        }
+        Error::all(draft.problems)?;
+        let (Some(strategy), Some(method), Some(sparsity)) = (draft.strategy, draft.method, draft.sparsity) else {
+            return Err(Error::Other(format!("{context}: incomplete")));
+        };
+        let spec = nominal_spec(sparsity, &draft.recipe, draft.length, draft.general.seed);
+        let stages = lopper_torch::guarded("the strategy", || method.plan(&spec))?;
+        Ok(Outline { method: strategy.name, task: draft.task.map(|task| task.name), sparsity, stages })
+    }
+
     /// Checks a configuration; `context` names it in errors, `default_out` is the run's directory unless it has one.
     ///
     /// # Errors
     /// Everything that is wrong with it, together.
     pub fn new(table: &Table, context: &str, default_out: &Path) -> Result<Self> {
-        Draft::new(table, context).finish(default_out)
+        let mut table = table.clone();
+        recipes::lay_under(&mut table, &[])?;
+        Draft::new(&table, context).finish(default_out)
     }
 
     fn set_out(&mut self, out: &Path) -> Result<()> {
@@ -224,7 +263,7 @@ impl Experiment {
             out: self.out.clone(),
             store: self.run.store.clone().into(),
             evaluate_every: self.evaluate.every,
-            evaluation_rows: self.evaluate.batch_size as usize,
+            evaluation: EvaluationBatches { rows: self.evaluate.batch_size as usize, budget: self.evaluate.budget },
             checkpoint: self.checkpoint.every.every(),
             configuration,
             max_skipped: self.train.max_skipped,
@@ -237,6 +276,14 @@ impl Experiment {
     fn nominal_spec(&self) -> RunSpec {
         nominal_spec(self.sparsity, &self.recipe, self.length, self.general.seed)
     }
+}
+
+/// A configuration file with the recipe it names and `settings` put into it.
+fn read(path: &Path, settings: &[Setting]) -> Result<Table> {
+    let mut table = config::read(path)?;
+    recipes::lay_under(&mut table, settings)?;
+    config::apply(&mut table, settings)?;
+    Ok(table)
 }
 
 fn nominal_spec(sparsity: Sparsity, recipe: &Recipe, length: Length, seed: u64) -> RunSpec {
@@ -514,6 +561,10 @@ fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions
     check(problems, (1..=MOST_ROWS).contains(&rows), "[evaluate] batch_size", rows, || {
         format!("from 1 to {MOST_ROWS} examples")
     });
+    let budget = options.budget.unwrap_or(1);
+    check(problems, (1..=MOST_ROWS).contains(&budget), "[evaluate] budget", budget, || {
+        format!("from 1 to {MOST_ROWS} tokens or samples")
+    });
     options
 }
 
@@ -549,7 +600,7 @@ fn recipe(mut o: TrainOptions, problems: &mut Vec<Error>) -> (Length, Recipe, Tr
     let rows = o.batch_size.unwrap_or(32);
     refuse(whole(rows, MOST_ROWS), "batch_size", &rows, &format!("from 1 to {MOST_ROWS} examples"));
     let budget = o.budget.unwrap_or(1);
-    refuse(whole(budget, MOST_ROWS), "budget", &budget, &format!("from 1 to {MOST_ROWS} tokens"));
+    refuse(whole(budget, MOST_ROWS), "budget", &budget, &format!("from 1 to {MOST_ROWS} tokens or samples"));
     refuse(whole(o.accumulate, 1 << 20), "accumulate", &o.accumulate, "from 1 to 1048576 micro-batches");
     refuse(number(o.learning_rate), "learning_rate", &o.learning_rate, "a finite number from 0 up");
     refuse(number(o.weight_decay), "weight_decay", &o.weight_decay, "a finite number from 0 up");
@@ -607,6 +658,7 @@ fn recipe(mut o: TrainOptions, problems: &mut Vec<Error>) -> (Length, Recipe, Tr
         bucket_by_length: o.bucket_by_length,
         accumulate: o.accumulate,
         clip_norm: (o.clip_norm > 0.0).then_some(o.clip_norm),
+        freeze_encoder_updates: o.freeze_encoder_updates,
     };
     o.epochs = o.updates.is_none().then_some(epochs);
     o.batch_size = o.budget.is_none().then_some(rows);

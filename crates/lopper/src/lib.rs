@@ -19,6 +19,7 @@ mod inspect;
 mod interval;
 mod models;
 mod output;
+mod recipes;
 
 pub use commands::run;
 pub use config::{
@@ -26,7 +27,7 @@ pub use config::{
     TrainOptions,
 };
 pub use config::{OptimizerName, ScheduleName};
-pub use experiment::Experiment;
+pub use experiment::{Experiment, Outline};
 pub use interval::Interval;
 pub use lopper_core::*;
 pub use {lopper_session as session, lopper_torch as torch, lopper_weights as weights};
@@ -35,4 +36,6 @@ pub use {lopper_session as session, lopper_torch as torch, lopper_weights as wei
 use lopper_agreement as _;
 use lopper_bert as _;
 use lopper_glue as _;
+use lopper_speech as _;
 use lopper_strategies as _;
+use lopper_wav2vec2 as _;

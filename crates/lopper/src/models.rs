@@ -3,14 +3,19 @@
 use lopper_core::registry::{self, ModelEntry};
 use lopper_core::{Error, Model, ModelRequest, Result, Task};
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use tch::Device;
 use toml::Table;
 
+/// Bytes of a config.json that are looked at to tell what it is; none has as many.
+const LONGEST_CONFIG: u64 = 1 << 20;
+
 /// Where a checkpoint directory is, fetched first when it is the hub's.
 ///
 /// # Errors
-/// [`Error::File`] for what does not exist or is a file, and those of the hub.
+/// [`Error::File`] for what does not exist or is a file of no plugin's, and those of the hub.
 pub(crate) fn locate(source: &OsStr) -> Result<PathBuf> {
     let path = match source.to_str() {
         Some(text) => lopper_weights::resolve(text)?,
@@ -28,8 +33,9 @@ pub(crate) fn present(source: &str) -> Result<Option<PathBuf>> {
     lopper_weights::resolve_present(source)?.map(directory).transpose()
 }
 
+/// A checkpoint of another library can be a file that says all of itself.
 fn directory(path: PathBuf) -> Result<PathBuf> {
-    if path.is_file() {
+    if path.is_file() && !registry::all::<ModelEntry>()?.iter().any(|entry| (entry.recognises)(&path)) {
         return Err(Error::file(path, "is a file; give the checkpoint's directory, which also holds its config.json"));
     }
     Ok(path)
@@ -50,11 +56,28 @@ pub(crate) fn plugin(name: Option<&str>, directory: &Path) -> Result<&'static Mo
         ([one], _) => Ok(one),
         // The only plugin there is says best what is wrong.
         ([], [only]) => Ok(only),
-        ([], _) => {
-            Err(Error::file(directory, format!("is recognised by no model plugin; name one of {}", names(&all))))
-        }
+        ([], all) => Err(unrecognised(directory, &names(all))),
         (several, _) => Err(Error::file(directory, format!("could be {}; name the model plugin", names(several)))),
     }
+}
+
+/// Why a directory is no plugin's.
+fn unrecognised(directory: &Path, names: &str) -> Error {
+    let config = directory.join("config.json");
+    let mut text = Vec::new();
+    let read = File::open(&config).and_then(|file| file.take(LONGEST_CONFIG).read_to_end(&mut text));
+    let what = match read.map_err(|e| e.kind()) {
+        Err(ErrorKind::NotFound) => "holds no config.json, nor a checkpoint that is known without one".to_owned(),
+        Err(kind) => return Error::file(config, format!("cannot be read: {kind}")),
+        Ok(_) => match serde_json::from_slice::<serde_json::Value>(&text) {
+            Err(e) => return Error::file(config, format!("is not JSON: {e}")),
+            Ok(config) => match config.get("model_type").and_then(|kind| kind.as_str()) {
+                Some(kind) => format!("is a {kind:?} by its config.json"),
+                None => "has a config.json without a \"model_type\"".to_owned(),
+            },
+        },
+    };
+    Error::file(directory, format!("{what}, and no model plugin recognises it; there are {names}"))
 }
 
 /// Which model a command works on.

@@ -5,7 +5,7 @@ use crate::models::ModelArguments;
 use crate::output::{self, Table, count};
 use lopper_core::registry::{self, DatasetEntry};
 use lopper_core::{DatasetRequest, Error, Head, MetricValue, Model, Result, Task};
-use lopper_session::{Precision, evaluate};
+use lopper_session::{EvaluationBatches, Precision, evaluate};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use toml::Table as Options;
@@ -35,6 +35,10 @@ pub(super) struct Arguments {
     /// Examples a batch
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     batch_size: u32,
+
+    /// Most tokens or samples of audio a batch, padding counted [default: any number]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    budget: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -63,8 +67,8 @@ impl Arguments {
         let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request))?;
         let mut splits = Vec::new();
         for split in dataset.evaluation_splits() {
-            let rows = self.batch_size as usize;
-            let metrics = evaluate(model, dataset.as_ref(), &split, open.device, Precision::Float32, rows)?;
+            let batches = EvaluationBatches { rows: self.batch_size as usize, budget: self.budget };
+            let metrics = evaluate(model, dataset.as_ref(), &split, open.device, Precision::Float32, batches)?;
             splits.push((split, metrics));
         }
         let first = splits.first().map(|(_, metrics)| by_name(metrics)).unwrap_or_default();

@@ -10,8 +10,10 @@ mod plan;
 mod plugins;
 mod predict;
 mod prune;
+mod recipes;
 mod run;
 mod status;
+mod transcribe;
 
 use clap::{Parser, Subcommand};
 use lopper_core::{Error, Result};
@@ -24,8 +26,8 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::Experiment;
 use crate::config::Setting;
+use crate::{Experiment, Outline};
 
 /// A run was interrupted and can be continued; also for SIGTERM.
 const INTERRUPTED: u8 = 130;
@@ -62,6 +64,8 @@ enum Command {
     Prune(prune::Arguments),
     /// Answer texts with a finetuned model
     Predict(predict::Arguments),
+    /// Write down what recordings say, with a finetuned speech model
+    Transcribe(transcribe::Arguments),
     /// Compute a task's metrics
     Eval(eval::Arguments),
     /// Look at masks, compare, combine, apply and convert them
@@ -71,6 +75,8 @@ enum Command {
     Gc(gc::Arguments),
     /// List what is registered, with options
     Plugins(plugins::Arguments),
+    /// List published trainings that a configuration can start from, or print one
+    Recipes(recipes::Arguments),
     /// Write a configuration to start from, with every option and what it does
     Init(init::Arguments),
     /// Print a script that completes commands in a shell
@@ -97,6 +103,10 @@ struct ConfigArguments {
 impl ConfigArguments {
     fn load(&self) -> Result<Experiment> {
         Experiment::load(&self.config, &self.settings, self.out.as_deref())
+    }
+
+    fn outline(&self) -> Result<Outline> {
+        Experiment::outline(&self.config, &self.settings)
     }
 }
 
@@ -144,9 +154,11 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Plan(command) => command.execute(json),
         Command::Prune(command) => command.execute(json),
         Command::Predict(command) => command.execute(json),
+        Command::Transcribe(command) => command.execute(json),
         Command::Eval(command) => command.execute(json),
         Command::Mask(command) => command.execute(json),
         Command::Plugins(command) => command.execute(json),
+        Command::Recipes(command) => command.execute(json),
         Command::Init(command) => command.execute(json),
         Command::Completions(command) => command.execute(),
         Command::Man(command) => command.execute(),

@@ -1,6 +1,7 @@
 //! `lopper plan`: what a run would do.
 
 use super::ConfigArguments;
+use crate::Outline;
 use crate::output::{self, Table, count, quantity};
 use lopper_core::Result;
 use serde::Serialize;
@@ -14,31 +15,48 @@ pub(super) struct Arguments {
     /// Print the configuration with every default instead; it is itself a configuration with the same plan
     #[arg(long)]
     resolved: bool,
+
+    /// Plan from the configuration alone: neither model nor data need be there, and what is done already is not told
+    #[arg(long, conflicts_with = "resolved")]
+    outline: bool,
 }
 
 #[derive(Serialize)]
 struct Plan {
     method: &'static str,
-    task: String,
+    task: Option<String>,
     sparsity: f64,
     finetunings: usize,
-    /// Finetunings that are not in the store.
-    to_train: usize,
+    /// Finetunings that are not in the store; absent from an outline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to_train: Option<usize>,
     updates: u64,
-    updates_per_epoch: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updates_per_epoch: Option<u64>,
     stages: Vec<Stage>,
 }
 
 #[derive(Serialize)]
 struct Stage {
     name: String,
-    key: String,
     updates: u64,
+    #[serde(flatten)]
+    stored: Option<Stored>,
+}
+
+/// What only the whole session knows of a stage.
+#[derive(Serialize)]
+struct Stored {
+    key: String,
     done: bool,
 }
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
+        if self.outline {
+            let plan = Plan::outlined(self.config.outline()?);
+            return output::report(json, &plan, || text(&plan));
+        }
         let mut experiment = self.config.load()?;
         if self.resolved {
             experiment.locate_model()?;
@@ -51,19 +69,18 @@ impl Arguments {
         let finetunings = || stages.iter().filter(|planned| planned.stage.is_finetuning());
         let plan = Plan {
             method,
-            task,
+            task: Some(task),
             sparsity,
             finetunings: finetunings().count(),
-            to_train: finetunings().filter(|planned| !planned.done).count(),
+            to_train: Some(finetunings().filter(|planned| !planned.done).count()),
             updates: stages.iter().map(|planned| planned.stage.updates).sum(),
-            updates_per_epoch: session.spec().updates_per_epoch,
+            updates_per_epoch: Some(session.spec().updates_per_epoch),
             stages: stages
                 .iter()
                 .map(|planned| Stage {
                     name: planned.stage.name.clone(),
-                    key: planned.key.clone(),
                     updates: planned.stage.updates,
-                    done: planned.done,
+                    stored: Some(Stored { key: planned.key.clone(), done: planned.done }),
                 })
                 .collect(),
         };
@@ -71,21 +88,44 @@ impl Arguments {
     }
 }
 
+impl Plan {
+    fn outlined(outline: Outline) -> Self {
+        let Outline { method, task, sparsity, stages } = outline;
+        Self {
+            method,
+            task,
+            sparsity: sparsity.get(),
+            finetunings: stages.iter().filter(|stage| stage.is_finetuning()).count(),
+            to_train: None,
+            updates: stages.iter().map(|stage| stage.updates).sum(),
+            updates_per_epoch: None,
+            stages: stages
+                .into_iter()
+                .map(|stage| Stage { name: stage.name, updates: stage.updates, stored: None })
+                .collect(),
+        }
+    }
+}
+
 fn text(plan: &Plan) -> String {
     let mut table = Table::new(["<stage", "updates", "<key", "<"]);
     for stage in &plan.stages {
-        let state = if stage.done { "in the store" } else { "to do" };
-        table.row([stage.name.clone(), count(stage.updates), stage.key[..12].to_owned(), state.to_owned()]);
+        let (key, state) = match &stage.stored {
+            Some(Stored { key, done: true }) => (&key[..12], "in the store"),
+            Some(Stored { key, done: false }) => (&key[..12], "to do"),
+            None => ("-", ""),
+        };
+        table.row([stage.name.clone(), count(stage.updates), key.to_owned(), state.to_owned()]);
     }
+    let on = plan.task.as_ref().map(|task| format!(" on {task}")).unwrap_or_default();
+    let to_train = plan.to_train.map(|finetunings| format!(" ({finetunings} to train)")).unwrap_or_default();
+    let epoch = plan.updates_per_epoch.map(|updates| format!(", {} an epoch", count(updates))).unwrap_or_default();
     format!(
-        "{} on {} at sparsity {}\n\n{}\n{} ({} to train), {}, {} an epoch",
+        "{}{on} at sparsity {}\n\n{}\n{}{to_train}, {}{epoch}",
         plan.method,
-        plan.task,
         plan.sparsity,
         table.render(),
         quantity(plan.finetunings as u64, "finetuning"),
-        plan.to_train,
         quantity(plan.updates, "update"),
-        count(plan.updates_per_epoch),
     )
 }

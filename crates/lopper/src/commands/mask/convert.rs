@@ -32,7 +32,7 @@ enum Format {
 /// none: with --model it is the model's order, otherwise that of the names.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct Arguments {
-    /// Mask file or directory with a mask.safetensors; or safetensors with NAME_mask tensors
+    /// Mask file or directory with a mask.safetensors; or NAME_mask tensors in safetensors or in a file of torch.save
     input: PathBuf,
 
     /// File for the result; a file of masks that Lopper wrote is replaced

@@ -1,0 +1,140 @@
+//! `lopper transcribe`: the text of recordings.
+
+use crate::models::ModelArguments;
+use crate::output;
+use lopper_core::{Batch, Error, Features, Head, Input, Model, Predictions, Preprocessor, Result};
+use lopper_speech::audio;
+use lopper_speech::decode::greedy;
+use serde::Serialize;
+use std::path::PathBuf;
+use tch::{Device, Kind};
+
+/// What stands between words among letters.
+const DELIMITER: &str = "|";
+
+/// The command's arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// Recordings: FLAC, WAV, MP3 or Ogg Vorbis, of any rate and number of channels
+    #[arg(required = true, value_name = "AUDIO")]
+    recordings: Vec<PathBuf>,
+
+    /// Give the logits of every time step too
+    #[arg(long)]
+    logits: bool,
+}
+
+#[derive(Serialize)]
+struct Transcript {
+    audio: String,
+    text: String,
+    /// Of the recording, not of the computation.
+    seconds: f64,
+    /// `[time][outputs]`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logits: Option<Vec<Vec<f32>>>,
+}
+
+impl Arguments {
+    pub(super) fn execute(&self, json: bool) -> Result<()> {
+        // Before the model is loaded, which takes longer; one after another, so that a whole archive fits in memory.
+        let problems = self
+            .recordings
+            .iter()
+            .filter_map(|path| audio::inspect(path, audio::Check::Headers).err().map(|e| Error::file(path, e)));
+        Error::all(problems.collect())?;
+        let open = self.model.open()?;
+        let model = open.model.as_ref();
+        let Some(Head::Ctc { vocabulary, blank }) = model.head() else {
+            return Err(Error::Unsupported {
+                what: format!("{}, which has no CTC head,", self.model.source()),
+                feature: "transcripts; finetune it on speech first with `lopper run`".into(),
+            });
+        };
+        let preprocessor = model
+            .preprocessor()
+            .ok_or_else(|| Error::Unsupported { what: self.model.source(), feature: "recordings".into() })?;
+        let mut transcripts = Vec::with_capacity(self.recordings.len());
+        for path in &self.recordings {
+            let samples = audio::load(path).map_err(|e| Error::file(path, e))?;
+            let predictions = predict(model, preprocessor.as_ref(), &samples, open.device)
+                .map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+            let ids = greedy(&predictions, *blank)?;
+            let transcript = Transcript {
+                audio: path.display().to_string(),
+                text: text(ids.first().map(Vec::as_slice).unwrap_or_default(), vocabulary),
+                seconds: samples.len() as f64 / f64::from(audio::RATE),
+                logits: self.logits.then(|| rows(&predictions)).transpose()?,
+            };
+            if !json {
+                output::print(&transcript.render(self.recordings.len() > 1))?;
+            }
+            transcripts.push(transcript);
+        }
+        match transcripts.as_slice() {
+            _ if !json => Ok(()),
+            [one] => output::report(json, one, String::new),
+            all => output::report(json, &all, String::new),
+        }
+    }
+}
+
+impl Transcript {
+    fn render(&self, named: bool) -> String {
+        let mut text = if named { format!("{}\t{}", self.audio, self.text) } else { self.text.clone() };
+        for row in self.logits.iter().flatten() {
+            let row: Vec<_> = row.iter().map(|logit| format!("{logit:.6}")).collect();
+            text += &format!("\n{}", row.join(" "));
+        }
+        text
+    }
+}
+
+fn predict(model: &dyn Model, preprocessor: &dyn Preprocessor, samples: &[f32], device: Device) -> Result<Predictions> {
+    let features: Features = preprocessor.features(Input::Audio { samples, sample_rate: audio::RATE }, None)?;
+    let batch = Batch { inputs: preprocessor.collate(&[&features])?, targets: None, len: 1 };
+    let _no_grad = tch::no_grad_guard();
+    let predictions = model.predict(&batch.to_device(device)?)?;
+    let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
+    Ok(Predictions { logits, lengths: predictions.lengths })
+}
+
+/// The logits of the only row, time step by time step.
+fn rows(predictions: &Predictions) -> Result<Vec<Vec<f32>>> {
+    let logits = predictions.logits.f_get(0)?;
+    let outputs = logits.size().get(1).copied().unwrap_or(1).max(1) as usize;
+    let flat = Vec::<f32>::try_from(&logits.f_contiguous()?.f_view([-1])?)?;
+    let steps = predictions.lengths.as_ref().and_then(|lengths| lengths.first()).map_or(usize::MAX, |n| *n as usize);
+    Ok(flat.chunks_exact(outputs).take(steps).map(<[f32]>::to_vec).collect())
+}
+
+/// Letters run together into words; phones stand apart.
+fn text(ids: &[u32], vocabulary: &[String]) -> String {
+    let is_special = |symbol: &str| symbol.len() > 2 && symbol.starts_with(['<', '[']) && symbol.ends_with(['>', ']']);
+    let symbols = ids.iter().filter_map(|id| vocabulary.get(*id as usize)).map(String::as_str);
+    let shown: Vec<&str> = symbols.filter(|symbol| !is_special(symbol)).collect();
+    if vocabulary.iter().any(|symbol| symbol == DELIMITER) {
+        let joined: String = shown.iter().map(|symbol| if *symbol == DELIMITER { " " } else { symbol }).collect();
+        joined.split_whitespace().collect::<Vec<_>>().join(" ")
+    } else {
+        shown.join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_make_words_and_phones_stand_apart() {
+        let vocabulary = |symbols: &[&str]| symbols.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        let letters = vocabulary(&["<s>", "<unk>", "|", "A", "B"]);
+        assert_eq!(text(&[2, 3, 4, 2, 2, 1, 3, 2], &letters), "AB A");
+        let phones = vocabulary(&["<s>", "aa", "b", "<", "ts"]);
+        assert_eq!(text(&[1, 2, 4, 3, 9], &phones), "aa b ts <");
+        assert_eq!(text(&[], &letters), "");
+    }
+}
