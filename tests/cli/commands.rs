@@ -167,7 +167,10 @@ fn plugins_are_listed_with_their_options() {
         all[kind].as_array().unwrap().iter().map(|p| p["name"].as_str().unwrap()).collect()
     };
     assert_eq!(names("strategies"), ["dense", "imp", "mpi", "omp", "parp", "parp-p", "rp", "transfer"]);
-    assert_eq!((names("models"), names("datasets")), (vec!["bert", "wav2vec2", "xlsr"], vec!["agreement", "glue", "speech"]));
+    assert_eq!(
+        (names("models"), names("datasets")),
+        (vec!["bert", "wav2vec2", "xlsr"], vec!["agreement", "glue", "speech"])
+    );
     assert_eq!(names("mask_schedules"), ["constant", "cubic", "linear", "list"]);
     let parp = &f.run(&["plugins", "parp", "--json"]).json()["strategies"][0];
     let option = |name: &str| parp["options"].as_array().unwrap().iter().find(|o| o["name"] == name).unwrap();

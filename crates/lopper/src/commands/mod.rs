@@ -177,7 +177,11 @@ fn start_logging(verbose: u8) -> Result<()> {
                 2 => LevelFilter::DEBUG,
                 _ => LevelFilter::TRACE,
             };
-            Targets::new().with_default(LevelFilter::WARN).with_target("lopper", level)
+            Targets::new()
+                .with_default(LevelFilter::WARN)
+                .with_target("lopper", level)
+                // What it finds wrong with a recording, Lopper says itself, with the path.
+                .with_target("symphonia", LevelFilter::OFF)
         }
     };
     let layer =
