@@ -225,8 +225,10 @@ fn every_example_is_a_configuration() {
             if path.is_dir() {
                 directories.push(path);
             } else if path.extension().is_some_and(|extension| extension == "toml") {
-                let experiment = lopper::Experiment::load(&path, &[], None).unwrap_or_else(|e| panic!("{e}"));
-                assert_eq!(experiment.out().file_name(), path.file_stem());
+                // Their models and data are not here; how long an epoch is then does not matter.
+                let updates = "train.updates=9".parse().unwrap();
+                let outline = lopper::Experiment::outline(&path, &[updates]).unwrap_or_else(|e| panic!("{e}"));
+                assert!(outline.stages.iter().all(|stage| stage.updates == 9), "{}", path.display());
                 found += 1;
             }
         }

@@ -158,7 +158,7 @@ fn made_of(rows: &[Read], settings: &Settings<'_>) -> Result<Dictionary> {
             Err(reason) => unusable = unusable.or_else(|| Some(row.place.error(reason))),
         }
     }
-    let given = settings.options.dictionary.as_str();
+    let given = settings.options.dictionary.as_deref().unwrap_or_default();
     if let (true, Some(e)) = (counts.is_empty(), unusable) {
         return Err(e);
     }

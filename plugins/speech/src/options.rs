@@ -40,7 +40,7 @@ options! {
         /// What the model writes: letters, phones or words-as-letters (letters spelled from the .wrd of a fairseq manifest).
         unit: String = "letters".into(),
         /// The model's symbols: a dict.*.txt of fairseq, a vocab.json of transformers, `letters` (the 32 of LibriSpeech), or `train` (those of the training set). When absent, `letters` for letters of no named language, `train` otherwise.
-        dictionary: String = String::new(),
+        dictionary: Option<String> = None,
         /// Languages of a joint run, each with validation and test splits of its own. `{language}` in a path stands for each; without it, rows are told apart by their own language.
         languages: Vec<String> = Vec::new(),
         /// A file of phones for each recording, lines `NAME p1 p2 …`, relative to `path`.
@@ -50,7 +50,7 @@ options! {
         /// upper, lower or keep: the case of letters; auto is that of a given dictionary, and upper otherwise.
         case: String = "auto".into(),
         /// Characters that are dropped from texts, such as `.,?!`.
-        remove: String = String::new(),
+        remove: Option<String> = None,
         /// Rows with symbols outside the dictionary: refuse, or unk, which trains on the dictionary's unknown symbol and counts an error in evaluations.
         unknown: String = "refuse".into(),
         /// Shorter recordings cannot be used.

@@ -48,7 +48,7 @@ impl<'a> Settings<'a> {
         match Error::both(parsed, Error::both(check, keep_unknown)) {
             Err(e) => problems.push(e),
             Ok((((format, unit), (dictionary, case)), (check, keep_unknown))) if problems.is_empty() => {
-                let writing = Writing { unit, case, remove: options.remove.chars().collect() };
+                let writing = Writing { unit, case, remove: options.remove.iter().flat_map(|r| r.chars()).collect() };
                 return Ok(Self { options, format, dictionary, writing, keep_unknown, check });
             }
             Ok(_) => {}
@@ -95,7 +95,7 @@ impl<'a> Settings<'a> {
 }
 
 fn source(options: &SpeechOptions, unit: Unit) -> Result<Source> {
-    match options.dictionary.as_str() {
+    match options.dictionary.as_deref().unwrap_or_default() {
         "" if unit.spells() && options.languages.is_empty() => Ok(Source::Given(Dictionary::letters())),
         "letters" => Ok(Source::Given(Dictionary::letters())),
         "" | "train" => Ok(Source::Training),
