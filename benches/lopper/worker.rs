@@ -1,9 +1,10 @@
 //! Lopper's side of `cargo xtask bench`: an ordinary run that trains as many updates as each line of its input asks for,
 //! answers their times, and stands still until the next line.
 //!
-//! `bench_worker CONFIG.toml` with `[model] name = "paced-bert"`, which is `bert` with a clock. A number n on a line of
-//! standard input lets n updates through; the answer is one line, a JSON array of n times in seconds. Before the first
-//! number comes an answer without times: the process is ready. It ends with its input, without evaluating or saving anything.
+//! `bench_worker CONFIG.toml` with `[model] name = "paced-bert"` or `"paced-wav2vec2"`, which are `bert` and `wav2vec2` with a
+//! clock. A number n on a line of standard input lets n updates through; the answer is one line, a JSON array of n times in
+//! seconds. Before the first number comes an answer without times: the process is ready. It ends with its input, without
+//! evaluating or saving anything.
 #![allow(clippy::print_stdout, reason = "its answers go there")]
 
 use lopper::{
@@ -11,6 +12,7 @@ use lopper::{
     Preprocessor, Result,
 };
 use lopper_bert::{BertModel, BertOptions};
+use lopper_wav2vec2::{Wav2Vec2Model, Wav2Vec2Options};
 use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -112,6 +114,17 @@ inventory::submit! {
         origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         recognises: |_| false,
         open: |request| BertModel::open(request).map(paced),
+    }
+}
+
+inventory::submit! {
+    ModelEntry {
+        name: "paced-wav2vec2",
+        summary: "wav2vec2, with updates counted and timed from outside",
+        options: Wav2Vec2Options::DOCS,
+        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        recognises: |_| false,
+        open: |request| Wav2Vec2Model::open(request).map(paced),
     }
 }
 

@@ -4,23 +4,30 @@
 //! The fuzz targets in `fuzz/` and the test beside this file call the same functions.
 
 use lopper::weights::{Checkpoint, Dtype, Pickle, Value, load_tensors, load_tensors_verified, save_tensors};
-use lopper::{Error, Experiment, Features, Input, MaskSet, Preprocessor, Setting, session};
+use lopper::{
+    Dataset, DatasetRequest, Error, Experiment, Features, Input, Inputs, MaskSet, Model, ModelRequest, Preprocessor,
+    Setting, Split, Targets, session,
+};
 use lopper_bert::{BertConfig, BertTokenizer};
 use lopper_glue::read::{Format, parse};
 use lopper_glue::{GlueTask, TASKS};
+use lopper_speech::{Dictionary, audio};
 use lopper_text::{Example, Label};
+use lopper_wav2vec2::{Wav2Vec2Config, Wav2Vec2Model};
 use safetensors::SafeTensors;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::fmt::{Debug, Display};
+use std::panic::{set_hook, take_hook};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// A target's name, and what it does with an input.
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the table in `docs/fuzzing.md`.
-pub(crate) const TARGETS: [Target; 14] = [
+pub(crate) const TARGETS: [Target; 19] = [
     ("mask_file", mask_file),
     ("checkpoint_record", checkpoint_record),
     ("stage_record", stage_record),
@@ -35,6 +42,11 @@ pub(crate) const TARGETS: [Target; 14] = [
     ("bert_config", bert_config),
     ("vocabulary", vocabulary),
     ("tokenizer", tokenizer),
+    ("wav2vec2_config", wav2vec2_config),
+    ("wav2vec2_files", wav2vec2_files),
+    ("dictionary", dictionary),
+    ("transcripts", transcripts),
+    ("audio", recording),
 ];
 
 /// Runs `parse`, which may hold at most 64 MiB and four times the input at once. An error must say something.
@@ -409,4 +421,171 @@ fn tokenize(bytes: &[u8], directory: &Path) {
             assert!(ids.iter().all(|id| *id < 64), "an id that the embeddings do not have: {ids:?}");
         }
     }
+}
+
+/// `config.json` of a wav2vec 2.0.
+pub(crate) fn wav2vec2_config(bytes: &[u8]) {
+    let path = Path::new("config.json");
+    let Some(config) = bounded(bytes, || Wav2Vec2Config::parse(bytes, path)) else { return };
+    let written = config.to_json(None).to_string();
+    let again = Wav2Vec2Config::parse(written.as_bytes(), path).unwrap_or_else(|e| panic!("{e} in {written}"));
+    assert_eq!(json!(again), json!(config));
+    assert_eq!(config.hidden_size() % config.num_attention_heads(), 0);
+    let field = config.receptive_field();
+    assert!(field > 0 && config.steps(field) == 1 && config.steps(field - 1) == 0);
+}
+
+/// What lies beside the weights of a wav2vec 2.0. The first byte chooses among `preprocessor_config.json`, `vocab.json` and a
+/// dictionary of fairseq.
+pub(crate) fn wav2vec2_files(bytes: &[u8]) {
+    const FILES: [&str; 3] = ["preprocessor_config.json", "vocab.json", "dict.ltr.txt"];
+    let Some((choice, content)) = bytes.split_first() else { return };
+    let name = FILES[usize::from(choice.saturating_sub(b'A')) % FILES.len()];
+    with_directory(|directory| {
+        let model = directory.join("wav2vec2");
+        if !model.exists() {
+            std::fs::create_dir(&model).expect("room for a directory");
+            let fixture = Path::new(env!("CARGO_MANIFEST_DIR"));
+            let fixture = if fixture.ends_with("fuzz") { fixture.parent().unwrap_or(fixture) } else { fixture };
+            for file in ["config.json", "model.safetensors"] {
+                let from = fixture.join("plugins/wav2vec2/tests/fixtures/base").join(file);
+                std::fs::copy(from, model.join(file)).expect("a fixture");
+            }
+        }
+        for file in FILES {
+            let _ = std::fs::remove_file(model.join(file));
+        }
+        put(&model, name, content);
+        let options = toml::Table::new();
+        let device = tch::Device::Cpu;
+        let request = ModelRequest { path: model, options: &options, task: None, seed: 1, device };
+        let Some(model) = bounded(bytes, || Wav2Vec2Model::open(&request)) else { return };
+        let artifacts = model.artifacts().expect("what was read can be written");
+        assert!(artifacts.iter().any(|artifact| artifact.name == FILES[0]));
+    });
+}
+
+/// Symbols of a CTC head: fairseq's `dict.*.txt`, and `vocab.json` of transformers.
+pub(crate) fn dictionary(bytes: &[u8]) {
+    let check = |dictionary: &Dictionary| {
+        assert!(dictionary.blank() < dictionary.len() && dictionary.len() <= 10_000);
+        for (id, symbol) in (0..).zip(dictionary.symbols()) {
+            assert_eq!(dictionary.id(symbol), Some(id).filter(|id| !dictionary.is_special(*id)));
+        }
+    };
+    if let Some(read) = bounded(bytes, || Dictionary::vocab_json(bytes)) {
+        check(&read);
+        let ids: serde_json::Map<_, _> = (0..).zip(read.symbols()).map(|(id, s)| (s.clone(), json!(id))).collect();
+        let written = serde_json::to_vec(&ids).expect("a map of numbers");
+        assert_eq!(Dictionary::vocab_json(&written).expect("what was written can be read"), read);
+    }
+    with_directory(|directory| {
+        let path = put(directory, "dict.ltr.txt", bytes);
+        let Some(read) = bounded(bytes, || Dictionary::read(&path)) else { return };
+        check(&read);
+        let own: String = read.symbols()[4..].iter().map(|symbol| format!("{symbol} 1\n")).collect();
+        let written = put(directory, "dict.ltr.txt", own.as_bytes());
+        assert_eq!(Dictionary::read(&written).expect("what was written can be read"), read);
+    });
+}
+
+/// Transcripts of the recordings `a.wav` and `b.wav`. The first byte chooses the layout and what is written; a line `=`
+/// divides those layouts that have two files.
+pub(crate) fn transcripts(bytes: &[u8]) {
+    // Format, the files, and options.
+    const LAYOUTS: [(&str, [&str; 2], &str); 8] = [
+        ("json-lines", ["list.jsonl", ""], "unit = 'letters'\ndictionary = 'train'"),
+        ("json-lines", ["list.jsonl", ""], "unit = 'phones'\ndictionary = 'train'"),
+        ("fairseq", ["list.tsv", "list.ltr"], "unit = 'letters'\nunknown = 'unk'"),
+        ("fairseq", ["list.tsv", "list.wrd"], "unit = 'words-as-letters'\ndictionary = 'train'"),
+        ("common-voice", ["list.tsv", ""], "unit = 'letters'\ndictionary = 'train'\nremove = '.,'"),
+        ("common-voice", ["list.txt", "phones.txt"], "unit = 'phones'\nphones = 'phones.txt'\ndictionary = 'train'"),
+        ("librispeech", ["a.trans.txt", ""], "unit = 'letters'\nskip_bad = true"),
+        ("folder", ["a.txt", ""], "unit = 'letters'\ndictionary = 'train'"),
+    ];
+    let Some((choice, content)) = bytes.split_first() else { return };
+    let place = usize::from(choice.saturating_sub(b'A')) % LAYOUTS.len();
+    let (format, [first, second], options) = LAYOUTS[place];
+    let divided = content.windows(3).position(|line| line == b"\n=\n").filter(|_| !second.is_empty());
+    let (one, two) = divided.map_or((content, &[][..]), |at| (&content[..=at], &content[at + 3..]));
+    with_directory(|directory| {
+        let directory = directory.join(format!("speech{place}"));
+        if !directory.exists() {
+            std::fs::create_dir(&directory).expect("room for a directory");
+            put(&directory, "a.wav", &wav(1600));
+            put(&directory, "b.wav", &wav(800));
+        }
+        put(&directory, first, one);
+        if !second.is_empty() {
+            put(&directory, second, two);
+        }
+        let list = if matches!(format, "librispeech" | "folder") { "." } else { first };
+        let mut options: toml::Table = options.parse().expect("right options");
+        let path = directory.to_string_lossy().into_owned();
+        options.extend([("path", path), ("format", format.into())].map(|(key, value)| (key.into(), value.into())));
+        options.extend(["train", "validation"].map(|key| (key.into(), list.into())));
+        let request = DatasetRequest { options: &options, preprocessor: Some(Arc::new(Waveform)) };
+        let Some(data) = bounded(bytes, || lopper_speech::open(&request)) else { return };
+        let split = Split::VALIDATION;
+        assert!(data.len(&split) > 0);
+        let batch = data.batch(&split, &[0]).expect("what was accepted can be read");
+        let Some(Targets::Sequences(rows)) = batch.targets else { panic!("no sequences") };
+        assert!(rows.iter().flatten().all(|id| *id >= 0) && rows.iter().all(|row| !row.is_empty()));
+        let batch = data.batch(&Split::TRAIN, &[0]).expect("what was accepted can be read");
+        let Some(Targets::Sequences(rows)) = batch.targets else { panic!("no sequences") };
+        let (outputs, blank) = (data.dictionary().len() as i64, data.dictionary().blank() as i64);
+        assert!(rows.iter().flatten().all(|id| (0..outputs).contains(id) && *id != blank));
+    });
+}
+
+/// 16-bit mono at 16 kHz.
+fn wav(samples: u32) -> Vec<u8> {
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + 2 * samples).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend([16_000u32, 32_000].map(u32::to_le_bytes).concat());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend((2 * samples).to_le_bytes());
+    file.extend((0..samples).flat_map(|n| ((n * 37 % 2000) as i16).to_le_bytes()));
+    file
+}
+
+/// Hands on samples as they are.
+struct Waveform;
+
+impl Preprocessor for Waveform {
+    fn features(&self, input: Input<'_>, _max_length: Option<u32>) -> lopper::Result<Features> {
+        match input {
+            Input::Audio { samples, .. } => Ok(Features::Samples(samples.to_vec())),
+            _ => Err(Error::Other("no audio".into())),
+        }
+    }
+
+    fn collate(&self, _features: &[&Features]) -> lopper::Result<Inputs> {
+        Ok(Inputs::new())
+    }
+
+    fn identity(&self) -> String {
+        "waveform".into()
+    }
+}
+
+/// A recording in any format that is told by its content.
+pub(crate) fn recording(bytes: &[u8]) {
+    with_directory(|directory| {
+        let path = put(directory, "recording", bytes);
+        // A decoder's panic is an error of ours, and no broken promise: fuzzing would stop at it.
+        let hook = take_hook();
+        set_hook(Box::new(|_| {}));
+        // What is asked for is not of this input's size: nothing longer than an hour is read.
+        let looks = [audio::Check::Headers, audio::Check::Content, audio::Check::Decode];
+        let seen = looks.map(|check| bounded(bytes, || audio::inspect(&path, check)));
+        let samples = bounded(bytes, || audio::load(&path));
+        set_hook(hook);
+        if let (Some(samples), [_, _, Some(decoded)]) = (&samples, &seen) {
+            assert!(samples.iter().all(|sample| sample.is_finite()));
+            assert_eq!(samples.len() as u64, u64::from(decoded.samples));
+        }
+        assert!(seen[2].is_none() || seen[1].is_some(), "decoded, and not walked through");
+    });
 }

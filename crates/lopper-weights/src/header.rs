@@ -1,5 +1,6 @@
 //! The safetensors format: eight bytes with the header's length, the header in JSON, the tensors' bytes without gaps.
 
+use crate::regular;
 use crate::source::TensorFile;
 use lopper_core::{Error, Result};
 use safetensors::Dtype;
@@ -7,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -157,16 +158,10 @@ impl TensorFile for SafetensorsFile {
 
 /// Opens a regular file: a pipe or a device would block or never end.
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
-    let metadata = std::fs::metadata(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-    if !metadata.is_file() {
-        return Err(Error::file(path, "is no regular file"));
-    }
-    let open = || {
-        let file = File::open(path)?;
-        let length = file.metadata()?.len();
-        Ok((file, length))
-    };
-    open().map_err(|e: std::io::Error| Error::file(path, format!("cannot be read: {e}")))
+    regular::open_regular(path).map_err(|e| match e.kind() {
+        ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::file(path, "is no regular file"),
+        _ => Error::file(path, format!("cannot be read: {e}")),
+    })
 }
 
 /// The first bytes of a file, so many if there are as many.

@@ -4,11 +4,11 @@ use crate::experiment::keep;
 use crate::models;
 use lopper_core::registry::{DatasetEntry, ModelEntry};
 use lopper_core::{
-    Dataset, DatasetRequest, Error, Head, InitialMask, MaskSet, Model, OptionDoc, PruningStrategy, Result, RunSpec,
-    Split, Targets, Task,
+    Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec, Split,
+    Targets, Task,
 };
+use lopper_weights::read_mask;
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tch::Device;
 use toml::Table;
@@ -99,13 +99,7 @@ impl Inspection<'_> {
 
 /// Reads a mask file and holds it against the model.
 fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
-    let expected = "a mask file was expected, such as the mask.safetensors beside a pruned model";
-    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
-        ErrorKind::NotFound => Error::file(path, format!("does not exist; {expected}")),
-        ErrorKind::IsADirectory => Error::file(path, format!("is a directory; {expected}")),
-        _ => Error::file(path, format!("cannot be read: {e}")),
-    })?;
-    let (mask, _) = MaskSet::from_file_bytes(&bytes).map_err(|e| Error::file(path, e))?;
+    let (mask, _) = read_mask(path)?;
     match model {
         Some(model) => mask
             .layout()

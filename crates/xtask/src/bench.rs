@@ -8,6 +8,7 @@ mod parp;
 mod references;
 mod report;
 mod selection;
+mod speech;
 mod update;
 
 use crate::checkout::{Checkout, output, run as run_command};
@@ -33,10 +34,16 @@ pub(crate) enum Part {
     Parp,
     Update,
     Cola,
+    Speech,
 }
 
-const PARTS: [(&str, Part); 4] =
-    [("selection", Part::Selection), ("parp", Part::Parp), ("update", Part::Update), ("cola", Part::Cola)];
+const PARTS: [(&str, Part); 5] = [
+    ("selection", Part::Selection),
+    ("parp", Part::Parp),
+    ("update", Part::Update),
+    ("cola", Part::Cola),
+    ("speech", Part::Speech),
+];
 
 /// What is asked for on the command line.
 #[derive(Debug, PartialEq)]
@@ -76,6 +83,13 @@ impl Options {
         }
         Ok(parsed)
     }
+
+    /// The names of the parts that are asked for, unless it is all of them.
+    fn only(&self) -> Vec<String> {
+        let asked = PARTS.iter().filter(|(_, part)| self.parts.contains(part));
+        let names: Vec<String> = asked.map(|(name, _)| (*name).to_owned()).collect();
+        if names.len() == PARTS.len() { Vec::new() } else { names }
+    }
 }
 
 fn part(name: &str) -> Result<Part, String> {
@@ -113,14 +127,14 @@ impl Bench<'_> {
     /// # Errors
     /// What a part cannot do without and is not there.
     fn available(&self, part: Part) -> Result<()> {
-        if part != Part::Selection {
-            self.model()?;
-        }
         match part {
             // Without references, selection is still held against the memory.
-            Part::Selection | Part::Parp => Ok(()),
-            Part::Update => self.references().map(|_| ()),
-            Part::Cola => self.references().and_then(|_| cola::file(self)).map(|_| ()),
+            Part::Selection => Ok(()),
+            Part::Parp => self.model().map(|_| ()),
+            Part::Update => self.model().and(self.references()).map(|_| ()),
+            Part::Cola => self.model().and(self.references()).and_then(|_| cola::file(self)).map(|_| ()),
+            // The references make the checkpoint.
+            Part::Speech => self.references().map(|_| ()),
         }
     }
 
@@ -140,43 +154,52 @@ impl Bench<'_> {
         Ok(command)
     }
 
-    /// Lopper finetuning the checkpoint on the sentences in `data`, `changes` put over the configuration; what it
-    /// writes goes to `folder`.
+    /// Lopper finetuning MiniLM on the sentences in `data`, as [`finetune`](Self::finetune).
     fn lopper(&self, data: &Path, folder: &Path, changes: Table) -> Result<Command> {
-        let mut config = toml! {
-            device = "cpu"
+        let config = toml! {
             [model]
             name = "paced-bert"
             [data]
             name = "glue"
             task = "cola"
             max_length = 128
+            [train]
+            batch_size = 32
+            learning_rate = 2e-5
+        };
+        self.finetune(config, self.model()?, data, folder, changes)
+    }
+
+    /// Lopper finetuning `model` on `data` until it is stopped, dense unless told otherwise: `changes` are put over
+    /// `config`. What it writes goes to `folder`.
+    fn finetune(&self, config: Table, model: &Path, data: &Path, folder: &Path, changes: Table) -> Result<Command> {
+        let text = |path: &Path| Value::String(path.to_string_lossy().into_owned());
+        let mut whole = toml! {
+            device = "cpu"
             [prune]
             method = "dense"
             sparsity = 0.0
             [train]
             updates = 100000
-            batch_size = 32
-            learning_rate = 2e-5
             [checkpoint]
             every = 0
-            [run]
         };
-        let text = |path: &Path| Value::String(path.to_string_lossy().into_owned());
-        for (section, key, value) in [
-            ("model", "path", text(self.model()?)),
+        let paths = [
+            ("model", "path", text(model)),
             ("data", "path", text(data)),
             ("run", "out", text(folder)),
             ("run", "store", text(&folder.join("store"))),
-        ] {
-            config[section].as_table_mut().context("a section")?.insert(key.to_owned(), value);
-        }
-        for (section, change) in changes {
-            let change = change.as_table().cloned().context("changes are sections")?;
-            config[&section].as_table_mut().context("a section")?.extend(change);
+        ];
+        let paths = paths.map(|(section, key, value)| {
+            (section.to_owned(), Value::Table([(key.to_owned(), value)].into_iter().collect()))
+        });
+        for (section, change) in config.into_iter().chain(paths).chain(changes) {
+            let change = change.as_table().cloned().context("a configuration of sections")?;
+            let place = whole.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            place.as_table_mut().context("a section")?.extend(change);
         }
         let path = folder.join("config.toml");
-        fs::write(&path, config.to_string()).with_context(|| format!("{}: cannot be written", path.display()))?;
+        fs::write(&path, whole.to_string()).with_context(|| format!("{}: cannot be written", path.display()))?;
         let mut command = self.example("bench_worker")?;
         command.arg(path);
         Ok(command)
@@ -188,6 +211,7 @@ impl Bench<'_> {
             Part::Parp => parp::run(self),
             Part::Update => update::run(self),
             Part::Cola => cola::run(self),
+            Part::Speech => speech::run(self),
         }
     }
 }
@@ -223,6 +247,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         date: hardware::today()?,
         commit: commit(checkout),
         short: options.short,
+        only: options.only(),
         threads,
         hardware: Hardware::here(),
         load_before: hardware::load(),

@@ -33,7 +33,7 @@ cargo xtask VERB
   test             set up and run every check, the cheapest first; the last line is `N passed, N failed`
   gpu-check [--lopper=PATH] [--device=cuda:0]
                    hold every path that a GPU takes against the CPU; builds unless it is given a binary
-  bench [--only=selection,parp,update,cola] [--glue=DIR] [--cola-examples=N] [--threads=N] [--short]
+  bench [--only=selection,parp,update,cola,speech] [--glue=DIR] [--cola-examples=N] [--threads=N] [--short]
                    measure Lopper beside torch and transformers, which go into .bench-venv (5 GB), and write a dated
                    file into benches/results; cola needs GLUE's files; --short shows in minutes that everything works
   crash-campaign [--kills=50] [--races=100] [--step=1]

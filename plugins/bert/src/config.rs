@@ -1,7 +1,8 @@
 //! `config.json` of a BERT checkpoint.
 
 use lopper_core::{Error, Head, Result};
-use lopper_nn::{Activation, Reader};
+use lopper_nn::{Activation, MAX_BYTES, Reader};
+use lopper_weights::read_regular;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -106,7 +107,7 @@ impl BertConfig {
     /// Those of [`parse`](Self::parse), and [`Error::File`] when it cannot be read.
     pub fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("config.json");
-        let text = std::fs::read(&path).map_err(|e| match e.kind() {
+        let text = read_regular(&path, MAX_BYTES as u64).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(&path, "does not exist; a checkpoint directory holds one"),
             _ => Error::file(&path, format!("cannot be read: {e}")),
         })?;

@@ -16,6 +16,7 @@ pub use shapes::{parameter_shapes, prunable_layout};
 pub use tokenizer::BertTokenizer;
 
 use lopper_core::ModelEntry;
+use lopper_weights::read_regular;
 use std::path::Path;
 
 inventory::submit! {
@@ -30,6 +31,6 @@ inventory::submit! {
 }
 
 fn recognises(directory: &Path) -> bool {
-    let read = std::fs::read(directory.join("config.json")).ok();
+    let read = read_regular(&directory.join("config.json"), lopper_nn::MAX_BYTES as u64).ok();
     read.and_then(|text| serde_json::from_slice(&text).ok()).is_some_and(|source| config::is_bert(&source))
 }

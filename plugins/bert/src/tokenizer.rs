@@ -3,6 +3,7 @@
 use crate::config::BertConfig;
 use lopper_core::{Artifact, Error, Features, Input, Inputs, Preprocessor, Result};
 use lopper_nn::MAX_BYTES;
+use lopper_weights::read_regular;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use tch::Tensor;
@@ -11,6 +12,8 @@ use tokenizers::{PostProcessor, Tokenizer};
 
 /// The files a tokenizer can consist of; those found are kept, byte for byte, for saved models.
 const FILES: [&str; 4] = ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"];
+/// Longest of them that is read, in bytes; the largest published ones have 20 MB.
+const LONGEST: u64 = 64 << 20;
 
 /// Turns texts and pairs of texts into token ids and segments.
 pub struct BertTokenizer {
@@ -33,10 +36,10 @@ impl BertTokenizer {
         let mut artifacts = Vec::new();
         for name in FILES {
             let path = directory.join(name);
-            match std::fs::read(&path) {
+            match read_regular(&path, LONGEST) {
                 Ok(bytes) => artifacts.push(Artifact { name: name.into(), bytes }),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::file(path, e)),
+                Err(e) => return Err(Error::file(path, format!("cannot be read: {e}"))),
             }
         }
         let find = |name: &str| artifacts.iter().find(|a| a.name == name).map(|a| a.bytes.as_slice());

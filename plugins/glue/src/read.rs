@@ -6,6 +6,7 @@ use crate::GlueTask;
 use crate::tasks::excerpt;
 use lopper_core::{Error, Result, nearest};
 use lopper_text::{Example, Label};
+use lopper_weights::read_regular;
 use serde_json::Value;
 use std::path::Path;
 
@@ -92,7 +93,7 @@ pub struct Parsed {
 /// [`Error::File`] for a file that cannot be read, is empty or lacks a column; [`Error::Line`] for every line that
 /// cannot be used, the first 20 listed and the rest counted.
 pub fn read(path: &Path, task: &GlueTask, skip_malformed: bool) -> Result<Vec<Example>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    let bytes = read_regular(path, u64::MAX).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
     let parsed = parse(&bytes, Format::of(path), task, skip_malformed).map_err(|p| p.into_error(path))?;
     if parsed.skipped > 0 {
         tracing::warn!(path = %path.display(), rows = parsed.skipped, "left out rows with a wrong number of columns");

@@ -3,6 +3,7 @@
 use crate::models::{ModelArguments, OpenModel};
 use crate::output::{self, Table};
 use lopper_core::{Batch, Error, Features, Head, Input, Preprocessor, Result};
+use lopper_weights::read_regular;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
@@ -99,7 +100,7 @@ impl Arguments {
 
 /// Texts or pairs of a file, one a line.
 fn read(path: &Path) -> Result<Vec<Texts>> {
-    let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+    let bytes = read_regular(path, u64::MAX).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::file(path, "does not exist; a file of texts, one a line, was expected"),
         _ => Error::file(path, format!("cannot be read: {e}")),
     })?;
@@ -110,12 +111,12 @@ fn read(path: &Path) -> Result<Vec<Texts>> {
         let refuse = |reason: String| Error::Line { path: path.to_owned(), line: number as u64 + 1, reason };
         match std::str::from_utf8(line) {
             Ok("") => {}
-            Ok(line) => match line.split('\t').collect::<Vec<_>>()[..] {
-                [text] => inputs.push((text.to_owned(), None)),
-                [text, pair] => inputs.push((text.to_owned(), Some(pair.to_owned()))),
-                ref fields => problems.push(refuse(format!(
+            Ok(line) => match line.split_once('\t') {
+                None => inputs.push((line.to_owned(), None)),
+                Some((text, pair)) if !pair.contains('\t') => inputs.push((text.to_owned(), Some(pair.to_owned()))),
+                Some(_) => problems.push(refuse(format!(
                     "has {} tab-separated fields; one text, or two for a pair, are accepted",
-                    fields.len()
+                    line.split('\t').count()
                 ))),
             },
             Err(e) => problems.push(refuse(format!("byte {} is not UTF-8", e.valid_up_to() + 1))),

@@ -53,6 +53,8 @@ pub(crate) struct Report {
     pub(crate) date: String,
     pub(crate) commit: String,
     pub(crate) short: bool,
+    /// The parts that were asked for, where not all were.
+    pub(crate) only: Vec<String>,
     pub(crate) threads: usize,
     pub(crate) hardware: Hardware,
     pub(crate) load_before: String,
@@ -87,14 +89,16 @@ impl Report {
         self.skipped.push(format!("{what}: {reason:#}"));
     }
 
-    /// Writes `DATE-HOST.md` and `.json` into `folder`, with `-short` in the name of a short run.
+    /// Writes `DATE-HOST.md` and `.json` into `folder`, with the parts in the name where not all were measured, and `-short`
+    /// in that of a short run: so that neither takes the place of a whole result of the same day.
     ///
     /// # Errors
     /// Files that cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> Result<PathBuf> {
         fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
         let short = if self.short { "-short" } else { "" };
-        let stem = format!("{}-{}{short}", self.date, self.hardware.host);
+        let parts: String = self.only.iter().map(|part| format!("-{part}")).collect();
+        let stem = format!("{}-{}{parts}{short}", self.date, self.hardware.host);
         let table = folder.join(format!("{stem}.md"));
         for (path, content) in [
             (&table, self.markdown()),
@@ -194,6 +198,7 @@ mod tests {
             date: "2026-01-02".into(),
             commit: "abc".into(),
             short: true,
+            only: Vec::new(),
             threads: 2,
             hardware: Hardware::here(),
             load_before: "0 0 0".into(),
@@ -229,6 +234,8 @@ mod tests {
         let path = report().write(folder.path()).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         assert!(name.starts_with("2026-01-02-") && name.ends_with("-short.md"), "{name}");
+        let part = Report { only: vec!["parp".into(), "cola".into()], ..report() }.write(folder.path()).unwrap();
+        assert!(part.to_string_lossy().ends_with("-parp-cola-short.md"), "{}", part.display());
         let json = fs::read(path.with_extension("json")).unwrap();
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["threads"], 2);
     }

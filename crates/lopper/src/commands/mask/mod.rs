@@ -8,6 +8,7 @@ mod info;
 mod iou;
 
 use lopper_core::{Error, MASK_METADATA_KEY, MaskOrigin, MaskSet, Result};
+use lopper_weights::read_mask;
 use std::path::{Path, PathBuf};
 
 /// The command's arguments. A mask is a mask file, or a directory that holds a mask.safetensors.
@@ -74,14 +75,8 @@ fn read(path: &Path) -> Result<MaskFile> {
         })?,
         false => path.to_owned(),
     };
-    let bytes = std::fs::read(&file).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Error::file(&file, "does not exist; a mask file was expected"),
-        _ => Error::file(&file, format!("cannot be read: {e}")),
-    })?;
-    match MaskSet::from_file_bytes(&bytes) {
-        Ok((mask, origin)) => Ok(MaskFile { path: path.to_owned(), mask, origin }),
-        Err(e) => Err(Error::file(file, e)),
-    }
+    let (mask, origin) = read_mask(&file)?;
+    Ok(MaskFile { path: path.to_owned(), mask, origin })
 }
 
 /// The mask file in a model's or a run's directory.
