@@ -213,6 +213,15 @@ pub trait Dataset: Send + Sync {
         vec![Split::VALIDATION]
     }
 
+    /// What is kept of a batch's predictions until the whole split is evaluated: all of it, unless a task whose outputs
+    /// are large can do with less. [`evaluate`](Self::evaluate) takes either, and its metrics are the same.
+    ///
+    /// # Errors
+    /// When the predictions are of another head's shape.
+    fn keep(&self, _split: &Split, predictions: Predictions) -> Result<Predictions> {
+        Ok(predictions)
+    }
+
     /// The task's metrics of a split. `outputs` holds, for batches that cover the split once, their indices and
     /// predictions on the CPU.
     ///

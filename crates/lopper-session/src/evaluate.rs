@@ -44,7 +44,9 @@ pub fn evaluate(
             let _autocast = autocast(device, precision)?;
             let predictions = model.predict(&batch)?;
             let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
-            outputs.push((indices, Predictions { logits, lengths: predictions.lengths }));
+            // Before the next batch, so that memory need not grow with the split.
+            let kept = dataset.keep(split, Predictions { logits, lengths: predictions.lengths })?;
+            outputs.push((indices, kept));
         }
         Ok(())
     })?;

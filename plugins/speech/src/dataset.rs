@@ -1,9 +1,10 @@
 //! Transcribed recordings in splits, of which only paths, lengths and labels are in memory.
 
-use crate::audio;
+use crate::audio::{self, AudioError};
 use crate::cache::Cache;
-use crate::decode::{greedy, greedy_among, spell};
+use crate::decode::{best_paths, collapse, spell};
 use crate::labels::Lexicon;
+use crate::problems::Place;
 use crate::{Dictionary, Unit};
 use lopper_core::{
     Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
@@ -13,6 +14,7 @@ use rayon::prelude::*;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use tch::{Kind, Tensor};
 
 /// One recording and what is said in it.
 #[derive(Debug)]
@@ -23,6 +25,16 @@ pub(crate) struct Utterance {
     pub(crate) samples: u32,
     /// Ids of the dictionary, and of the lexicon beyond it.
     pub(crate) label: Box<[u32]>,
+    /// The row of the corpus that it is.
+    pub(crate) place: Place,
+}
+
+/// Why a recording gives a batch nothing.
+enum Fault {
+    /// Its content cannot be decoded, now or ever.
+    Damaged(Error),
+    /// Anything else, which may be otherwise the next time: nothing is left out for it.
+    Other(Error),
 }
 
 /// The recordings of one split.
@@ -47,6 +59,8 @@ pub(crate) struct Parts {
     pub(crate) cache_bytes: u64,
     pub(crate) identity: String,
     pub(crate) skipped: u64,
+    /// Whether training goes on without recordings that turn out damaged.
+    pub(crate) skip_bad: bool,
 }
 
 /// Transcribed recordings in splits. A batch decodes its recordings when it is asked for, on all threads of rayon.
@@ -54,11 +68,12 @@ pub struct SpeechDataset {
     parts: Parts,
     cache: Cache,
     silent: Mutex<HashSet<(usize, usize)>>,
+    damaged: Mutex<HashSet<(usize, usize)>>,
 }
 
 impl SpeechDataset {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { cache: Cache::new(parts.cache_bytes), parts, silent: Mutex::default() }
+        Self { cache: Cache::new(parts.cache_bytes), parts, silent: Mutex::default(), damaged: Mutex::default() }
     }
 
     /// The symbols of its labels.
@@ -74,6 +89,11 @@ impl SpeechDataset {
     /// Recordings decoded so far that hold nothing but zeros.
     pub fn silent(&self) -> usize {
         self.silent.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Recordings that turned out damaged when they were decoded, and were left out of their batches.
+    pub fn damaged(&self) -> usize {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn split(&self, split: &Split) -> Result<(usize, &Utterances)> {
@@ -92,18 +112,57 @@ impl SpeechDataset {
         })
     }
 
+    /// Those of `indices` whose recordings can be decoded, each as the model reads it. What is left out depends on the
+    /// files alone, so a run that is continued leaves out the same.
+    fn usable(&self, number: usize, utterances: &Utterances, indices: &[usize]) -> Result<Vec<(usize, Features)>> {
+        let rows = indices.iter().map(|i| Ok((*i, self.row(utterances, *i)?))).collect::<Result<Vec<_>>>()?;
+        let decoded: Vec<_> = rows.par_iter().map(|(i, row)| (*i, self.features((number, *i), row))).collect();
+        let goes_on = self.parts.skip_bad && utterances.split == Split::TRAIN;
+        let (mut usable, mut errors) = (Vec::with_capacity(decoded.len()), Vec::new());
+        for (index, features) in decoded {
+            match features {
+                Ok(features) => usable.push((index, features)),
+                Err(Fault::Damaged(e)) if goes_on => self.leave_out((number, index), &e),
+                Err(Fault::Damaged(e) | Fault::Other(e)) => errors.push(e),
+            }
+        }
+        Error::all(errors).map(|()| usable)
+    }
+
+    /// The first of the recordings behind `index` that can be decoded, for a batch of which nothing is left.
+    fn next_usable(&self, number: usize, utterances: &Utterances, index: usize) -> Result<Vec<(usize, Features)>> {
+        let len = utterances.rows.len();
+        for step in 1..len {
+            let usable = self.usable(number, utterances, &[(index + step) % len])?;
+            if !usable.is_empty() {
+                return Ok(usable);
+            }
+        }
+        let split = utterances.split.as_str();
+        Err(Error::Other(format!("none of the {len} recordings of the {split} split can be decoded")))
+    }
+
+    fn leave_out(&self, key: (usize, usize), error: &Error) {
+        let mut damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        if damaged.insert(key) {
+            let total = damaged.len();
+            tracing::warn!(total, %error, "a damaged recording is left out of its batches");
+        }
+    }
+
     /// A recording as the model reads it.
-    fn features(&self, key: (usize, usize), utterance: &Utterance) -> Result<Features> {
+    fn features(&self, key: (usize, usize), utterance: &Utterance) -> Result<Features, Fault> {
         let samples = match self.cache.get(key) {
             Some(samples) => samples,
             None => {
-                let samples: Arc<[f32]> = load(&utterance.audio)?.into();
+                let samples: Arc<[f32]> = load(utterance)?.into();
                 self.count_silence(key, &samples, utterance);
                 self.cache.put(key, &samples);
                 samples
             }
         };
-        self.parts.preprocessor.features(Input::Audio { samples: &samples, sample_rate: audio::RATE }, None)
+        let input = Input::Audio { samples: &samples, sample_rate: audio::RATE };
+        self.parts.preprocessor.features(input, None).map_err(Fault::Other)
     }
 
     fn count_silence(&self, key: (usize, usize), samples: &[f32], utterance: &Utterance) {
@@ -126,29 +185,85 @@ impl SpeechDataset {
         spell(ids.iter().filter_map(|id| lexicon.symbol(*id, dictionary)), dictionary.delimiter())
     }
 
-    /// The decoded ids of every row of a split, from predictions that cover it once, in its own order.
-    fn decode(
+    /// Refuses predictions of another head, or for another number of rows.
+    fn check(&self, predictions: &Predictions, rows: Option<usize>) -> Result<()> {
+        let (size, width) = (predictions.logits.size(), self.parts.dictionary.len() as i64);
+        let rows = rows.map_or_else(|| size.first().copied().unwrap_or_default(), |rows| rows as i64);
+        if size.len() == 3 && size[0] == rows && size[2] == width {
+            return Ok(());
+        }
+        let (name, wanted) = (&self.parts.task.name, format!("[{rows}, time, {width}]"));
+        Err(Error::Other(format!("{name} needs logits of shape {wanted}, not {size:?}")))
+    }
+
+    /// The symbols of the split's language, where it is one of several.
+    fn own(&self, utterances: &Utterances) -> Option<&HashSet<u32>> {
+        utterances.language.and_then(|language| self.parts.languages.get(language))
+    }
+
+    /// What a batch's rows say, for each way of [`paths`](Self::paths).
+    fn hypotheses(
         &self,
         utterances: &Utterances,
-        outputs: &[(Vec<usize>, Predictions)],
-        among: Option<&HashSet<u32>>,
-    ) -> Result<Vec<Vec<u32>>> {
-        let (name, blank) = (&self.parts.task.name, self.parts.dictionary.blank());
-        let mut rows: Vec<Option<Vec<u32>>> = vec![None; utterances.rows.len()];
+        rows: usize,
+        predictions: &Predictions,
+    ) -> Result<Vec<Vec<Vec<u32>>>> {
+        let blank = self.parts.dictionary.blank();
+        let kept;
+        let kept = if predictions.logits.kind() == Kind::Int {
+            predictions
+        } else {
+            self.check(predictions, Some(rows))?;
+            kept = self.paths(utterances, predictions)?;
+            &kept
+        };
+        let (size, ways) = (kept.logits.size(), 1 + usize::from(self.own(utterances).is_some()));
+        let [found, of, time] = size[..] else { return Err(self.not_kept(&size)) };
+        let lengths = kept.lengths.as_deref().unwrap_or_default();
+        let fit = lengths.len() == rows && lengths.iter().all(|length| (0..=time).contains(length));
+        if found != rows as i64 || of != ways as i64 || !fit {
+            return Err(self.not_kept(&size));
+        }
+        let paths = Vec::<i32>::try_from(&kept.logits.f_contiguous()?.f_view([-1])?)?;
+        let path = |row: usize, way: usize| {
+            let start = (row * ways + way) * time as usize;
+            paths[start..start + lengths[row] as usize].iter().map(|output| *output as u32)
+        };
+        Ok((0..ways).map(|way| (0..rows).map(|row| collapse(path(row, way), blank)).collect()).collect())
+    }
+
+    fn not_kept(&self, size: &[i64]) -> Error {
+        Error::Other(format!("{} cannot judge kept predictions of shape {size:?}", self.parts.task.name))
+    }
+
+    /// The likeliest output of every time step, `[rows, ways, time]` (int32): once among all symbols and, in a split of
+    /// one of several languages, once among those of its own.
+    fn paths(&self, utterances: &Utterances, predictions: &Predictions) -> Result<Predictions> {
+        let blank = self.parts.dictionary.blank();
+        let mut ways = vec![best_paths(predictions, blank, &|_| true)?];
+        if let Some(own) = self.own(utterances) {
+            ways.push(best_paths(predictions, blank, &|output| own.contains(&(output as u32)))?);
+        }
+        let (rows, time) = (ways[0].len(), predictions.logits.size()[1]);
+        let lengths = ways[0].iter().map(|path| path.len() as i64).collect();
+        let mut flat = vec![0i32; rows * ways.len() * time as usize];
+        let places = (0..rows).flat_map(|row| ways.iter().map(move |way| &way[row]));
+        for (place, path) in flat.chunks_exact_mut((time as usize).max(1)).zip(places) {
+            place.iter_mut().zip(path).for_each(|(place, output)| *place = *output as i32);
+        }
+        let logits = Tensor::f_from_slice(&flat)?.f_view([rows as i64, ways.len() as i64, time])?;
+        Ok(Predictions { logits, lengths: Some(lengths) })
+    }
+
+    /// What every row of a split says, for each way, from predictions that cover it once.
+    fn decode(&self, utterances: &Utterances, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<Vec<Vec<u32>>>> {
+        let name = &self.parts.task.name;
+        let mut rows: Vec<Option<Vec<Vec<u32>>>> = vec![None; utterances.rows.len()];
         for (indices, predictions) in outputs {
-            let size = predictions.logits.size();
-            let (rows_wanted, width) = (indices.len() as i64, self.parts.dictionary.len() as i64);
-            if size.len() != 3 || size[0] != rows_wanted || size[2] != width {
-                let wanted = format!("[{rows_wanted}, time, {width}]");
-                return Err(Error::Other(format!("{name} needs logits of shape {wanted}, not {size:?}")));
-            }
-            let decoded = match among {
-                None => greedy(predictions, blank),
-                Some(among) => greedy_among(predictions, blank, &|output| among.contains(&(output as u32))),
-            };
-            for (index, ids) in indices.iter().zip(decoded?) {
+            let ways = self.hypotheses(utterances, indices.len(), predictions)?;
+            for (place, index) in indices.iter().enumerate() {
                 self.row(utterances, *index)?;
-                if rows[*index].replace(ids).is_some() {
+                if rows[*index].replace(ways.iter().map(|way| way[place].clone()).collect()).is_some() {
                     return Err(Error::Other(format!("{name} recording {index} was predicted twice")));
                 }
             }
@@ -160,8 +275,9 @@ impl SpeechDataset {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    fn rates(&self, utterances: &Utterances, decoded: &[Vec<u32>]) -> Vec<(&'static str, f64)> {
-        let pairs = || utterances.rows.iter().map(|row| &row.label).zip(decoded);
+    /// The error rates of one way of decoding.
+    fn rates(&self, utterances: &Utterances, decoded: &[Vec<Vec<u32>>], way: usize) -> Vec<(&'static str, f64)> {
+        let pairs = || utterances.rows.iter().map(|row| &row.label).zip(decoded.iter().map(|ways| &ways[way]));
         if !self.parts.unit.spells() {
             let all: Vec<Edits> = pairs().map(|(label, ids)| edits(ids, label)).collect();
             return vec![("per", error_rate(&all)), ("per_mean", mean_error_rate(&all))];
@@ -174,25 +290,18 @@ impl SpeechDataset {
     }
 }
 
-/// The samples of a recording at 16 kHz, of its files one after the other.
-fn load(files: &[Arc<PathBuf>]) -> Result<Vec<f32>> {
+/// The samples of a recording at 16 kHz, of its files one after the other. An error names the file and its row.
+fn load(utterance: &Utterance) -> Result<Vec<f32>, Fault> {
     let mut samples = Vec::new();
-    for path in files {
-        samples.extend(audio::load(path).map_err(|e| Error::file(path.as_path(), e))?);
+    for path in &utterance.audio {
+        samples.extend(audio::load(path).map_err(|e| {
+            let is_row = utterance.place.line == 0 && utterance.place.file.as_ref() == path.as_path();
+            let reason = if is_row { e.to_string() } else { format!("{} {e}", path.display()) };
+            let error = utterance.place.error(reason);
+            if matches!(e, AudioError::Unreadable(_)) { Fault::Other(error) } else { Fault::Damaged(error) }
+        })?);
     }
     Ok(samples)
-}
-
-/// All values, or all errors.
-fn all<T>(results: Vec<Result<T>>) -> Result<Vec<T>> {
-    let (mut values, mut errors) = (Vec::with_capacity(results.len()), Vec::new());
-    for result in results {
-        match result {
-            Ok(value) => values.push(value),
-            Err(e) => errors.push(e),
-        }
-    }
-    Error::all(errors).map(|()| values)
 }
 
 impl Dataset for SpeechDataset {
@@ -204,16 +313,17 @@ impl Dataset for SpeechDataset {
         self.split(split).ok().and_then(|(_, utterances)| utterances.rows.get(index)).map_or(0, |row| row.samples)
     }
 
+    /// With `skip_bad`, a training batch has fewer rows than `indices` where recordings are damaged, and another
+    /// recording where all are.
     fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch> {
         let (number, utterances) = self.split(split)?;
-        let rows: Vec<&Utterance> = indices.iter().map(|i| self.row(utterances, *i)).collect::<Result<_>>()?;
-        let places: Vec<_> = indices.iter().copied().zip(&rows).collect();
-        let features: Vec<Result<Features>> =
-            places.par_iter().map(|(index, row)| self.features((number, *index), row)).collect();
-        let features = all(features)?;
-        let inputs = self.parts.preprocessor.collate(&features.iter().collect::<Vec<_>>())?;
-        let targets = rows.iter().map(|row| self.target(&row.label)).collect();
-        Ok(Batch { inputs, targets: Some(Targets::Sequences(targets)), len: indices.len() })
+        let mut rows = self.usable(number, utterances, indices)?;
+        if let (true, Some(first)) = (rows.is_empty(), indices.first()) {
+            rows = self.next_usable(number, utterances, *first)?;
+        }
+        let inputs = self.parts.preprocessor.collate(&rows.iter().map(|(_, features)| features).collect::<Vec<_>>())?;
+        let targets = rows.iter().map(|(index, _)| self.target(&utterances.rows[*index].label)).collect();
+        Ok(Batch { inputs, targets: Some(Targets::Sequences(targets)), len: rows.len() })
     }
 
     fn task(&self) -> &Task {
@@ -224,18 +334,22 @@ impl Dataset for SpeechDataset {
         self.parts.splits.iter().map(|s| s.split.clone()).filter(|s| *s != Split::TRAIN).collect()
     }
 
+    /// The likeliest output of each time step alone: of ten hours of speech the outputs for 400 phones are gigabytes.
+    fn keep(&self, split: &Split, predictions: Predictions) -> Result<Predictions> {
+        self.check(&predictions, None)?;
+        self.paths(self.split(split)?.1, &predictions)
+    }
+
     /// For letters `wer` and `cer`, for phones `per` and `per_mean` (the mean over utterances); in a joint run also each
     /// with `_own` after its name, decoded among the symbols of the split's language alone.
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
         let (_, utterances) = self.split(split)?;
-        let metric = |name: String, value: f64| MetricValue { name, value };
-        let decoded = self.decode(utterances, outputs, None)?;
-        let rates = self.rates(utterances, &decoded);
-        let mut metrics: Vec<_> = rates.into_iter().map(|(name, value)| metric(name.to_owned(), value)).collect();
-        if let Some(own) = utterances.language.and_then(|language| self.parts.languages.get(language)) {
-            let decoded = self.decode(utterances, outputs, Some(own))?;
-            let rates = self.rates(utterances, &decoded);
-            metrics.extend(rates.into_iter().map(|(name, value)| metric(format!("{name}_own"), value)));
+        let decoded = self.decode(utterances, outputs)?;
+        let endings = if self.own(utterances).is_some() { &["", "_own"][..] } else { &[""] };
+        let mut metrics = Vec::new();
+        for (way, ending) in endings.iter().enumerate() {
+            let rates = self.rates(utterances, &decoded, way).into_iter();
+            metrics.extend(rates.map(|(name, value)| MetricValue { name: format!("{name}{ending}"), value }));
         }
         Ok(metrics)
     }

@@ -22,16 +22,41 @@ pub fn greedy(predictions: &Predictions, blank: usize) -> Result<Vec<Vec<u32>>> 
 /// # Errors
 /// As [`greedy`].
 pub fn greedy_among(predictions: &Predictions, blank: usize, allowed: &dyn Fn(usize) -> bool) -> Result<Vec<Vec<u32>>> {
+    let paths = best_paths(predictions, blank, allowed)?;
+    Ok(paths.iter().map(|path| collapse(path.iter().copied(), blank)).collect())
+}
+
+/// The likeliest output of every valid time step of each row, among the blank and those that `allowed` accepts.
+///
+/// # Errors
+/// As [`greedy`].
+pub(crate) fn best_paths(
+    predictions: &Predictions,
+    blank: usize,
+    allowed: &dyn Fn(usize) -> bool,
+) -> Result<Vec<Vec<u32>>> {
     let (time, outputs) = shape(predictions, blank)?;
     let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
     let usable: Vec<usize> = (0..outputs).filter(|output| *output == blank || allowed(*output)).collect();
     let rows = predictions.logits.size()[0];
-    let mut decoded = Vec::with_capacity(rows as usize);
+    let mut paths = Vec::with_capacity(rows as usize);
     for row in 0..rows {
         let length = predictions.lengths.as_ref().map_or(time as i64, |lengths| lengths[row as usize]);
-        decoded.push(best_path(&logits.f_get(row)?.f_narrow(0, 0, length)?, outputs, blank, &usable, row)?);
+        paths.push(best_path(&logits.f_get(row)?.f_narrow(0, 0, length)?, outputs, blank, &usable, row)?);
     }
-    Ok(decoded)
+    Ok(paths)
+}
+
+/// What a path of outputs spells: repeats are one, and blanks none.
+pub(crate) fn collapse(path: impl IntoIterator<Item = u32>, blank: usize) -> Vec<u32> {
+    let (mut spelled, mut before) = (Vec::new(), blank as u32);
+    for output in path {
+        if output != blank as u32 && output != before {
+            spelled.push(output);
+        }
+        before = output;
+    }
+    spelled
 }
 
 /// Time steps and outputs of predictions that can be decoded.
@@ -55,8 +80,7 @@ fn shape(predictions: &Predictions, blank: usize) -> Result<(usize, usize)> {
 
 fn best_path(logits: &Tensor, outputs: usize, blank: usize, usable: &[usize], row: i64) -> Result<Vec<u32>> {
     let flat = Vec::<f32>::try_from(&logits.f_contiguous()?.f_reshape([-1])?)?;
-    let mut path = Vec::new();
-    let mut before = blank;
+    let mut path = Vec::with_capacity(flat.len() / outputs.max(1));
     for (step, logits) in flat.chunks_exact(outputs).enumerate() {
         if logits.iter().any(|logit| logit.is_nan()) {
             return Err(Error::Diverged(format!("the model answers NaN at time step {step} of row {row}")));
@@ -68,10 +92,7 @@ fn best_path(logits: &Tensor, outputs: usize, blank: usize, usable: &[usize], ro
                 (best, most) = (*output, logits[*output]);
             }
         }
-        if best != blank && best != before {
-            path.push(best as u32);
-        }
-        before = best;
+        path.push(best as u32);
     }
     Ok(path)
 }
@@ -79,6 +100,16 @@ fn best_path(logits: &Tensor, outputs: usize, blank: usize, usable: &[usize], ro
 /// Letters as text: what stands between words becomes one space. Ids that the dictionary does not have are left out.
 pub fn text(ids: &[u32], dictionary: &Dictionary) -> String {
     spell(ids.iter().filter_map(|id| dictionary.symbol(*id)), dictionary.delimiter())
+}
+
+/// What a reader is shown: letters as [`text`] without any special symbol, and the symbols of a dictionary in which
+/// nothing ends a word, which are phones, between single spaces.
+pub fn transcript(ids: &[u32], dictionary: &Dictionary) -> String {
+    let shown: Vec<u32> = ids.iter().copied().filter(|id| !dictionary.is_special(*id)).collect();
+    if dictionary.id(dictionary.delimiter()).is_some() {
+        return text(&shown, dictionary);
+    }
+    shown.iter().filter_map(|id| dictionary.symbol(*id)).collect::<Vec<_>>().join(" ")
 }
 
 /// The text that `symbols` spell.

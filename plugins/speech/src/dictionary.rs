@@ -1,18 +1,22 @@
 //! Which output of a CTC head stands for which symbol.
 
 use crate::problems::{Problems, count, excerpt};
-use crate::text::Lines;
+use crate::text::{self, Lines};
+use crate::vocabulary::{Padding, symbols};
 use lopper_core::{Error, Result};
-use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 /// What fairseq puts before the symbols of a file; the first is CTC's blank.
 const FAIRSEQ: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
 /// The letters of LibriSpeech, most frequent first: fairseq's `dict.ltr.txt`.
 const LETTERS: &str = "|ETAONIHSRDLUMWCFGYPBVK'XJQZ";
+/// What no transcript is written with, in the files of fairseq and of `transformers`.
+const SPECIAL: [&str; 9] = ["<s>", "<pad>", "</s>", "<unk>", "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 /// Most symbols that a head has outputs for.
 const MOST: usize = 10_000;
+/// Longest JSON that is read, in bytes: parsed, it may take many times its size.
+const LONGEST_JSON: u64 = 1 << 20;
 
 /// The symbols of a CTC head, in the order of its outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +43,19 @@ impl Dictionary {
     /// As one text: a symbol that is there twice, and more than 10,000 outputs.
     pub fn fairseq(symbols: Vec<String>) -> Result<Self, String> {
         let all: Vec<String> = FAIRSEQ.iter().map(|s| (*s).to_owned()).chain(symbols).collect();
-        Self::new(all, "<s>", "<unk>", &FAIRSEQ)
+        Self::new(all, 0, Some("<unk>"), &FAIRSEQ)
+    }
+
+    /// The dictionary of a CTC head: the symbol of each output, and which of them is the blank.
+    ///
+    /// # Errors
+    /// As one text: a symbol that is there twice, more than 10,000 outputs, a blank that is none of them.
+    pub fn of_head(vocabulary: Vec<String>, blank: usize) -> Result<Self, String> {
+        if blank >= vocabulary.len() {
+            return Err(format!("has {}, and none is the blank {blank}", count(vocabulary.len() as u64, "output")));
+        }
+        let unknown = ["<unk>", "[UNK]"].into_iter().find(|name| vocabulary.iter().any(|symbol| symbol == name));
+        Self::new(vocabulary, blank, unknown, &SPECIAL)
     }
 
     /// The dictionary that fairseq makes of a training set: the most frequent symbol first, those of equal count in the
@@ -55,27 +71,37 @@ impl Dictionary {
     }
 
     /// Reads fairseq's `dict.*.txt` (a symbol and its count a line) or, from a file whose name ends with `.json`, the
-    /// `vocab.json` of `transformers`, where `<pad>` or `[PAD]` is the blank.
+    /// `vocab.json` of `transformers`. There the blank is the padding symbol that a `tokenizer_config.json` or a
+    /// `config.json` beside it names, and `<pad>` or `[PAD]` where neither does.
     ///
     /// # Errors
     /// [`Error::File`] and [`Error::Line`], all problems of the file together.
     pub fn read(path: &Path) -> Result<Self> {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
-            let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
-            return Self::vocab_json(&bytes).map_err(|reason| Error::file(path, reason));
+            let refuse = |reason| Error::file(path, reason);
+            let bytes = text::bytes(path, LONGEST_JSON).map_err(refuse)?;
+            let padding = Padding::beside(path, LONGEST_JSON)?;
+            let symbols = symbols(&bytes).map_err(refuse)?;
+            let blank = padding.output(&symbols).map_err(refuse)?;
+            return Self::of_head(symbols, blank).map_err(refuse);
         }
         let mut problems = Problems::new(false);
         let lines = Lines::read(path, &mut problems)?;
-        let mut symbols: Vec<String> = Vec::new();
+        let (mut symbols, mut seen) = (Vec::new(), HashSet::from(FAIRSEQ));
         for (place, line) in lines.filled() {
+            if seen.len() >= MOST {
+                problems.push(place.error(format!("is one symbol too many; a head has at most {MOST} outputs")));
+                break;
+            }
             // fairseq's own mark that a special symbol is meant to be written anew.
             let line = line.strip_suffix(" #fairseq:overwrite").unwrap_or(line);
             match line.rsplit_once(' ') {
                 Some((symbol, number)) if !symbol.is_empty() && number.parse::<i64>().is_ok() => {
-                    if symbols.iter().any(|other| other == symbol) || FAIRSEQ.contains(&symbol) {
+                    if !seen.insert(symbol) {
                         problems.push(place.error(format!("the symbol {} is there twice", excerpt(symbol))));
+                    } else {
+                        symbols.push(symbol.to_owned());
                     }
-                    symbols.push(symbol.to_owned());
                 }
                 _ => problems.push(place.error(format!("{} is not a symbol, a space and its count", excerpt(line)))),
             }
@@ -87,36 +113,17 @@ impl Dictionary {
         Self::fairseq(symbols).map_err(|reason| Error::file(path, reason))
     }
 
-    /// Reads the text of a `vocab.json`.
+    /// Reads the text of a `vocab.json` that stands alone: its `<pad>` or `[PAD]` is the blank.
     ///
     /// # Errors
     /// As one text: what is not an object from symbols to the ids 0, 1, 2 and on, or has no padding symbol.
     pub fn vocab_json(bytes: &[u8]) -> Result<Self, String> {
-        let object = match serde_json::from_slice(bytes) {
-            Ok(Value::Object(object)) => object,
-            Ok(_) => return Err("is not a JSON object from symbols to ids".into()),
-            Err(e) => return Err(format!("is not JSON: {e}")),
-        };
-        let mut symbols: Vec<Option<String>> = vec![None; object.len()];
-        for (symbol, id) in &object {
-            let place = id.as_u64().and_then(|id| symbols.get_mut(usize::try_from(id).ok()?));
-            match place {
-                Some(place @ None) => *place = Some(symbol.clone()),
-                _ => {
-                    let (symbol, id) = (excerpt(symbol), excerpt(&id.to_string()));
-                    let ids = format!("every id from 0 to {} once", object.len().saturating_sub(1));
-                    return Err(format!("the id of {symbol} is {id}; {ids} was expected"));
-                }
-            }
-        }
-        let symbols: Vec<String> = symbols.into_iter().flatten().collect();
-        let find = |names: [&'static str; 2]| names.into_iter().find(|name| symbols.iter().any(|s| s == name));
-        let blank = find(["<pad>", "[PAD]"]).ok_or("has neither `<pad>` nor `[PAD]`, which is the blank of CTC")?;
-        let special = ["<pad>", "[PAD]", "<s>", "</s>", "<unk>", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
-        Self::new(symbols.clone(), blank, find(["<unk>", "[UNK]"]).unwrap_or_default(), &special)
+        let symbols = symbols(bytes)?;
+        let blank = Padding::default().output(&symbols)?;
+        Self::of_head(symbols, blank)
     }
 
-    fn new(symbols: Vec<String>, blank: &str, unknown: &str, special: &[&str]) -> Result<Self, String> {
+    fn new(symbols: Vec<String>, blank: usize, unknown: Option<&str>, special: &[&str]) -> Result<Self, String> {
         if symbols.len() > MOST {
             return Err(format!("has {} symbols; a head has at most {MOST} outputs", symbols.len()));
         }
@@ -126,10 +133,9 @@ impl Dictionary {
                 return Err(format!("the symbol {} is there twice", excerpt(symbol)));
             }
         }
-        let id = |symbol: &str| ids.get(symbol).copied();
-        let special = special.iter().filter_map(|symbol| id(symbol)).collect();
-        let blank = id(blank).ok_or_else(|| format!("has no symbol {}", excerpt(blank)))? as usize;
-        Ok(Self { unknown: id(unknown), blank, special, symbols, ids })
+        let named = |id: &u32| special.contains(&symbols[*id as usize].as_str());
+        let special = (0..symbols.len() as u32).filter(|id| *id as usize == blank || named(id)).collect();
+        Ok(Self { unknown: unknown.and_then(|symbol| ids.get(symbol).copied()), blank, special, symbols, ids })
     }
 
     /// Outputs, special ones counted.

@@ -46,6 +46,10 @@ pub(crate) fn choose<T: Copy>(key: &str, name: &str, values: &[(&str, T)]) -> Re
     })
 }
 
+/// Longest transcript, in bytes. The longest recording has time steps for a fifth of it; split into symbols, it takes
+/// fifty times its size.
+const LONGEST: usize = 1 << 20;
+
 /// In which case letters are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Case {
@@ -92,10 +96,14 @@ impl Writing {
     /// The symbols of a transcript, a word ended by `delimiter`.
     ///
     /// # Errors
-    /// A reason, for a text where phones are needed.
+    /// A reason, for a text where phones are needed, and for a transcript of more than a megabyte.
     pub(crate) fn symbols(&self, transcript: &Transcript, delimiter: &str) -> Result<Vec<String>, String> {
         match transcript {
+            Transcript::Text(text) | Transcript::Spaced(text) if text.len() > LONGEST => {
+                Err(format!("has a transcript of {} bytes; at most {LONGEST} are accepted", text.len()))
+            }
             Transcript::Symbols(symbols) => Ok(symbols.clone()),
+            Transcript::Spaced(text) => Ok(text.split_whitespace().map(str::to_owned).collect()),
             Transcript::Text(_) if self.unit == Unit::Phones => {
                 Err("has a text and no phones; give `phones`, or `unit = \"letters\"`".into())
             }

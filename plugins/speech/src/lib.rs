@@ -19,12 +19,13 @@ mod rows;
 mod settings;
 mod splits;
 mod text;
+mod vocabulary;
 
 pub use dataset::SpeechDataset;
 pub use dictionary::Dictionary;
 pub use labels::Unit;
 pub use open::{open, task};
-pub use options::{Paths, SpeechOptions};
+pub use options::{DictionarySource, Paths, SpeechOptions};
 
 use lopper_core::{Dataset, DatasetEntry};
 

@@ -113,6 +113,7 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
         cache_bytes: options.cache_mb.saturating_mul(1 << 20),
         identity,
         skipped,
+        skip_bad: options.skip_bad,
     }))
 }
 
@@ -158,17 +159,16 @@ fn made_of(rows: &[Read], settings: &Settings<'_>) -> Result<Dictionary> {
             Err(reason) => unusable = unusable.or_else(|| Some(row.place.error(reason))),
         }
     }
-    let given = settings.options.dictionary.as_deref().unwrap_or_default();
+    let given = settings.options.dictionary.as_ref().map_or_else(|| "\"\"".to_owned(), ToString::to_string);
     if let (true, Some(e)) = (counts.is_empty(), unusable) {
         return Err(e);
     }
     if counts.is_empty() {
         let expected = "there are no training transcripts to make it of; give `train`, or a dict.*.txt or vocab.json";
-        return Err(Error::invalid("[data] dictionary", format!("\"{given}\""), expected));
+        return Err(Error::invalid("[data] dictionary", given, expected));
     }
-    Dictionary::from_counts(&counts).map_err(|reason| {
-        Error::invalid("[data] dictionary", format!("\"{given}\""), format!("the training set {reason}"))
-    })
+    Dictionary::from_counts(&counts)
+        .map_err(|reason| Error::invalid("[data] dictionary", given, format!("the training set {reason}")))
 }
 
 /// The outputs that occur in the training data of each language, where there are several.

@@ -24,6 +24,30 @@ impl<'de> Deserialize<'de> for Paths {
     }
 }
 
+/// Where a dictionary comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a name, a path, or { vocabulary = [\"<s>\", …], blank = 0 }")]
+pub enum DictionarySource {
+    /// `letters`, `train`, or a file.
+    Named(String),
+    /// The symbols themselves.
+    Given {
+        /// The symbol of each output.
+        vocabulary: Vec<String>,
+        /// The output that is CTC's blank.
+        blank: usize,
+    },
+}
+
+impl std::fmt::Display for DictionarySource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Named(name) => write!(f, "\"{name}\""),
+            Self::Given { vocabulary, .. } => write!(f, "of {} symbols", vocabulary.len()),
+        }
+    }
+}
+
 options! {
     /// Options of the `speech` dataset.
     pub struct SpeechOptions {
@@ -39,8 +63,8 @@ options! {
         test: Paths = Paths::default(),
         /// What the model writes: letters, phones or words-as-letters (letters spelled from the .wrd of a fairseq manifest).
         unit: String = "letters".into(),
-        /// The model's symbols: a dict.*.txt of fairseq, a vocab.json of transformers, `letters` (the 32 of LibriSpeech), or `train` (those of the training set). When absent, `letters` for letters of no named language, `train` otherwise.
-        dictionary: Option<String> = None,
+        /// The model's symbols: a dict.*.txt of fairseq, a vocab.json of transformers (whose blank is what tokenizer_config.json or config.json beside it call padding), `letters` (the 32 of LibriSpeech), `train` (those of the training set), or themselves: `{ vocabulary = ["<s>", …], blank = 0 }`. When absent, `letters` for letters of no named language, `train` otherwise; `lopper eval` takes the model's own.
+        dictionary: Option<DictionarySource> = None,
         /// Languages of a joint run, each with validation and test splits of its own. `{language}` in a path stands for each; without it, rows are told apart by their own language.
         languages: Vec<String> = Vec::new(),
         /// A file of phones for each recording, lines `NAME p1 p2 …`, relative to `path`.
@@ -61,7 +85,7 @@ options! {
         frame_window: u32 = 400,
         /// Samples between two time steps of the model; 0 leaves the check to the model.
         frame_stride: u32 = 320,
-        /// Leaves out rows that cannot be used, and warns, instead of refusing the data.
+        /// Leaves out rows that cannot be used, and warns, instead of refusing the data. A training recording that turns out damaged only when it is decoded is left out of its batch; if nothing is left of that, the next recording takes its place. One that is evaluated stops the run; `check = "decode"` leaves it out before.
         skip_bad: bool = false,
         /// How recordings are looked at when the data are opened: content (each is read once, for its length and hash), decode (decoded too, so that nothing is found damaged later), or headers (for corpora too large to be read; the hash is of size, beginning and end).
         check: String = "content".into(),

@@ -86,7 +86,7 @@ pub(crate) fn use_rows(
             // Below an hour.
             Ok(samples) => {
                 let audio = row.audio.iter().map(|path| recordings.shared(path)).collect();
-                used.push(Utterance { audio, samples: samples as u32, label });
+                used.push(Utterance { audio, samples: samples as u32, label, place: row.place });
             }
             Err(reason) => problems.row(&row.place, reason),
         }

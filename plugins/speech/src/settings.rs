@@ -3,6 +3,7 @@
 use crate::audio::{Check, RATE};
 use crate::corpora::{Format, PhoneFile, Reading};
 use crate::labels::{Case, Unit, Writing, choose, steps_needed};
+use crate::options::DictionarySource;
 use crate::splits::{self, Part};
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{Error, Result};
@@ -95,7 +96,16 @@ impl<'a> Settings<'a> {
 }
 
 fn source(options: &SpeechOptions, unit: Unit) -> Result<Source> {
-    match options.dictionary.as_deref().unwrap_or_default() {
+    let name = match &options.dictionary {
+        None => "",
+        Some(DictionarySource::Named(name)) => name,
+        Some(DictionarySource::Given { vocabulary, blank }) => {
+            let dictionary = Dictionary::of_head(vocabulary.clone(), *blank);
+            let refuse = |reason| Error::invalid("[data] dictionary", "vocabulary", reason);
+            return dictionary.map(Source::Given).map_err(refuse);
+        }
+    };
+    match name {
         "" if unit.spells() && options.languages.is_empty() => Ok(Source::Given(Dictionary::letters())),
         "letters" => Ok(Source::Given(Dictionary::letters())),
         "" | "train" => Ok(Source::Training),

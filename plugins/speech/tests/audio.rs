@@ -138,6 +138,46 @@ fn what_is_no_recording_is_named() {
 }
 
 #[test]
+fn a_wav_file_that_lacks_a_few_bytes_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    // Bits of a sample and channels; 24 bits in hound's extensible header, 32 as floating-point numbers.
+    for (bits, channels) in [(8, 1), (16, 1), (16, 2), (24, 1), (32, 1), (32, 2)] {
+        let path = folder.path().join(format!("{bits}-{channels}.wav"));
+        wav(&path, 16_000, channels, bits, 0.05);
+        let whole = std::fs::read(&path).unwrap();
+        let frame = u64::from(bits / 8 * channels);
+        // Beyond the samples a chunk of another kind, which may be cut off.
+        let tail = [&whole[..], b"LIST\x04\0\0\0abcd"].concat();
+        let mut longer = tail.clone();
+        longer[4..8].copy_from_slice(&(tail.len() as u32 - 8).to_le_bytes());
+        for (file, spare) in [(&whole, 0), (&longer, 12)] {
+            for cut in 1..60 {
+                std::fs::write(&path, &file[..file.len() - cut]).unwrap();
+                let missing = (cut as u64).saturating_sub(spare).div_ceil(frame);
+                for check in CHECKS {
+                    match inspect(&path, check) {
+                        Ok(seen) => assert!(missing == 0 && seen.frames == 800, "{bits} bits without {cut} bytes"),
+                        Err(e) => assert_eq!(e, AudioError::Truncated { declared: 800, found: 800 - missing }),
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn only_regular_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe.wav");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for path in [pipe.as_path(), Path::new("/dev/zero")] {
+        let message = inspect(path, Check::Headers).unwrap_err().to_string();
+        assert_eq!(message, "cannot be read: it is no regular file", "{}", path.display());
+        assert!(load(path).is_err());
+    }
+}
+
+#[test]
 fn a_truncated_file_says_so() {
     let (_folder, path) = in_folder();
     wav(&path, 44_100, 2, 16, 0.5);

@@ -276,6 +276,56 @@ fn json_lines() {
 }
 
 #[test]
+fn pipes_and_devices_are_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    chapter(&path.join("dev"), "1-1", &["A"]);
+    let pipe = path.join("list.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    refused(path, "train = 'list.jsonl'", &["list.jsonl: cannot be read: it is no regular file"]);
+    refused(path, "validation = '/dev/zero'", &["/dev/zero: cannot be read: it is no regular file"]);
+    refused(path, "phones = 'list.jsonl'", &["list.jsonl: cannot be read: it is no regular file"]);
+}
+
+#[test]
+fn links_that_lead_back_are_followed_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for name in ["dev/b/1.wav", "elsewhere/2.wav"] {
+        second(&path.join(name));
+        write(&path.join(name).with_extension("txt"), if name.starts_with("dev") { "A" } else { "B" });
+    }
+    for number in 0..8 {
+        std::os::unix::fs::symlink(path.join("dev"), path.join(format!("dev/again{number}"))).unwrap();
+        std::os::unix::fs::symlink("..", path.join(format!("dev/b/up{number}"))).unwrap();
+    }
+    std::os::unix::fs::symlink(path.join("dev/b"), path.join("dev/a")).unwrap();
+    std::os::unix::fs::symlink(path.join("elsewhere"), path.join("dev/c")).unwrap();
+    let data = open(path, "validation = 'dev'").unwrap();
+    assert_eq!(labels(&data, &Split::VALIDATION), ["A |", "B |"]);
+}
+
+#[test]
+fn lines_of_nothing_but_tabs_or_line_feeds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    second(&path.join("a.wav"));
+    let (tabs, feeds) = (format!("a{}", "\t".repeat(8 << 20)), "\n".repeat(8 << 20));
+    write(&path.join("dev.tsv"), format!("path\tsentence\n{tabs}\n"));
+    refused(path, "", &["dev.tsv, line 2: has 8388609 tab-separated fields, not 2"]);
+    write(&path.join("dev.tsv"), format!(".\na.wav\t16000\n{tabs}\n"));
+    write(&path.join("dev.ltr"), "A |\nB |\n");
+    refused(path, "", &["dev.tsv, line 3: `a\\t", "is not a path, a tab and a number of samples"]);
+    write(&path.join("dev.tsv"), format!(".\na.wav\t16000\n{feeds}"));
+    write(&path.join("dev.ltr"), format!("A |\n{feeds}"));
+    assert_eq!(labels(&open(path, "").unwrap(), &Split::VALIDATION), ["A |"]);
+    fs::remove_file(path.join("dev.tsv")).unwrap();
+    write(&path.join("dev/b.txt"), "a".repeat((1 << 20) + 1));
+    second(&path.join("dev/b.wav"));
+    refused(path, "", &["b.wav: has a transcript of 1048577 bytes; at most 1048576 are accepted"]);
+}
+
+#[test]
 fn problems_are_listed_up_to_twenty_a_split() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

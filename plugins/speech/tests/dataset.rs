@@ -359,7 +359,9 @@ fn decoded_recordings_are_kept_within_the_cache() {
     assert_eq!(before.input("input_values").unwrap(), after.input("input_values").unwrap());
     let message = fresh.batch(&Split::TRAIN, &[0, 3]).unwrap_err().to_string();
     assert!(
-        message.contains("train0.wav: cannot be read") && message.contains("train3.wav: cannot be read"),
+        ["train.jsonl, line 1: ", "train0.wav cannot be read", "train.jsonl, line 4: ", "train3.wav cannot be read"]
+            .iter()
+            .all(|part| message.contains(part)),
         "{message}"
     );
     let message = kept.batch(&Split::TRAIN, &[5]).unwrap_err().to_string();
@@ -381,16 +383,96 @@ fn silence_is_counted_once() {
     assert_eq!((data.silent(), data.skipped()), (1, 0));
 }
 
+/// A recording whose header is right, and whose last sample is not a number.
+fn damage(path: &Path) {
+    wav(path, 16_000, 1, 32, 0.25);
+    let mut bytes = fs::read(path).unwrap();
+    let end = bytes.len() - 4;
+    bytes[end..].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn training_goes_on_without_what_cannot_be_decoded() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    ["train1.wav", "train4.wav"].iter().for_each(|name| damage(&folder.path().join(name)));
+    let fresh = || open(folder.path(), "skip_bad = true").unwrap();
+    let taken = |data: &SpeechDataset, indices: &[usize]| {
+        let batch = data.batch(&Split::TRAIN, indices).unwrap();
+        let Some(Targets::Sequences(targets)) = batch.targets else { panic!("no sequences") };
+        assert_eq!((batch.len as i64, batch.len), (batch.inputs["input_values"].size()[0], targets.len()));
+        targets
+    };
+    let data = fresh();
+    assert_eq!((data.len(&Split::TRAIN), data.skipped(), data.damaged()), (5, 0, 0));
+    let whole = |index: usize| taken(&data, &[index])[0].clone();
+    assert_eq!(taken(&data, &[0, 1, 2]), [whole(0), whole(2)]);
+    assert_eq!(taken(&data, &[0, 1, 2]), [whole(0), whole(2)]);
+    assert_eq!(data.damaged(), 1, "each file is counted once");
+    // Of a batch of which nothing is left the next recording takes the place, also beyond the end.
+    assert_eq!(taken(&data, &[1]), [whole(2)]);
+    assert_eq!(taken(&data, &[4, 1]), [whole(0)]);
+    assert_eq!(data.damaged(), 2);
+    // It depends on the files alone, not on what was asked for before.
+    for indices in [&[4, 1][..], &[1, 2], &[1], &[0, 4, 3]] {
+        assert_eq!(taken(&fresh(), indices), taken(&data, indices), "{indices:?}");
+    }
+    // A file that is gone may come back, so nothing goes on without it.
+    fs::remove_file(folder.path().join("train1.wav")).unwrap();
+    let message = data.batch(&Split::TRAIN, &[0, 1]).unwrap_err().to_string();
+    assert!(message.contains("train.jsonl, line 2: ") && message.contains("train1.wav cannot be read"), "{message}");
+    // A metric is over all of its split.
+    damage(&folder.path().join("dev2.wav"));
+    let message = open(folder.path(), "skip_bad = true\ntrain = 'dev.jsonl'").unwrap();
+    let message = message.batch(&Split::VALIDATION, &[0, 1, 2]).unwrap_err().to_string();
+    assert!(message.contains("dev.jsonl, line 3: ") && message.contains("not a finite number"), "{message}");
+    (0..3).for_each(|n| damage(&folder.path().join(format!("dev{n}.wav"))));
+    let none = open(folder.path(), "skip_bad = true\ntrain = 'dev.jsonl'").unwrap();
+    let message = none.batch(&Split::TRAIN, &[1]).unwrap_err().to_string();
+    assert!(message.contains("none of the 3 recordings of the train split can be decoded"), "{message}");
+}
+
+#[test]
+fn what_is_kept_of_predictions_is_judged_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for (language, train, dev) in [("es", "o l a", "a l"), ("fr", "m o e", "e m o")] {
+        lines(path, &format!("{language}/train"), &[(0.5, train), (0.3, train)]);
+        lines(path, &format!("{language}/dev"), &[(0.5, dev), (0.4, train)]);
+    }
+    let joint = "unit = 'phones'\nlanguages = ['es', 'fr']\ntrain = '{language}/train.jsonl'\nvalidation = '{language}/dev.jsonl'";
+    small(path);
+    for (data, number) in [(open(path, "").unwrap(), 3), (open(path, joint).unwrap(), 2)] {
+        for split in data.evaluation_splits() {
+            let width = data.dictionary().len() as i64;
+            for seed in 0..20 {
+                tch::manual_seed(seed);
+                let logits = Tensor::randn([number, 9, width], (tch::Kind::Float, tch::Device::Cpu));
+                let lengths = Some((0..number).map(|row| 9 - (row + seed) % 9).collect::<Vec<_>>());
+                let whole = || Predictions { logits: logits.copy(), lengths: lengths.clone() };
+                let all: Vec<usize> = (0..number as usize).rev().collect();
+                let expected = data.evaluate(&split, &[(all.clone(), whole())]).unwrap();
+                let kept = data.keep(&split, whole()).unwrap();
+                assert!(kept.logits.numel() * 2 <= logits.numel(), "{:?}", kept.logits);
+                assert_eq!(data.evaluate(&split, &[(all, kept)]).unwrap(), expected);
+            }
+        }
+    }
+    let data = open(path, "").unwrap();
+    let keep = |logits: Tensor| data.keep(&Split::VALIDATION, Predictions { logits, lengths: None });
+    let options = (tch::Kind::Float, tch::Device::Cpu);
+    assert!(keep(Tensor::zeros([3, 4, 33], options)).is_err() && keep(Tensor::zeros([3, 32], options)).is_err());
+    let kept = keep(Tensor::zeros([3, 4, 32], options)).unwrap();
+    let message = data.evaluate(&Split::VALIDATION, &[(vec![0, 1], kept)]).unwrap_err().to_string();
+    assert!(message.contains("cannot judge kept predictions of shape [3, 1, 4]"), "{message}");
+}
+
 #[test]
 fn damage_is_found_when_everything_is_decoded() {
     let folder = tempfile::tempdir().unwrap();
     small(folder.path());
-    wav(&folder.path().join("train1.wav"), 16_000, 1, 32, 0.25);
-    let path = folder.path().join("train1.wav");
-    let mut bytes = fs::read(&path).unwrap();
-    let end = bytes.len() - 4;
-    bytes[end..].copy_from_slice(&f32::NAN.to_le_bytes());
-    fs::write(&path, bytes).unwrap();
+    damage(&folder.path().join("train1.wav"));
     refused(
         folder.path(),
         "check = 'decode'",
@@ -398,7 +480,8 @@ fn damage_is_found_when_everything_is_decoded() {
     );
     let data = open(folder.path(), "").unwrap();
     let message = data.batch(&Split::TRAIN, &[1]).unwrap_err().to_string();
-    assert!(message.contains("train1.wav: sample 3999 is not a finite number"), "{message}");
+    assert!(message.contains("train.jsonl, line 2: "), "{message}");
+    assert!(message.contains("train1.wav sample 3999 is not a finite number"), "{message}");
     assert_eq!(open(folder.path(), "check = 'decode'\nskip_bad = true").unwrap().skipped(), 1);
     // Headers are enough for lengths.
     assert_eq!(open(folder.path(), "check = 'headers'").unwrap().cost(&Split::TRAIN, 1), 4000);

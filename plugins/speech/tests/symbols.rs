@@ -57,9 +57,73 @@ fn dictionaries_are_read_in_both_layouts() {
         let found = message(name, text);
         assert!(found.contains(part), "`{part}` is not in: {found}");
     }
-    let many: String = (0..10_000).map(|n| format!("s{n} 1\n")).collect();
-    assert!(message("d.txt", &many).contains("has 10004 symbols; a head has at most 10000 outputs"));
+    // No more lines are looked at than a head has outputs.
+    let many = |n: u32| -> String { (0..n).map(|n| format!("s{n} 1\n")).collect() };
+    assert_eq!(read("d.txt", &many(9_996)).unwrap().len(), 10_000);
+    for n in [9_997, 1_000_000] {
+        let found = message("d.txt", &many(n));
+        assert!(
+            found.ends_with("d.txt, line 9997: is one symbol too many; a head has at most 10000 outputs"),
+            "{found}"
+        );
+    }
+    assert!(message("d.txt", &"A 1\n".repeat(1_000_000)).contains("999979 more problems"));
+    let long = format!("{{\"<pad>\": 0{}}}", " ".repeat(1 << 20));
+    assert!(message("v.json", &long).contains("is longer than 1048576 bytes"));
     assert!(matches!(Dictionary::read(Path::new("/nowhere/d.txt")), Err(Error::File { .. })));
+}
+
+#[test]
+fn the_blank_of_a_vocabulary_is_the_padding_of_the_files_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vocab.json");
+    write(&path, r#"{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "_": 5}"#);
+    let read = |tokenizer: Option<&str>, config: Option<&str>| {
+        for (name, text) in [("tokenizer_config.json", tokenizer), ("config.json", config)] {
+            let _ = std::fs::remove_file(folder.path().join(name));
+            text.into_iter().for_each(|text| write(&folder.path().join(name), text));
+        }
+        Dictionary::read(&path)
+    };
+    let blank = |tokenizer, config| read(tokenizer, config).unwrap().blank();
+    assert_eq!(blank(None, None), 1);
+    assert_eq!(blank(Some(r#"{"pad_token": "<s>"}"#), None), 0);
+    assert_eq!(blank(Some(r#"{"pad_token": {"content": "<s>", "lstrip": false}}"#), Some(r#"{"pad_token_id": 2}"#)), 0);
+    assert_eq!(blank(None, Some(r#"{"pad_token_id": 0}"#)), 0);
+    // A token that was never added to the vocabulary, and a number that is no output.
+    assert_eq!(blank(Some(r#"{"pad_token": "[PAD]"}"#), Some(r#"{"pad_token_id": 2}"#)), 2);
+    assert_eq!(blank(Some(r#"{"pad_token": null}"#), Some(r#"{"pad_token_id": 6}"#)), 1);
+    // Whatever the blank is, no transcript is written with it.
+    let dictionary = read(Some(r#"{"pad_token": "_"}"#), None).unwrap();
+    assert_eq!((dictionary.blank(), dictionary.id("_"), dictionary.id("a")), (5, None, Some(4)));
+    let message = read(Some("{"), None).unwrap_err().to_string();
+    assert!(message.contains("tokenizer_config.json: is not JSON"), "{message}");
+}
+
+#[test]
+fn a_head_has_a_dictionary() {
+    let head = |symbols: &[&str], blank| Dictionary::of_head(symbols.iter().map(|s| (*s).to_owned()).collect(), blank);
+    let letters = head(&["<s>", "<unk>", "|", "A", "B"], 0).unwrap();
+    assert_eq!(decode::transcript(&[2, 3, 4, 2, 2, 1, 3, 2], &letters), "AB A");
+    assert_eq!(decode::transcript(&[], &letters), "");
+    let spaced = head(&["[PAD]", " ", "a", "b"], 0).unwrap();
+    assert_eq!(decode::transcript(&[2, 3, 1, 3], &spaced), "ab b");
+    let phones = head(&["<s>", "aa", "b", "<", "ts"], 0).unwrap();
+    assert_eq!(decode::transcript(&[1, 2, 4, 3, 9, 0], &phones), "aa b ts <");
+    assert_eq!(head(&["a", "a"], 0).unwrap_err(), "the symbol `a` is there twice");
+    assert_eq!(head(&["a"], 1).unwrap_err(), "has 1 output, and none is the blank 1");
+}
+
+#[test]
+fn a_configuration_may_list_the_symbols() {
+    let folder = tempfile::tempdir().unwrap();
+    corpus(folder.path(), "ab b");
+    let given = "dictionary = { vocabulary = ['a', '|', 'b', '<pad>'], blank = 3 }";
+    let data = open(folder.path(), given).unwrap();
+    assert_eq!(labels(&data, &Split::TRAIN), ["a b | b |"]);
+    assert_eq!((data.dictionary().blank(), data.dictionary().len()), (3, 4));
+    refused(folder.path(), "dictionary = { vocabulary = ['a'], blank = 3 }", &["[data] dictionary", "the blank 3"]);
+    refused(folder.path(), "dictionary = { vocabulary = ['a'] }", &["expected a name, a path, or { vocabulary"]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What can be known of a recording before it is used.
 
-use super::{AudioError, Source, guarded, resampled};
+use super::{AudioError, Source, guarded, resampled, wave};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -42,6 +42,15 @@ pub struct Inspection {
 pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
     guarded(|| {
         let mut source = Source::open(path)?;
+        // Before the decoder, for which half a frame is damage. Not by packets: the last one of PCM is as long as it
+        // should be, whatever is there of it.
+        if let Some((declared, found)) = wave::frames(path).map_err(unreadable)?
+            && found < declared
+        {
+            return Err(AudioError::Truncated { declared, found });
+        }
+        // A codec that nothing decodes is found now, and not in the middle of a training.
+        source.decoder()?;
         let rate = source.rate;
         let mut silent = true;
         let frames = match (check, source.frames) {
@@ -52,13 +61,6 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
             (Check::Headers, Some(frames)) if source.is_exact() && frames > 0 => frames,
             _ => source.walk()?,
         };
-        // The last packet of PCM is as long as it should be, whatever is there of it.
-        if let (Some(declared), Some(frame)) = (source.frames, source.frame_bytes()) {
-            let found = source.bytes / frame.max(1);
-            if found < declared {
-                return Err(AudioError::Truncated { declared, found });
-            }
-        }
         if source.is_vorbis() && !has_last_page(path)? {
             return Err(AudioError::NoLastPage);
         }

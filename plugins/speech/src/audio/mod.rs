@@ -3,6 +3,7 @@
 mod inspect;
 mod resample;
 mod source;
+mod wave;
 
 pub use inspect::{Check, Inspection, inspect};
 

@@ -30,14 +30,18 @@ pub(super) struct Source {
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
         let unreadable = |e: std::io::Error| AudioError::Unreadable(e.to_string());
-        let file = File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
+        // Before it is opened, because opening a pipe waits for who writes into it.
+        let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if metadata.is_dir() {
             return Err(AudioError::Unreadable("it is a directory".into()));
+        }
+        if !metadata.is_file() {
+            return Err(AudioError::Unreadable("it is no regular file".into()));
         }
         if metadata.len() == 0 {
             return Err(AudioError::Empty);
         }
+        let file = File::open(path).map_err(unreadable)?;
         let stream = MediaSourceStream::new(Box::new(file), Default::default());
         // By content alone: an ending may lie.
         let probe = symphonia::default::get_probe();
@@ -76,13 +80,6 @@ impl Source {
 
     fn is_pcm(&self) -> bool {
         ![CODEC_ID_FLAC, CODEC_ID_MP3, CODEC_ID_VORBIS].contains(&self.parameters.codec)
-    }
-
-    /// Bytes of a sample of all channels, for PCM.
-    pub(super) fn frame_bytes(&self) -> Option<u64> {
-        let channels = self.parameters.channels.as_ref()?.count() as u64;
-        let bits = self.parameters.bits_per_coded_sample.or(self.parameters.bits_per_sample)?;
-        self.is_pcm().then(|| channels * u64::from(bits.div_ceil(8)))
     }
 
     /// Samples of a channel in the packets that there are, without decoding them.
@@ -137,7 +134,7 @@ impl Source {
         Ok(frames)
     }
 
-    fn decoder(&self) -> Result<Box<dyn AudioDecoder>, AudioError> {
+    pub(super) fn decoder(&self) -> Result<Box<dyn AudioDecoder>, AudioError> {
         // The length of an MP3 without such a header is an estimate, by which its end would be cut off.
         let options = AudioDecoderOptions::default().gapless(self.has_delay || !self.is_mp3());
         symphonia::default::get_codecs()

@@ -2,7 +2,7 @@
 //! one name a line, whose phones come from a file of their own.
 
 use super::{Reading, Row, Transcript, directory_of, extension, find_audio, stem};
-use crate::problems::{Place, Problems, count, excerpt};
+use crate::problems::{Problems, count, excerpt};
 use crate::text::Lines;
 use lopper_core::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,27 @@ pub(super) fn read(list: &Path, reading: &Reading<'_>, problems: &mut Problems) 
         Some(clips) => vec![clips.to_owned()],
         None => [directory_of(list).join("clips"), directory_of(list).to_owned()].to_vec(),
     };
-    let is_table = matches!(extension(list).as_str(), "tsv");
-    let found = if is_table { table(&lines, problems)? } else { names(&lines, reading, list)? };
+    let columns = match extension(list).as_str() {
+        "tsv" => Some(Columns::of(&lines)?),
+        _ if reading.phones.is_none() => {
+            let reason = "is a list of recordings without transcripts; give their phones with `phones`, or a TSV of Common Voice";
+            return Err(Error::file(list, reason));
+        }
+        _ => None,
+    };
     let mut rows = Vec::new();
-    for Entry { place, name, text, language } in found {
+    for (place, line) in lines.filled().skip(usize::from(columns.is_some())) {
+        let entry = match &columns {
+            Some(columns) => columns.entry(line),
+            None => Ok(Entry { name: line.trim(), text: "", language: None }),
+        };
+        let Entry { name, text, language } = match entry {
+            Ok(entry) => entry,
+            Err(reason) => {
+                problems.row(&place, reason);
+                continue;
+            }
+        };
         let Some(audio) = directories.iter().find_map(|directory| find_audio(directory, name)) else {
             let within: Vec<_> = directories.iter().map(|d| d.display().to_string()).collect();
             problems.row(&place, format!("the recording {} is not in {}", excerpt(name), within.join(" or ")));
@@ -35,43 +52,41 @@ pub(super) fn read(list: &Path, reading: &Reading<'_>, problems: &mut Problems) 
 }
 
 struct Entry<'a> {
-    place: Place,
     name: &'a str,
     text: &'a str,
     language: Option<&'a str>,
 }
 
-fn table<'a>(lines: &'a Lines, problems: &mut Problems) -> Result<Vec<Entry<'a>>> {
-    let header = lines.lines.first().and_then(Option::as_deref).unwrap_or_default();
-    let names: Vec<_> = header.split('\t').collect();
-    let column = |wanted: &str| names.iter().position(|name| *name == wanted);
-    let (Some(path), Some(sentence)) = (column("path"), column("sentence")) else {
-        let found: Vec<_> = names.iter().take(16).map(|name| excerpt(name)).collect();
-        let reason = format!("the header has no columns `path` and `sentence`; found {}", found.join(", "));
-        return Err(lines.place(1).error(reason));
-    };
-    let mut entries = Vec::new();
-    for (place, line) in lines.filled().skip(1) {
-        let fields: Vec<_> = line.split('\t').collect();
-        if fields.len() != names.len() {
-            let (found, wanted) = (count(fields.len() as u64, "tab-separated field"), names.len());
-            problems.row(&place, format!("has {found}, not {wanted}"));
-            continue;
-        }
-        let language = column("locale").map(|column| fields[column]).filter(|language| !language.is_empty());
-        entries.push(Entry { place, name: fields[path], text: fields[sentence], language });
-    }
-    Ok(entries)
+/// Which field of a line is what. Fields are counted and skipped, never gathered: a line may be megabytes of tabs.
+struct Columns {
+    number: usize,
+    path: usize,
+    sentence: usize,
+    locale: Option<usize>,
 }
 
-fn names<'a>(lines: &'a Lines, reading: &Reading<'_>, list: &Path) -> Result<Vec<Entry<'a>>> {
-    if reading.phones.is_none() {
-        let reason =
-            "is a list of recordings without transcripts; give their phones with `phones`, or a TSV of Common Voice";
-        return Err(Error::file(list, reason));
+impl Columns {
+    fn of(lines: &Lines) -> Result<Self> {
+        let names = || lines.first().flatten().unwrap_or_default().split('\t');
+        let column = |wanted: &str| names().position(|name| name == wanted);
+        let (Some(path), Some(sentence)) = (column("path"), column("sentence")) else {
+            let found: Vec<_> = names().take(16).map(excerpt).collect();
+            let reason = format!("the header has no columns `path` and `sentence`; found {}", found.join(", "));
+            return Err(lines.place(1).error(reason));
+        };
+        Ok(Self { number: names().count(), path, sentence, locale: column("locale") })
     }
-    let entry = |(place, line): (Place, &'a str)| Entry { place, name: line.trim(), text: "", language: None };
-    Ok(lines.filled().map(entry).collect())
+
+    fn entry<'a>(&self, line: &'a str) -> Result<Entry<'a>, String> {
+        let fields = || line.split('\t');
+        let number = fields().count();
+        if number != self.number {
+            return Err(format!("has {}, not {}", count(number as u64, "tab-separated field"), self.number));
+        }
+        let field = |column: usize| fields().nth(column).unwrap_or_default();
+        let language = self.locale.map(field).filter(|language| !language.is_empty());
+        Ok(Entry { name: field(self.path), text: field(self.sentence), language })
+    }
 }
 
 /// The name that a list, a TSV and a file of phones share.

@@ -16,7 +16,7 @@ pub(super) fn is_row(line: &str) -> bool {
 pub(super) fn read(manifest: &Path, unit: Unit, problems: &mut Problems) -> Result<Vec<Row>> {
     let mut lines = Lines::read(manifest, problems)?;
     lines.trim_end(0);
-    let root = match lines.lines.first() {
+    let root = match lines.first() {
         Some(Some(root)) if !root.contains('\t') => directory_of(manifest).join(root.trim()),
         Some(None) => return Ok(Vec::new()),
         _ => {
@@ -28,10 +28,10 @@ pub(super) fn read(manifest: &Path, unit: Unit, problems: &mut Problems) -> Resu
         return Err(lines.place(1).error(format!("the root directory {} does not exist", root.display())));
     }
     let mut labels = labels(manifest, unit, problems)?;
-    let files = lines.lines.len() - 1;
+    let files = lines.len() - 1;
     // An empty line is an empty transcript where there is a path for it.
     labels.trim_end(files);
-    let transcripts = labels.lines.len();
+    let transcripts = labels.len();
     if files != transcripts {
         let (files, transcripts) = (count(files as u64, "path"), count(transcripts as u64, "transcript"));
         let reason =
@@ -39,14 +39,14 @@ pub(super) fn read(manifest: &Path, unit: Unit, problems: &mut Problems) -> Resu
         return Err(Error::file(labels.file.as_ref(), reason));
     }
     let mut rows = Vec::new();
-    for ((number, line), label) in (2..).zip(&lines.lines[1..]).zip(&labels.lines) {
+    for ((number, line), (_, label)) in lines.all().skip(1).zip(labels.all()) {
         let (Some(line), Some(label)) = (line, label) else { continue };
         let place = lines.place(number);
         match parse(line) {
             Ok((path, samples)) => rows.push(Row {
                 audio: vec![root.join(path)],
                 transcript: match unit {
-                    Unit::SpelledWords => Transcript::Text(label.clone()),
+                    Unit::SpelledWords => Transcript::Text(label.to_owned()),
                     Unit::Letters | Unit::Phones => symbols(label),
                 },
                 language: None,
@@ -60,8 +60,10 @@ pub(super) fn read(manifest: &Path, unit: Unit, problems: &mut Problems) -> Resu
 }
 
 fn parse(line: &str) -> Result<(&str, u64), String> {
-    match line.split('\t').collect::<Vec<_>>()[..] {
-        [path, samples] => match samples.trim().parse() {
+    // Not gathered: a line may be megabytes of tabs.
+    let mut fields = line.split('\t');
+    match (fields.next(), fields.next(), fields.next()) {
+        (Some(path), Some(samples), None) => match samples.trim().parse() {
             Ok(samples) => Ok((path, samples)),
             Err(_) => Err(format!("{} is not a number of samples", excerpt(samples))),
         },

@@ -3,6 +3,7 @@
 use super::{Reading, Row, Transcript, is_audio, symbols, walk};
 use crate::Unit;
 use crate::problems::{Place, Problems};
+use crate::text::bytes;
 use lopper_core::{Error, Result};
 use std::path::Path;
 
@@ -20,12 +21,12 @@ pub(super) fn read(directory: &Path, reading: &Reading<'_>, problems: &mut Probl
         let file = audio.with_extension("txt");
         let place = Place { file: audio.as_path().into(), line: 0 };
         // The phones of a file of phones take the place of the text.
-        let text = match std::fs::read(&file) {
+        let text = match bytes(&file, u64::MAX) {
             Ok(bytes) => String::from_utf8(bytes).map_err(|e| {
                 format!("its text {} is not UTF-8 at byte {}", file.display(), e.utf8_error().valid_up_to() + 1)
             }),
             Err(_) if reading.phones.is_some() => Ok(String::new()),
-            Err(e) => Err(format!("its text {} cannot be read: {e}", file.display())),
+            Err(reason) => Err(format!("its text {} {reason}", file.display())),
         };
         match text {
             Ok(text) => {

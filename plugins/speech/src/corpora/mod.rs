@@ -15,6 +15,7 @@ use crate::labels::choose;
 use crate::problems::{Place, Problems, excerpt};
 use crate::text::Lines;
 use lopper_core::{Error, Result};
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 /// Endings of audio files, in the order in which they are looked for.
@@ -27,7 +28,9 @@ const DEEPEST: usize = 12;
 pub(crate) enum Transcript {
     /// A text, to be spelled.
     Text(String),
-    /// Symbols as they are.
+    /// Symbols between white space.
+    Spaced(String),
+    /// Symbols one by one, which may have white space in them.
     Symbols(Vec<String>),
 }
 
@@ -139,18 +142,27 @@ pub(crate) fn read(path: &Path, reading: &Reading<'_>, problems: &mut Problems) 
     Ok(rows)
 }
 
-/// All files below a directory, in the order of their paths; links to directories are followed.
+/// All files below a directory, in the order of their paths. Links to directories are followed, but no directory is
+/// looked into twice: a few links to a directory above them would lead to more files than there are in the world. What
+/// is there without a link comes before what is behind one, so that the names do not depend on the file system's order.
 fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let mut waiting = vec![(directory.to_owned(), 0)];
-    while let Some((directory, depth)) = waiting.pop() {
+    let (mut files, mut visited) = (Vec::new(), HashSet::new());
+    let (mut waiting, mut linked) = (vec![(directory.to_owned(), 0)], BTreeSet::new());
+    while let Some((directory, depth)) = waiting.pop().or_else(|| linked.pop_first()) {
         let unreadable = |e: std::io::Error| Error::file(&directory, format!("cannot be read: {e}"));
+        if !visited.insert(directory.canonicalize().map_err(unreadable)?) {
+            continue;
+        }
+        if depth > DEEPEST {
+            return Err(Error::file(directory, format!("lies more than {DEEPEST} directories deep")));
+        }
         for entry in std::fs::read_dir(&directory).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            match path.is_dir() {
-                true if depth < DEEPEST => waiting.push((path, depth + 1)),
-                true => return Err(Error::file(path, format!("lies more than {DEEPEST} directories deep"))),
-                false => files.push(path),
+            let entry = entry.map_err(unreadable)?;
+            let (path, is_link) = (entry.path(), entry.file_type().is_ok_and(|kind| kind.is_symlink()));
+            match (path.is_dir(), is_link) {
+                (true, true) => _ = linked.insert((path, depth + 1)),
+                (true, false) => waiting.push((path, depth + 1)),
+                (false, _) => files.push(path),
             }
         }
     }
@@ -196,5 +208,5 @@ fn directory_of(path: &Path) -> &Path {
 
 /// Symbols between white space.
 fn symbols(text: &str) -> Transcript {
-    Transcript::Symbols(text.split_whitespace().map(str::to_owned).collect())
+    Transcript::Spaced(text.to_owned())
 }
