@@ -5,6 +5,7 @@
 //! prefix.
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a failed test panics"))]
 
+mod architecture;
 mod audio;
 mod config;
 mod ctc;
@@ -21,7 +22,7 @@ mod shapes;
 
 pub use audio::Wav2Vec2Preprocessor;
 pub use config::{Convolution, Dropouts, FeatureNorm, Spans, Wav2Vec2Config};
-pub use ctc::{Alignable, CtcLoss, alignable, ctc_loss};
+pub use ctc::{Alignable, CtcLoss, ctc_loss};
 pub use masking::{SpanSettings, dropped_blocks, spans};
 pub use model::{Wav2Vec2Model, Wav2Vec2Options};
 pub use shapes::{parameter_shapes, prunable_layout};

@@ -1,5 +1,6 @@
 //! A checkpoint of any spelling: what it is, and its tensors in the model's order.
 
+use crate::architecture::{Other, other};
 use crate::config::Wav2Vec2Config;
 use crate::derive::derive;
 use crate::fairseq::Settings;
@@ -10,6 +11,9 @@ use lopper_nn::{Named, fresh};
 use lopper_weights::Checkpoint;
 use std::path::{Path, PathBuf};
 use tch::Tensor;
+
+/// Most checkpoints of a directory that an error names.
+const MAX_NAMED: usize = 8;
 
 /// Where the weights of a head come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,16 +45,21 @@ impl Found {
     /// checkpoint holds.
     ///
     /// # Errors
-    /// Everything wrong with `config.json` and with the checkpoint's structure, and what cannot be told from it.
+    /// Everything wrong with `config.json` and with the checkpoint's structure, what cannot be told from it, and a
+    /// checkpoint of another model, which is named.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let described = path.join("config.json").is_file();
-        let checkpoint = Checkpoint::open(&weights(path));
+        let checkpoint = weights(path).and_then(|weights| Checkpoint::open(&weights));
         let (config, checkpoint) = if described {
             Error::both(Wav2Vec2Config::read(path).map(Some), checkpoint)?
         } else {
             (None, checkpoint?)
         };
         let settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
+        if let Some(Other { name, by }) = other(checkpoint.names(), &settings) {
+            let reason = format!("is a {name} by {by}; wav2vec 2.0 and XLSR-53 are read");
+            return Err(Error::file(checkpoint.source(), reason));
+        }
         let config = match config {
             Some(config) => config,
             None => derive(&Named::new(&checkpoint, canonical), &settings, path)?,
@@ -99,7 +108,10 @@ impl Found {
 
 /// What to open of a directory or file: the only checkpoint of fairseq or torchaudio in a directory, which has no usual
 /// name, and otherwise `path` itself.
-fn weights(path: &Path) -> PathBuf {
+///
+/// # Errors
+/// [`Error::File`] for several such checkpoints, as fairseq leaves them.
+fn weights(path: &Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(path).into_iter().flatten().take(10_000).flatten().map(|entry| entry.path());
     let pickled = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "pt" || kind == "pth");
     let (mut found, usual): (Vec<_>, Vec<_>) = entries.filter(|path| path.is_file()).partition(|path| pickled(path));
@@ -107,14 +119,22 @@ fn weights(path: &Path) -> PathBuf {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("model.safetensors") || name.starts_with("pytorch_model.bin")
     };
-    match found.pop() {
-        Some(only) if found.is_empty() && !usual.iter().any(named) => only,
-        _ => path.to_owned(),
+    if usual.iter().any(named) {
+        return Ok(path.to_owned());
     }
+    found.sort();
+    if found.len() < 2 {
+        return Ok(found.pop().unwrap_or_else(|| path.to_owned()));
+    }
+    let names: Vec<_> = found.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy()).collect();
+    let (number, shown) = (names.len(), names[..names.len().min(MAX_NAMED)].join(", "));
+    let more = if number > MAX_NAMED { ", …" } else { "" };
+    Err(Error::file(path, format!("holds {number} checkpoints ({shown}{more}); give one of them")))
 }
 
-/// Whether a directory or file holds a wav2vec 2.0, and whether it is one that normalises as XLSR-53 does: layer norms in
-/// the feature encoder and before the parts of a block. `None` for anything else.
+/// Whether a directory or file holds a wav2vec 2.0, or what is easily taken for one and named when it is opened, and
+/// whether it is one that normalises as XLSR-53 does: layer norms in the feature encoder and before the parts of a
+/// block. `None` for anything else.
 pub(crate) fn recognise(path: &Path) -> Option<bool> {
     use crate::config::{FeatureNorm, is_wav2vec2};
     let config = match std::fs::read(path.join("config.json")) {
@@ -124,7 +144,18 @@ pub(crate) fn recognise(path: &Path) -> Option<bool> {
             let is = |key: &str, value: serde_json::Value| source.get(key) == Some(&value);
             return Some(is("feat_extract_norm", "layer".into()) && is("do_stable_layer_norm", true.into()));
         }
-        Err(_) => Found::open(path).ok()?.config,
+        Err(_) => match weights(path).map(|weights| Checkpoint::open(&weights)) {
+            // So that opening it says what is wrong, which nobody else can.
+            Err(_) => return Some(false),
+            Ok(checkpoint) => {
+                let checkpoint = checkpoint.ok()?;
+                let settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
+                if other(checkpoint.names(), &settings).is_some_and(|other| other.hears()) {
+                    return Some(false);
+                }
+                Found::open(path).ok()?.config
+            }
+        },
     };
     Some(config.feat_extract_norm() == FeatureNorm::Layer && config.do_stable_layer_norm())
 }

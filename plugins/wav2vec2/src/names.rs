@@ -9,7 +9,7 @@ pub(crate) fn canonical(name: &str) -> Option<String> {
     let first = bare.split('.').next().unwrap_or_default();
     let pretraining =
         ["quantizer", "input_quantizer", "project_q", "project_hid", "project_inp", "final_proj", "target_glu"];
-    let other_heads = ["projector", "classifier", "layer_weights", "label_embs_concat"];
+    let other_heads = ["projector", "classifier", "layer_weights"];
     if pretraining.contains(&first) || other_heads.contains(&first) {
         return None;
     }

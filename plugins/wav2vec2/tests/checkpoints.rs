@@ -115,6 +115,45 @@ fn two_plugins_recognise_what_is_theirs() {
 }
 
 #[test]
+fn another_model_is_named() {
+    let one = || Tensor::ones([1], (Kind::Float, Device::Cpu));
+    let recognised =
+        |path: &Path| ["wav2vec2", "xlsr"].map(|name| (registry::find::<ModelEntry>(name).unwrap().recognises)(path));
+    for (tensor, name, claimed) in [
+        ("label_embs_concat", "HuBERT", true),
+        ("final_proj.weight", "HuBERT", true),
+        ("encoder.pos_conv.0.0.weight", "data2vec", true),
+        ("feature_aggregator.conv_layers.0.1.weight", "wav2vec 1.0", true),
+        ("bert.embeddings.word_embeddings.weight", "BERT", false),
+    ] {
+        let directory = changed("base", |tensors| _ = tensors.insert(tensor.into(), one()));
+        for without_config in [false, true] {
+            if without_config {
+                std::fs::remove_file(directory.path().join("config.json")).unwrap();
+                assert_eq!(recognised(directory.path()), [claimed, false], "{tensor}");
+            }
+            let message = open(directory.path(), "", None).err().unwrap().to_string();
+            let part = format!(": is a {name} by its tensor `{tensor}`");
+            assert!(message.contains(&part), "`{part}` is not in: {message}");
+        }
+    }
+}
+
+#[test]
+fn one_of_several_checkpoints_has_to_be_given() {
+    let directory = tempfile::tempdir().unwrap();
+    for name in ["checkpoint_last.pt", "checkpoint_best.pt"] {
+        copy(fixtures().join("fairseq_finetuned.pt"), directory.path().join(name)).unwrap();
+    }
+    let message = open(directory.path(), "", None).err().unwrap().to_string();
+    let part = "holds 2 checkpoints (checkpoint_best.pt, checkpoint_last.pt); give one of them";
+    assert!(message.ends_with(part), "{message}");
+    let recognised = |name| (registry::find::<ModelEntry>(name).unwrap().recognises)(directory.path());
+    assert!(recognised("wav2vec2") && !recognised("xlsr"));
+    open(&directory.path().join("checkpoint_best.pt"), "", None).unwrap();
+}
+
+#[test]
 fn what_does_not_fit_is_listed_at_once() {
     let ones = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
     let directory = changed("base", |tensors| {

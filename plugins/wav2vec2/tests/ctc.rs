@@ -4,7 +4,7 @@
 mod common;
 
 use common::{fixtures, integers, read, relative_error, sequences};
-use lopper_wav2vec2::{alignable, ctc_loss};
+use lopper_wav2vec2::{Alignable, ctc_loss};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -149,15 +149,28 @@ fn a_million_cases_never_pass_a_wrong_id_or_length() {
             })
             .collect();
         let ok = |row: usize| safe(&targets, &lengths, steps, outputs as i64, blank as i64, row);
-        match alignable(&targets, &lengths, steps, outputs, blank) {
+        // The arguments of libtorch's CTC, which nothing else can make.
+        match Alignable::new(&targets, &lengths, &[rows as i64, steps, outputs as i64], blank) {
             Ok(all) => {
                 assert!(given == rows && blank < outputs);
                 passed += 1;
-                left_out += all.too_long.len();
-                assert_eq!(all.rows.len() + all.empty.len() + all.too_long.len(), rows);
-                assert!(all.rows.iter().all(|row| ok(*row) && !targets[*row].is_empty()));
-                assert!(all.empty.iter().all(|row| ok(*row) && targets[*row].is_empty()));
-                assert!(all.too_long.iter().all(|row| !ok(*row)));
+                left_out += all.too_long().len();
+                assert_eq!(all.rows().len() + all.empty().len() + all.too_long().len(), rows);
+                assert!(all.too_long().iter().all(|row| !ok(*row)));
+                for (row, length) in all.empty() {
+                    assert!(ok(*row as usize) && targets[*row as usize].is_empty());
+                    assert_eq!(*length, lengths[*row as usize]);
+                }
+                let mut ids = all.ids();
+                let own = all.rows().iter().zip(all.input_lengths()).zip(all.target_lengths());
+                for ((row, input), target) in own {
+                    let row = *row as usize;
+                    let (first, rest) = ids.split_at(*target as usize);
+                    assert!(ok(row) && !first.is_empty());
+                    assert_eq!((first, *input), (targets[row].as_slice(), lengths[row]));
+                    ids = rest;
+                }
+                assert!(ids.is_empty());
             }
             Err(_) => {
                 refused += 1;
@@ -191,6 +204,8 @@ fn what_is_wrong_is_named() {
     assert!(message(&[vec![1]], &[4, 4], 0).contains("1 sequences"));
     assert!(message(&[vec![1], vec![1]], &[4], 0).contains("lengths = 1 rows"));
     assert!(message(&[vec![1], vec![1]], &[4, 4], 3).contains("blank = 3"));
+    let flat = Alignable::new(&[vec![1]], &[4], &[4, 3], 0).unwrap_err().to_string();
+    assert!(flat.contains("[4, 3]") && flat.contains("[batch, steps, outputs]"), "{flat}");
 }
 
 #[test]
