@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 /// Prefix of every temporary file and directory.
 pub const TEMPORARY_PREFIX: &str = ".lopper-tmp-";
+/// Behind the name of a directory while it is replaced, where names cannot be exchanged.
+const ASIDE: &str = ".lopper-old";
 
 /// A directory under construction. It is removed when dropped, unless it is put in place.
 #[derive(Debug)]
@@ -139,6 +141,7 @@ pub fn publish_dir(staging: Staging, target: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::File`] naming `target`; what was there before is then still there.
 pub fn replace_dir(staging: Staging, target: &Path) -> Result<()> {
+    settle(target).map_err(|e| Error::file(target, format!("an earlier replacement cannot be undone: {e}")))?;
     if !target.is_dir() {
         return publish_dir(staging, target);
     }
@@ -159,24 +162,25 @@ pub fn replace_dir(staging: Staging, target: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::File`] naming the path.
 pub fn remove_dir(path: &Path) -> Result<()> {
+    remove_dir_io(path).map_err(|e| Error::file(path, format!("cannot be removed: {e}")))
+}
+
+fn remove_dir_io(path: &Path) -> io::Result<()> {
     let mut doomed = std::ffi::OsString::from(TEMPORARY_PREFIX);
     doomed.push(path.file_name().unwrap_or_default());
     let doomed = parent(path).join(doomed);
-    let remove = || {
-        match path.symlink_metadata() {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Ok(found) if !found.is_dir() => return Err(io::Error::other("it is no directory")),
-            found => found?,
-        };
-        // Left by a process that was killed here before.
-        match fs::remove_dir_all(&doomed) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-        fs::rename(path, &doomed)?;
-        fs::remove_dir_all(&doomed)
+    match path.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(found) if !found.is_dir() => return Err(io::Error::other("it is no directory")),
+        found => found?,
     };
-    remove().map_err(|e| Error::file(path, format!("cannot be removed: {e}")))
+    // Left by a process that was killed here before.
+    match fs::remove_dir_all(&doomed) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    fs::rename(path, &doomed)?;
+    fs::remove_dir_all(&doomed)
 }
 
 /// Removes what killed processes left half-written in a directory. Work under way, of this process or another, stays,
@@ -184,6 +188,13 @@ pub fn remove_dir(path: &Path) -> Result<()> {
 pub fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
+        if let Some(name) = entry.file_name().to_str().and_then(|name| name.strip_suffix(ASIDE)) {
+            // As below, what cannot be locked stays.
+            if File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
+                let _ = settle(&directory.join(name));
+            }
+            continue;
+        }
         let temporary = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
         // Links are not followed: nothing here makes any, so they are somebody else's.
         let Ok(kind) = entry.file_type() else { continue };
@@ -217,21 +228,54 @@ fn exchange_names(new: &Path, old: &Path) -> io::Result<()> {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
         use rustix::io::Errno;
         match renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE) {
-            // Some file systems cannot exchange; what follows does it in three steps. Between the first two the old
-            // directory has a name that no sweep removes.
+            // Some file systems cannot exchange.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
             other => return Ok(other?),
         }
     }
-    let mut aside = old.as_os_str().to_owned();
-    aside.push(".lopper-old");
-    let aside = PathBuf::from(aside);
+    exchange_in_steps(new, old)
+}
+
+/// As an exchange, in three renames. A process that is killed between them leaves the old directory under a name that no
+/// sweep takes for a leftover, and [`settle`] brings it in order.
+fn exchange_in_steps(new: &Path, old: &Path) -> io::Result<()> {
+    let aside = aside(old);
     fs::rename(old, &aside)?;
     if let Err(e) = fs::rename(new, old) {
         fs::rename(&aside, old)?;
         return Err(e);
     }
     fs::rename(&aside, new)
+}
+
+/// The name that the directory `target` has while it is replaced in steps.
+fn aside(target: &Path) -> PathBuf {
+    let mut name = target.as_os_str().to_owned();
+    name.push(ASIDE);
+    PathBuf::from(name)
+}
+
+/// Ends a replacement of `target` that a killed process left half-done: what was set aside comes back when nothing took its
+/// place, and else is obsolete. What a living process has set aside is left to it.
+fn settle(target: &Path) -> io::Result<()> {
+    let aside = aside(target);
+    match aside.symlink_metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // Nobody's but the user's.
+        Ok(found) if !found.is_dir() => return Ok(()),
+        found => found?,
+    };
+    // Whoever replaces it holds it locked. Where there are no locks it is taken for dead: alive, it would fail, and nothing
+    // be lost.
+    if matches!(File::open(&aside)?.try_lock(), Err(TryLockError::WouldBlock)) {
+        return Ok(());
+    }
+    match target.symlink_metadata() {
+        Ok(_) => remove_dir_io(&aside)?,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => fs::rename(&aside, target)?,
+        Err(e) => return Err(e),
+    }
+    sync_directory(parent(target))
 }
 
 /// Makes renames and removals in a directory survive a power cut.
@@ -401,6 +445,53 @@ mod tests {
         assert_eq!(fs::read(at.join("new")).unwrap(), b"first second");
         drop(alive);
         assert_eq!(entries(at), ["mine", "new"]);
+    }
+
+    /// The states in which a kill leaves a replacement in three renames, and a replacement after it.
+    #[test]
+    fn a_replacement_in_steps_that_was_killed_is_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let (target, aside) = (at.join("target"), at.join("target.lopper-old"));
+        let holds = |path: &Path| fs::read_to_string(path.join("f")).unwrap();
+        let make = |path: &Path, content: &str| {
+            create_dir(path).unwrap();
+            write_atomic(&path.join("f"), content.as_bytes()).unwrap();
+        };
+        let replace = |content: &str, leave: &dyn Fn()| {
+            let staging = staging_dir(at).unwrap();
+            write_atomic(&staging.path().join("f"), content.as_bytes()).unwrap();
+            leave();
+            replace_dir(staging, &target).unwrap();
+            assert_eq!(holds(&target), content);
+            assert_eq!(entries(at), ["target"]);
+        };
+        // No kill.
+        make(&target, "old");
+        make(&at.join("new"), "new");
+        exchange_in_steps(&at.join("new"), &target).unwrap();
+        assert_eq!((holds(&target), holds(&at.join("new"))), ("new".to_owned(), "old".to_owned()));
+        fs::remove_dir_all(at.join("new")).unwrap();
+
+        // Killed after the first rename: nothing has the name, and what had it comes back.
+        fs::rename(&target, &aside).unwrap();
+        sweep(at);
+        assert_eq!(holds(&target), "new");
+        replace("newer", &|| fs::rename(&target, &aside).unwrap());
+        // Killed after the second: the old one is obsolete.
+        make(&aside, "older");
+        sweep(at);
+        assert_eq!((holds(&target), entries(at)), ("newer".to_owned(), vec!["target".to_owned()]));
+        replace("newest", &|| make(&aside, "older"));
+        // Not killed: whoever replaces it holds it.
+        fs::rename(&target, &aside).unwrap();
+        let alive = File::open(&aside).unwrap();
+        alive.lock().unwrap();
+        sweep(at);
+        settle(&target).unwrap();
+        assert_eq!(entries(at), ["target.lopper-old"]);
+        drop(alive);
+        replace("last", &|| ());
     }
 
     #[cfg(unix)]
