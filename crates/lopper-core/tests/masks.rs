@@ -232,6 +232,31 @@ proptest! {
     }
 }
 
+/// A mask file of some 100 KiB, with a bit flipped in and a cut at every 4 KiB, and near both ends.
+#[test]
+fn damage_anywhere_in_a_mask_file_is_a_typed_error() {
+    let mask = MaskSet::random(layout([500_000, 300_001]), Sparsity::new(0.7).unwrap(), 5);
+    let whole = mask.to_file_bytes(&MaskOrigin::from([("method".to_owned(), "mpi".to_owned())])).unwrap();
+    let every_4_kib: Vec<usize> = (0..whole.len()).step_by(4096).collect();
+    let near_the_ends = [1, 7, 8, 9, 100, whole.len() - 2, whole.len() - 1];
+    let [mut flips, mut cuts] = [0; 2];
+    for place in every_4_kib.iter().copied().chain(near_the_ends) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1 << (place / 4096 % 8);
+        for (damaged, count) in [(&flipped[..], &mut flips), (&whole[..place], &mut cuts)] {
+            match MaskSet::from_file_bytes(damaged) {
+                Err(Error::MaskFormat { reason }) => assert!(!reason.is_empty()),
+                other => panic!("damaged at byte {place}: {:?}", other.map(|(mask, _)| mask.pruned())),
+            }
+            *count += 1;
+        }
+    }
+    println!("{flips} flipped bits and {cuts} cuts in a mask file of {} bytes, each refused", whole.len());
+    assert!((100_000..110_000).contains(&whole.len()), "{}", whole.len());
+    assert_eq!((every_4_kib.len(), flips, cuts), (25, 32, 32));
+    assert_eq!(MaskSet::from_file_bytes(&whole).unwrap().0, mask);
+}
+
 /// Tensors that are large against the bracket of the warm path, moved in small steps: rounding noise, weight decay, a
 /// few entries that jump, zeros where the mask prunes.
 #[test]
@@ -330,6 +355,11 @@ fn applying_writes_positive_zeros() {
     assert!(mask.apply_all(&mut [&mut values, &mut []]).is_err());
     mask.apply_all(&mut [&mut values]).unwrap();
     assert_eq!(values.map(f32::to_bits), [0.0f32, -1.0, 0.0].map(f32::to_bits));
+    // One that keeps everything may be left out.
+    let odd = [f32::from_bits(0xffc0_0123), -0.0, f32::NEG_INFINITY];
+    let mut values = odd;
+    MaskSet::dense(layout([3])).apply(0, &mut values).unwrap();
+    assert_eq!(values.map(f32::to_bits), odd.map(f32::to_bits));
     let pruned = mask.pruned_tensor(0, tch::Device::Cpu).unwrap();
     assert_eq!(Vec::<bool>::try_from(&pruned).unwrap(), [true, false, true]);
 }
