@@ -1,11 +1,13 @@
 //! What a run says about itself while it goes on, for whoever looks in from outside.
 
+use crate::StageStore;
 use crate::checkpoint::CheckpointStore;
 use crate::sealed::{self, Sealed};
 use lopper_core::{Error, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -81,17 +83,31 @@ impl RunStatus {
             _ => Error::file(&path, e),
         })?;
         let mut status: Self = sealed::open(&bytes).map_err(|e| Error::file(&path, e))?;
-        if status.state == RunState::Running && !is_locked(out) {
+        if status.state == RunState::Running && !is_locked(out, status.process) {
             status.state = RunState::Killed;
-            // What came after the last checkpoint is lost.
-            let newest = CheckpointStore::new(out).newest();
-            for stage in status.stages.iter_mut().filter(|stage| stage.done < stage.updates) {
-                let checkpoint = newest.as_ref().filter(|progress| progress.key == stage.key);
-                stage.done = checkpoint.map_or(0, |progress| progress.update);
-                stage.seconds = checkpoint.map_or(0.0, |progress| progress.seconds);
-            }
+        }
+        if !matches!(status.state, RunState::Running | RunState::Done) {
+            status.count_what_is_kept(out);
         }
         Ok(status)
+    }
+
+    /// Of a run that ended early: what came after the last checkpoint is lost, and so is a stage that was trained to its last
+    /// update, until it is in the store.
+    fn count_what_is_kept(&mut self, out: &Path) {
+        let newest = CheckpointStore::new(out).newest();
+        let store = StageStore::new(&self.store);
+        for stage in &mut self.stages {
+            (stage.done, stage.seconds) = match store.find(&stage.key, &[]) {
+                // No pace is taken from a stage that was there before.
+                Some(_) if stage.seconds == 0.0 => (stage.updates, 0.0),
+                Some(stored) => (stage.updates, stored.record().seconds),
+                None => {
+                    let checkpoint = newest.as_ref().filter(|progress| progress.key == stage.key);
+                    checkpoint.map_or((0, 0.0), |progress| (progress.update, progress.seconds))
+                }
+            };
+        }
     }
 
     /// Seconds that the rest takes, by the pace of the latest stage that trained; `None` before there is one. Evaluations
@@ -166,16 +182,32 @@ impl Teller {
     }
 }
 
-/// One process a run directory: two would write over each other's checkpoints. The lock ends with the process.
+impl Drop for Teller {
+    /// A panic, caught further up or not, would otherwise look like kill -9.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.status.state = RunState::Failed;
+            self.status.error = Some("a defect in Lopper or a plugin: it panicked".into());
+            self.tell();
+        }
+    }
+}
+
+/// One process a run directory: two would write over each other's checkpoints. The lock ends with the process. Where the
+/// file system has no locks there is none, as in the store.
 ///
 /// # Errors
 /// [`Error::File`] naming the directory when another process has it.
 pub(crate) fn lock(out: &Path) -> Result<File> {
+    lock_by(out, File::try_lock)
+}
+
+fn lock_by(out: &Path, try_lock: impl Fn(&File) -> Result<(), TryLockError>) -> Result<File> {
     let path = out.join(LOCK);
     let file = File::create(&path).map_err(|e| Error::file(&path, e))?;
     let started = Instant::now();
     loop {
-        match file.try_lock() {
+        match try_lock(&file) {
             Ok(()) => return Ok(file),
             // Somebody who asks for the status holds it for a moment.
             Err(TryLockError::WouldBlock) if started.elapsed() < Duration::from_millis(200) => {
@@ -185,14 +217,27 @@ pub(crate) fn lock(out: &Path) -> Result<File> {
                 let why = "another process is running in this directory; wait for it, or give another --out";
                 return Err(Error::file(out, why));
             }
+            Err(TryLockError::Error(e)) if e.kind() == ErrorKind::Unsupported => {
+                tracing::warn!("{}: this file system has no locks; do not run twice in it at once", out.display());
+                return Ok(file);
+            }
             Err(TryLockError::Error(e)) => return Err(Error::file(path, e)),
         }
     }
 }
 
-fn is_locked(out: &Path) -> bool {
-    let Ok(file) = File::open(out.join(LOCK)) else { return false };
-    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+/// Whether a process is at work in `out`; `process` is the one that was last.
+fn is_locked(out: &Path, process: u32) -> bool {
+    File::open(out.join(LOCK)).is_ok_and(|file| is_held(file.try_lock_shared(), process))
+}
+
+/// Whether an attempt to lock shows a process at work. Where there are no locks, a process of its number is one.
+fn is_held(attempt: Result<(), TryLockError>, process: u32) -> bool {
+    match attempt {
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => Path::new("/proc").join(process.to_string()).exists(),
+    }
 }
 
 #[cfg(test)]
@@ -213,7 +258,7 @@ mod tests {
             method: "imp".into(),
             task: "rte".into(),
             process: 1,
-            store: "store".into(),
+            store: "nowhere".into(),
             stages: done.into_iter().enumerate().map(stage).collect(),
         }
     }
@@ -240,9 +285,61 @@ mod tests {
         assert!(error.contains("another process"), "{error}");
         drop(held);
         let killed = RunStatus::read(at).unwrap();
-        assert_eq!((killed.state, killed.stages[0].done, killed.stages[1].done), (RunState::Killed, 100, 0));
+        assert_eq!((killed.state, killed.stages[1].done), (RunState::Killed, 0));
         Teller::begin(at, status([100, 40, 0])).unwrap().end::<()>(&Err(Error::Other("no more disk".into())));
         let failed = RunStatus::read(at).unwrap();
         assert_eq!((failed.state, failed.error.as_deref()), (RunState::Failed, Some("no more disk")));
+    }
+
+    /// Trained to the last update and killed in the validation after it: that stage begins again at its checkpoint.
+    #[test]
+    fn a_stage_that_is_not_in_the_store_is_not_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let store = StageStore::new(at.join("store"));
+        let told = RunStatus { store: at.join("store"), ..status([100, 100, 0]) };
+        crate::store::tests::pretend(&store, &told.stages[0].key);
+        for ended in [None, Some(Error::Other("no more disk".into()))] {
+            let teller = Teller::begin(at, told.clone()).unwrap();
+            if let Some(error) = ended {
+                teller.end::<()>(&Err(error));
+            }
+            let status = RunStatus::read(at).unwrap();
+            assert_eq!(status.stages.iter().map(|stage| stage.done).collect::<Vec<_>>(), [100, 0, 0]);
+            assert_eq!(status.seconds_left(), None, "nothing that is kept tells a pace");
+        }
+        crate::store::tests::pretend(&store, &told.stages[1].key);
+        let status = RunStatus::read(at).unwrap();
+        assert_eq!((status.stages[1].done, status.stages[1].seconds), (100, 25.0));
+        assert_eq!(status.seconds_left(), Some(25.0));
+    }
+
+    #[test]
+    fn a_panic_is_no_kill() {
+        let directory = tempfile::tempdir().unwrap();
+        let teller = Teller::begin(directory.path(), status([0, 0, 0])).unwrap();
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+            let _teller = teller;
+            panic!("on purpose");
+        }));
+        assert!(panic.is_err());
+        let status = RunStatus::read(directory.path()).unwrap();
+        assert_eq!(status.state, RunState::Failed);
+        assert!(status.error.unwrap().contains("panicked"));
+    }
+
+    #[test]
+    fn a_file_system_without_locks_holds_runs() {
+        let none = || Err(TryLockError::Error(ErrorKind::Unsupported.into()));
+        let directory = tempfile::tempdir().unwrap();
+        drop(lock_by(directory.path(), |_| none()).unwrap());
+        let broken = |_: &File| Err(TryLockError::Error(ErrorKind::Other.into()));
+        assert!(lock_by(directory.path(), broken).unwrap_err().to_string().contains(LOCK));
+        assert!(!is_held(Ok(()), std::process::id()));
+        assert!(is_held(Err(TryLockError::WouldBlock), u32::MAX));
+        if Path::new("/proc/self").exists() {
+            assert!(is_held(none(), std::process::id()));
+            assert!(!is_held(none(), u32::MAX), "no process has this number");
+        }
     }
 }

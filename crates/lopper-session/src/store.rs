@@ -7,7 +7,8 @@ use lopper_core::{Error, MaskOrigin, MaskSet, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const RECORD: &str = "stage.json";
@@ -150,7 +151,8 @@ impl StageStore {
     pub fn unreferenced(&self) -> Result<Vec<Unreferenced>> {
         let referenced = self.referenced()?;
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(|e| Error::file(&self.root, e))?.flatten() {
+        for entry in entries(&self.root)? {
+            let entry = entry?;
             let Ok(key) = entry.file_name().into_string() else { continue };
             if !is_key(&key) || referenced.contains(&key) {
                 continue;
@@ -179,18 +181,31 @@ impl StageStore {
         Ok(freed)
     }
 
-    /// Stages that runs refer to. References of runs whose directory is gone no longer count.
+    /// Stages that runs refer to. References of runs whose directory is gone no longer count; of those for which that cannot
+    /// be told they do.
+    ///
+    /// # Errors
+    /// [`Error::File`] when not every reference can be read: what is not known to be free must not be removed.
     fn referenced(&self) -> Result<BTreeSet<String>> {
         let mut stages = BTreeSet::new();
-        let Ok(entries) = fs::read_dir(self.root.join(REFERENCES)) else { return Ok(stages) };
-        for path in entries.flatten().map(|entry| entry.path()) {
+        let references = self.root.join(REFERENCES);
+        match references.symlink_metadata() {
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(stages),
+            found => found.map_err(|e| Error::file(&references, e))?,
+        };
+        for entry in entries(&references)? {
+            let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
             // One that cannot be read may be of a run that is still wanted: better to stop than to guess.
             let reference: Reference =
                 sealed::open(&crate::identity::read(&path)?).map_err(|e| Error::file(&path, e))?;
-            if reference.run.is_dir() {
+            let gone = match fs::metadata(&reference.run) {
+                Ok(run) => !run.is_dir(),
+                Err(e) => e.kind() == ErrorKind::NotFound,
+            };
+            if !gone {
                 stages.extend(reference.stages);
             }
         }
@@ -203,7 +218,7 @@ impl StageStore {
             let file = File::create(&path)?;
             match how(&file) {
                 // Some file systems have no locks.
-                Err(e) if e.kind() != std::io::ErrorKind::Unsupported => Err(e),
+                Err(e) if e.kind() != ErrorKind::Unsupported => Err(e),
                 _ => Ok(file),
             }
         };
@@ -279,6 +294,12 @@ fn is_key(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// The entries of a directory; errors name it.
+fn entries(directory: &Path) -> Result<impl Iterator<Item = Result<DirEntry>>> {
+    let error = move |e| Error::file(directory, e);
+    Ok(fs::read_dir(directory).map_err(error)?.map(move |entry| entry.map_err(error)))
+}
+
 fn size(directory: &Path) -> u64 {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
@@ -293,8 +314,30 @@ pub(crate) fn read_mask(path: &Path) -> Result<MaskSet> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Puts something into the store that looks like a finished stage that took 25 seconds.
+    pub(crate) fn pretend(store: &StageStore, key: &str) {
+        let run = lopper_testkit::run_spec(lopper_core::Sparsity::DENSE, 100);
+        let record = StageRecord {
+            key: key.to_owned(),
+            stage: lopper_core::Stage::dense(&run),
+            sparsity: 0.0,
+            pruned: 0,
+            entries: 1,
+            validations: Vec::new(),
+            skipped_updates: 0,
+            seconds: 25.0,
+            files: Default::default(),
+        };
+        let directory = store.root.join(key);
+        files::create_dir(&directory).unwrap();
+        fs::write(directory.join(RECORD), sealed::seal(&record).unwrap()).unwrap();
+        for name in [WEIGHTS, MASK, EVENTS] {
+            fs::write(directory.join(name), b"").unwrap();
+        }
+    }
 
     fn stage(store: &StageStore, digit: char) -> String {
         let key = digit.to_string().repeat(64);
@@ -342,5 +385,44 @@ mod tests {
         let error = store.remove(std::slice::from_ref(&key)).unwrap_err().to_string();
         assert!(error.contains(reference.to_str().unwrap()), "{error}");
         assert!(store.root.join(&key).is_dir());
+    }
+
+    /// As when a disk answers with an error, or a network's file system is away.
+    #[cfg(unix)]
+    #[test]
+    fn references_that_cannot_be_read_remove_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = StageStore::new(directory.path().join("store"));
+        let key = stage(&store, 'a');
+        let run = directory.path().join("run");
+        files::create_dir(&run).unwrap();
+        store.refer(&run, vec![key.clone()]).unwrap();
+        // A run's directory of which nobody can tell whether it is there: a link to itself.
+        fs::remove_dir(&run).unwrap();
+        std::os::unix::fs::symlink("run", &run).unwrap();
+        assert!(store.unreferenced().unwrap().is_empty());
+        fs::remove_file(&run).unwrap();
+        assert_eq!(store.unreferenced().unwrap().len(), 1);
+
+        let references = store.root.join(REFERENCES);
+        fs::remove_dir_all(&references).unwrap();
+        for unreadable in [
+            |path: &Path| fs::write(path, b""),
+            |path: &Path| {
+                fs::remove_file(path)?;
+                std::os::unix::fs::symlink(REFERENCES, path)
+            },
+        ] {
+            unreadable(&references).unwrap();
+            for error in [
+                store.unreferenced().map(|_| ()).unwrap_err().to_string(),
+                store.remove(std::slice::from_ref(&key)).map(|_| ()).unwrap_err().to_string(),
+            ] {
+                assert!(error.contains(references.to_str().unwrap()), "{error}");
+            }
+            assert!(store.root.join(&key).is_dir());
+        }
+        fs::remove_file(&references).unwrap();
+        assert_eq!(store.remove(std::slice::from_ref(&key)).unwrap(), 100);
     }
 }
