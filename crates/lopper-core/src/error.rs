@@ -130,6 +130,17 @@ pub enum Error {
     #[error("interrupted: {0}")]
     Interrupted(String),
 
+    /// Memory that could not be had, on the host or a GPU.
+    #[error("out of memory while {during}: {reason}; {advice}")]
+    OutOfMemory {
+        /// What was being done.
+        during: String,
+        /// libtorch's own words, with sizes.
+        reason: String,
+        /// What to lower.
+        advice: String,
+    },
+
     /// An error of libtorch.
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

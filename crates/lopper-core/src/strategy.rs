@@ -125,7 +125,8 @@ pub trait PruningStrategy: Send {
         Selector::new().select(view, &scores, current, target, among)
     }
 
-    /// Sees the dense gradients after each backward pass (movement pruning, RigL).
+    /// Sees the dense gradients after each backward pass (movement pruning, RigL). Never for an update that is skipped
+    /// because its loss or a gradient is not finite; a mask that is due then is ranked without.
     ///
     /// # Errors
     /// Errors of libtorch, and a strategy's own.

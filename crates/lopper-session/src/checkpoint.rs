@@ -1,5 +1,6 @@
 //! The state of a stage under way: all that a bit-exact continuation needs.
 
+use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
 use crate::{Validation, weights::Values};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
@@ -43,6 +44,9 @@ pub struct CheckpointRecord {
     strategy_text: BTreeMap<String, String>,
     /// BLAKE3 of every other file, as its own format counts it, in hexadecimal.
     files: BTreeMap<String, String>,
+    /// What it was written for and by. Older records do not say.
+    #[serde(default)]
+    pub(crate) writer: Writer,
 }
 
 impl Sealed for CheckpointRecord {
@@ -94,7 +98,7 @@ impl CheckpointStore {
     }
 
     /// Writes everything into a directory of its own, then points `latest` at it. The checkpoint before stays.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint) -> Result<()> {
+    pub(crate) fn save(&self, checkpoint: &Checkpoint, writer: &Writer) -> Result<()> {
         let Checkpoint { progress, weights, optimizer, strategy, mask, snapshots, events } = checkpoint;
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
@@ -121,15 +125,15 @@ impl CheckpointStore {
             snapshots: snapshots.iter().map(|(update, _)| *update).collect(),
             strategy_text: strategy.text.clone(),
             files: hashes,
+            writer: writer.clone(),
         };
         files::write_atomic(&at.join(RECORD), &sealed::seal(&record)?)?;
 
         let name = format!("{}-{:012}", prefix(&progress.key), progress.update);
-        let before = self.names().into_iter().find(|other| *other != name);
+        let before = self.names()?.into_iter().find(|other| *other != name);
         files::replace_dir(staging, &self.root.join(&name))?;
         files::write_atomic(&self.latest_path(), name.as_bytes())?;
-        self.keep_only(&[Some(name), before]);
-        Ok(())
+        self.keep_only(&[Some(name), before])
     }
 
     /// The newest whole checkpoint of the stage `key`, if there is one. A damaged one is passed over for the one before.
@@ -138,7 +142,7 @@ impl CheckpointStore {
     /// When there are checkpoints of that stage and none is whole: all of them with what is wrong.
     pub(crate) fn load(&self, key: &str) -> Result<Option<Checkpoint>> {
         let mut damaged = Vec::new();
-        for name in self.names().into_iter().filter(|name| name.starts_with(prefix(key))) {
+        for name in self.names()?.into_iter().filter(|name| name.starts_with(prefix(key))) {
             match self.read(&name, key) {
                 Ok(Some(checkpoint)) => {
                     for problem in damaged {
@@ -161,7 +165,29 @@ impl CheckpointStore {
     /// The update that the newest checkpoint stands at, and the key of its stage.
     pub(crate) fn newest(&self) -> Option<Progressed> {
         let read = |name: String| self.record(&self.root.join(name)).ok();
-        self.names().into_iter().find_map(read).map(|record| record.progress)
+        self.names().ok()?.into_iter().find_map(read).map(|record| record.progress)
+    }
+
+    /// The newest checkpoint of a stage that none of `keys` names: its directory, and its record or why there is none to be
+    /// had. One of a stage that `finished` knows holds nothing that is not elsewhere, and does not count.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the directory cannot be read.
+    pub(crate) fn foreign(
+        &self,
+        keys: &[&str],
+        finished: impl Fn(&str) -> bool,
+    ) -> Result<Option<(PathBuf, Result<CheckpointRecord>)>> {
+        for name in self.names()? {
+            let at = self.root.join(&name);
+            match self.record(&at) {
+                Ok(record) if keys.contains(&record.progress.key.as_str()) || finished(&record.progress.key) => {}
+                // Damaged, and by its name one of this run: `load` knows what to do with it.
+                Err(_) if keys.iter().any(|key| name.starts_with(prefix(key))) => {}
+                record => return Ok(Some((at, record))),
+            }
+        }
+        Ok(None)
     }
 
     fn record(&self, at: &Path) -> Result<CheckpointRecord> {
@@ -213,29 +239,38 @@ impl CheckpointStore {
     }
 
     /// The checkpoints, the one that `latest` names first, the others by the update they stand at, newest first.
-    fn names(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .filter(|entry| entry.path().is_dir())
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| !name.starts_with(files::TEMPORARY_PREFIX))
-            .collect();
+    ///
+    /// # Errors
+    /// [`Error::File`] when they cannot be listed: a run that saw none would begin again.
+    fn names(&self) -> Result<Vec<String>> {
+        let unreadable = |e| Error::file(&self.root, e);
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(unreadable)?,
+        };
+        let mut names: Vec<String> = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(unreadable)?;
+            let name = entry.file_name().into_string().ok().filter(|name| !name.starts_with(files::TEMPORARY_PREFIX));
+            names.extend(name.filter(|_| entry.path().is_dir()));
+        }
         let latest = std::fs::read(self.latest_path()).unwrap_or_default();
         let update = |name: &String| name.rsplit_once('-').and_then(|(_, update)| update.parse::<u64>().ok());
         names.sort_by_key(|name| (name.as_bytes() == latest.as_slice(), update(name)));
         names.reverse();
-        names
+        Ok(names)
     }
 
     /// Removes everything but the named checkpoints. What cannot be removed now is removed next time.
-    fn keep_only(&self, keep: &[Option<String>]) {
-        for name in self.names() {
+    fn keep_only(&self, keep: &[Option<String>]) -> Result<()> {
+        for name in self.names()? {
             if !keep.iter().flatten().any(|k| *k == name)
                 && let Err(e) = files::remove_dir(&self.root.join(&name))
             {
                 tracing::warn!("{e}");
             }
         }
+        Ok(())
     }
 }
 
@@ -307,10 +342,10 @@ mod tests {
         let store = CheckpointStore::new(directory.path());
         assert!(store.load(KEY).unwrap().is_none());
         for update in [3, 6, 9, 9] {
-            store.save(&checkpoint(update)).unwrap();
+            store.save(&checkpoint(update), &Writer::default()).unwrap();
             assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(update)));
         }
-        assert_eq!(store.names(), ["0123456789ab-000000000009", "0123456789ab-000000000006"]);
+        assert_eq!(store.names().unwrap(), ["0123456789ab-000000000009", "0123456789ab-000000000006"]);
         assert!(store.load("another stage").unwrap().is_none());
         assert_eq!(store.newest().unwrap().update, 9);
         store.clear().unwrap();
@@ -322,11 +357,11 @@ mod tests {
     fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
         let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let store = CheckpointStore::new(directory.path());
-        store.save(&checkpoint(3)).unwrap();
-        store.save(&checkpoint(6)).unwrap();
+        store.save(&checkpoint(3), &Writer::default()).unwrap();
+        store.save(&checkpoint(6), &Writer::default()).unwrap();
         let before = checkpoint(3);
-        let newest = store.root.join(&store.names()[0]);
-        let mut damages = 0;
+        let newest = store.root.join(&store.names().unwrap()[0]);
+        let [mut flips, mut cuts, mut bytes] = [0; 3];
         for path in files_below(&newest) {
             let whole = std::fs::read(&path).unwrap();
             let mut places: Vec<usize> = (0..whole.len()).step_by(4096).collect();
@@ -334,18 +369,23 @@ mod tests {
             for place in places.into_iter().filter(|place| *place < whole.len()) {
                 let mut flipped = whole.clone();
                 flipped[place] ^= 1 << (place % 8);
-                for damaged in [&flipped[..], &whole[..place]] {
+                for (damaged, count) in [(&flipped[..], &mut flips), (&whole[..place], &mut cuts)] {
                     std::fs::write(&path, damaged).unwrap();
                     let loaded = store.load(KEY).unwrap().unwrap();
                     assert!(same(&loaded, &before), "{} damaged at {place}", path.display());
-                    damages += 1;
+                    *count += 1;
                 }
             }
+            bytes += whole.len();
             std::fs::remove_file(&path).unwrap();
             assert!(same(&store.load(KEY).unwrap().unwrap(), &before), "without {}", path.display());
             std::fs::write(&path, whole).unwrap();
         }
-        assert!(damages > 250, "{damages}");
+        println!(
+            "{flips} flipped bits and {cuts} cuts in {bytes} bytes of a checkpoint: each was found, none cost more than it"
+        );
+        assert_eq!(flips, cuts);
+        assert!(flips > 125 && flips > bytes / 4096 && bytes > 300_000, "{flips} of {bytes}");
         assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(6)));
         // The file that names the newest is no single point of failure.
         for name in ["", "elsewhere", "\u{fffd}"] {
@@ -358,9 +398,9 @@ mod tests {
     fn with_no_whole_checkpoint_left_all_are_named() {
         let directory = tempfile::tempdir().unwrap();
         let store = CheckpointStore::new(directory.path());
-        store.save(&checkpoint(3)).unwrap();
-        store.save(&checkpoint(6)).unwrap();
-        let [newer, older] = [0, 1].map(|place| store.root.join(&store.names()[place]));
+        store.save(&checkpoint(3), &Writer::default()).unwrap();
+        store.save(&checkpoint(6), &Writer::default()).unwrap();
+        let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
         std::fs::write(newer.join(WEIGHTS), b"").unwrap();
         std::fs::write(older.join(EVENTS), b"{}\n").unwrap();
         let error = store.load(KEY).map(|_| ()).unwrap_err().to_string();
@@ -373,14 +413,55 @@ mod tests {
     fn files_of_two_checkpoints_do_not_mix() {
         let directory = tempfile::tempdir().unwrap();
         let store = CheckpointStore::new(directory.path());
-        store.save(&checkpoint(3)).unwrap();
-        store.save(&checkpoint(6)).unwrap();
-        let [newer, older] = [0, 1].map(|place| store.root.join(&store.names()[place]));
+        store.save(&checkpoint(3), &Writer::default()).unwrap();
+        store.save(&checkpoint(6), &Writer::default()).unwrap();
+        let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
         for name in [WEIGHTS, OPTIMIZER, STRATEGY, MASK, EVENTS, RECORD] {
             let whole = std::fs::read(newer.join(name)).unwrap();
             std::fs::copy(older.join(name), newer.join(name)).unwrap();
             assert_eq!(store.load(KEY).unwrap().unwrap().progress.update, 3, "{name}");
             std::fs::write(newer.join(name), whole).unwrap();
         }
+    }
+
+    #[test]
+    fn a_checkpoint_of_no_stage_of_the_run_is_foreign() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(directory.path());
+        let foreign = |keys: &[&str]| {
+            let found = store.foreign(keys, |key| key == "in the store").unwrap();
+            found.map(|(_, record)| record.map(|record| record.progress.update).map_err(|e| e.to_string()))
+        };
+        assert_eq!(foreign(&[]), None);
+        store.save(&checkpoint(3), &Writer::default()).unwrap();
+        assert_eq!(foreign(&["a later stage", KEY]), None);
+        assert_eq!(foreign(&["another stage"]), Some(Ok(3)));
+        let mut finished = checkpoint(6);
+        finished.progress.key = "in the store".into();
+        store.save(&finished, &Writer::default()).unwrap();
+        assert_eq!(foreign(&[KEY]), None);
+        assert_eq!(foreign(&["another stage"]), Some(Ok(3)), "an older one counts, too");
+
+        // Damaged, it is of the run that its name tells.
+        let own = store.names().unwrap().into_iter().find(|name| name.starts_with(prefix(KEY))).unwrap();
+        std::fs::write(store.root.join(own).join(RECORD), b"{\"format\": 1, \"lopper\": \"0.0.7\"}").unwrap();
+        assert_eq!(foreign(&[KEY]), None);
+        assert!(foreign(&["another stage"]).unwrap().unwrap_err().contains("written by Lopper 0.0.7"));
+
+        // What cannot be listed is not nothing.
+        std::fs::remove_dir_all(&store.root).unwrap();
+        std::fs::write(&store.root, b"").unwrap();
+        assert!(store.load(KEY).is_err() && store.foreign(&[KEY], |_| false).is_err());
+    }
+
+    #[test]
+    fn a_record_that_does_not_say_who_wrote_it_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = CheckpointStore::new(directory.path());
+        store.save(&checkpoint(3), &Writer::default()).unwrap();
+        let record = store.record(&store.root.join(&store.names().unwrap()[0])).unwrap();
+        let mut text = serde_json::to_value(&record).unwrap();
+        assert!(text.as_object_mut().unwrap().remove("writer").is_some());
+        assert_eq!(serde_json::from_value::<CheckpointRecord>(text).unwrap(), record);
     }
 }

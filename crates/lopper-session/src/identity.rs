@@ -3,6 +3,7 @@
 use crate::{Precision, SessionSettings};
 use lopper_core::{InitialMask, Ranking, Result, Stage, registry};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use tch::Device;
 
@@ -27,8 +28,11 @@ pub struct RunIdentity {
 }
 
 /// What all stages of a run have in common.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Surroundings {
+    /// Whether everything counts, or nothing that [`versions`](Self::versions) tells.
+    #[serde(skip)]
+    exact: bool,
     format: u32,
     lopper: &'static str,
     libtorch: String,
@@ -53,6 +57,7 @@ impl Surroundings {
         settings: &SessionSettings,
     ) -> Self {
         Self {
+            exact: true,
             format: FORMAT,
             lopper: env!("CARGO_PKG_VERSION"),
             libtorch: lopper_torch::libtorch_version(),
@@ -65,6 +70,36 @@ impl Surroundings {
             seed: settings.seed,
             precision: settings.precision,
             device: device_kind(settings.device),
+        }
+    }
+
+    /// What an upgrade or another machine changes, each with its name: versions, and the kind of device.
+    pub(crate) fn versions(&self, identity: &RunIdentity) -> BTreeMap<String, String> {
+        [
+            ("Lopper", self.lopper),
+            ("libtorch", &self.libtorch),
+            ("device", self.device),
+            ("model plugin", &self.model_origin),
+            ("dataset plugin", &self.dataset_origin),
+            ("strategy plugin", &identity.strategy_origin),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+    }
+
+    /// The same without what [`versions`](Self::versions) tells. Keys made with it name no result; they tell whether two
+    /// stages differ in that alone.
+    pub(crate) fn without_versions(&self) -> Self {
+        Self {
+            exact: false,
+            format: 0,
+            lopper: "",
+            libtorch: String::new(),
+            model_origin: String::new(),
+            dataset_origin: String::new(),
+            device: "",
+            ..self.clone()
         }
     }
 }
@@ -96,15 +131,16 @@ pub(crate) fn stage_key(
         surroundings: &'a Surroundings,
         stage: serde_json::Value,
         mask_file: Option<String>,
-        schedule_origin: Option<&'static str>,
+        schedule_origin: Option<&'a str>,
         strategy: Option<(&'a str, &'a str, &'a toml::Table)>,
         previous: Option<&'a str>,
         rewind_source: Option<&'a str>,
     }
+    let origin = |origin| if surroundings.exact { origin } else { "" };
     let ranks = stage.schedule.is_some() || matches!(stage.mask, InitialMask::Discover { .. });
     let strategy = (ranks && ranking == Ranking::Own).then_some((
         identity.strategy.as_str(),
-        identity.strategy_origin.as_str(),
+        origin(identity.strategy_origin.as_str()),
         &identity.strategy_options,
     ));
     let mut anonymous = Stage { name: String::new(), snapshots: Vec::new(), ..stage.clone() };
@@ -116,7 +152,7 @@ pub(crate) fn stage_key(
         _ => None,
     };
     let schedule_origin = match &stage.schedule {
-        Some(spec) => Some(registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.origin),
+        Some(spec) => Some(origin(registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.origin)),
         None => None,
     };
     let identity = Identity {

@@ -1,8 +1,8 @@
 //! What a run needs before it starts: disk for what it will write, memory for what it will hold.
 //!
 //! The disk it needs follows from the plan. Of memory only a lower bound is known, because what forward and backward
-//! take depends on the model and on libtorch; a run within the bound can still be too large, and then libtorch's own error,
-//! with sizes, comes at the first update.
+//! take depends on the model and on libtorch; a run within the bound can still be too large, and then an error with
+//! libtorch's sizes comes at the first update (memory.rs).
 
 use crate::{CheckpointEvery, PlannedStage, SessionSettings};
 use lopper_core::{Error, Layout, Model, Optimizer, Result};

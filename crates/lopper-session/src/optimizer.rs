@@ -257,17 +257,30 @@ pub fn gradient_norm(parameters: &[(ParameterName, Tensor)]) -> Result<f64> {
 /// # Errors
 /// [`Error::InvalidValue`] for a `max_norm` that is negative or NaN; errors of libtorch.
 pub fn clip_gradients(parameters: &[(ParameterName, Tensor)], max_norm: f64) -> Result<f64> {
+    let gradients = gradients_of(parameters);
+    let norm = norm_of(&gradients)?;
+    clip(&gradients, norm, max_norm)?;
+    Ok(norm)
+}
+
+/// As [`clip_gradients`], for gradients whose norm is known to be `norm`.
+///
+/// # Errors
+/// As [`clip_gradients`].
+pub(crate) fn clip_known(parameters: &[(ParameterName, Tensor)], norm: f64, max_norm: f64) -> Result<()> {
+    clip(&gradients_of(parameters), norm, max_norm)
+}
+
+fn clip(gradients: &[Tensor], norm: f64, max_norm: f64) -> Result<()> {
     if max_norm.is_nan() || max_norm < 0.0 {
         return Err(Error::invalid("clip_norm", max_norm, "a number from 0 up"));
     }
-    let gradients = gradients_of(parameters);
-    let norm = norm_of(&gradients)?;
     // In float32 and in this order, so that the clipped gradients are those of torch bit by bit.
     let coefficient = (1.0 / (norm as f32 + 1e-6)) * max_norm as f32;
     if norm.is_finite() && coefficient < 1.0 {
         lopper_torch::scale(&gradients.iter().collect::<Vec<_>>(), f64::from(coefficient))?;
     }
-    Ok(norm)
+    Ok(())
 }
 
 fn gradients_of(parameters: &[(ParameterName, Tensor)]) -> Vec<Tensor> {

@@ -71,6 +71,11 @@ pub(crate) fn open<T: Sealed>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| refuse(e.to_string()))
 }
 
+/// The Lopper that wrote a record, whatever its format, if the text says so.
+pub(crate) fn writer(bytes: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Version>(bytes).ok()?.lopper
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +117,8 @@ mod tests {
         let text = String::from_utf8(seal(&Number { value: 0.1 }).unwrap()).unwrap();
         let older = text.replace("\"format\": 3", "\"format\": 2").replace(env!("CARGO_PKG_VERSION"), "0.0.7");
         let error = open::<Number>(older.as_bytes()).unwrap_err().to_string();
+        assert_eq!(writer(older.as_bytes()).as_deref(), Some("0.0.7"));
+        assert_eq!((writer(b"{}"), writer(b"")), (None, None));
         assert!(error.contains("format 2, written by Lopper 0.0.7; format 3 is read"), "{error}");
         let error = open::<Number>(b"{\"value\": 1}").unwrap_err().to_string();
         assert!(error.contains("no format"), "{error}");

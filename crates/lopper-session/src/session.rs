@@ -3,6 +3,8 @@
 use crate::checkpoint::CheckpointStore;
 use crate::events::{Event, EventLog};
 use crate::identity::{RunIdentity, Surroundings, device_kind, stage_key};
+use crate::occupied::{self, Writer};
+use crate::plugins::Plugins;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
 use crate::store::{Finished, StageStore, StoredStage, read_mask};
@@ -14,6 +16,8 @@ use lopper_core::{
     RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
 };
 use lopper_weights::files;
+use std::collections::BTreeMap;
+use tch::Tensor;
 
 /// A planned stage and what is known of its result.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct PlannedStage {
     pub snapshots: Vec<u64>,
     /// Whether the store holds its result.
     pub done: bool,
+    /// Its identity, but for versions and the kind of device.
+    pub(crate) versionless: String,
 }
 
 /// Who takes part in a run.
@@ -43,12 +49,15 @@ pub struct Participants {
 /// One run of one method on one task.
 pub struct Session {
     participants: Participants,
+    plugins: Plugins,
     spec: RunSpec,
     settings: SessionSettings,
     store: StageStore,
     weights: Weights,
     pretrained: Values,
     plan: Vec<PlannedStage>,
+    /// Which versions carry the run out, and on what.
+    versions: BTreeMap<String, String>,
     selector: Selector,
 }
 
@@ -79,25 +88,33 @@ impl Session {
             weights.hash()?,
             &settings,
         );
-        let stages = participants.strategy.plan(&spec)?;
+        let versionless = surroundings.without_versions();
+        let plugins = Plugins::of(&participants.identity);
+        let stages = plugins.strategy(|| participants.strategy.plan(&spec))?;
         check(&stages, &spec, &weights)?;
         let store = StageStore::new(&settings.store);
         let mut plan: Vec<PlannedStage> = Vec::new();
         for (index, stage) in stages.iter().enumerate() {
-            let key = stage_key(
-                &surroundings,
-                stage,
-                plan.last().map(|p| p.key.as_str()),
-                plan.first().filter(|_| rewinds(stage).is_some()).map(|p| p.key.as_str()),
-                &participants.identity,
-                participants.strategy.ranking(),
-            )?;
+            let key = |surroundings: &Surroundings, key_of: fn(&PlannedStage) -> &str| {
+                stage_key(
+                    surroundings,
+                    stage,
+                    plan.last().map(key_of),
+                    plan.first().filter(|_| rewinds(stage).is_some()).map(key_of),
+                    &participants.identity,
+                    participants.strategy.ranking(),
+                )
+            };
+            let versionless = key(&versionless, |planned| &planned.versionless)?;
+            let key = key(&surroundings, |planned| &planned.key)?;
             let snapshots = needed_snapshots(&stages, index);
             let done = store.find(&key, &snapshots).is_some();
-            plan.push(PlannedStage { stage: stage.clone(), key, snapshots, done });
+            plan.push(PlannedStage { stage: stage.clone(), key, snapshots, done, versionless });
         }
         let pretrained = weights.copy()?;
-        Ok(Self { participants, spec, settings, store, weights, pretrained, plan, selector: Selector::new() })
+        let versions = surroundings.versions(&participants.identity);
+        let selector = Selector::new();
+        Ok(Self { participants, plugins, spec, settings, store, weights, pretrained, plan, versions, selector })
     }
 
     /// The stages in order.
@@ -110,13 +127,15 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
-    /// when something cannot be written, and errors of the plugins.
+    /// when something cannot be written or the directory holds another run's progress, and errors of the plugins.
     pub fn run(&mut self) -> Result<RunRecord> {
         crate::needs::check(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)?;
         let out = self.settings.out.clone();
         files::create_dir(&out)?;
         let _lock = status::lock(&out)?;
         files::sweep(&out);
+        // Before anything is written: the references, too, keep what the other run needs.
+        occupied::check(&out, &self.plan, &self.versions, &self.store)?;
         self.store.refer(&out, self.plan.iter().map(|planned| planned.key.clone()).collect())?;
         if let Some(text) = &self.settings.configuration {
             files::write_atomic(&out.join("config.toml"), text.as_bytes())?;
@@ -200,6 +219,7 @@ impl Session {
         teller: &mut Teller,
     ) -> Result<StoredStage> {
         let planned = self.plan[index].clone();
+        let writer = Writer::of(&planned, &self.versions);
         let resume = checkpoints.load(&planned.key)?;
         let mask = match &resume {
             Some(checkpoint) => {
@@ -227,7 +247,9 @@ impl Session {
             checkpoints,
             teller,
             selector: &mut self.selector,
+            plugins: &self.plugins,
             key: &planned.key,
+            writer: &writer,
             stage: &planned.stage,
             snapshots: &planned.snapshots,
         }
@@ -270,13 +292,15 @@ impl Session {
                 MaskSet::random(self.weights.layout().clone(), *sparsity, *seed)
             }
             InitialMask::Random { kind: RandomKind::RandomInitMagnitude, sparsity, seed } => {
-                random_init_mask(self.participants.model.as_ref(), &self.weights, &mut self.selector, *sparsity, *seed)?
+                let tensors = self.plugins.model(|| self.participants.model.random_prunable(*seed))?;
+                random_init_mask(&tensors, &self.weights, &mut self.selector, *sparsity)?
             }
             InitialMask::Discover { on, sparsity, among } => {
                 self.rewind(*on, finished)?;
                 let mut mask = previous_mask(&self.weights)?;
                 let view = self.weights.view(0, false);
-                rank(self.participants.strategy.as_mut(), &mut self.selector, &view, &mut mask, *sparsity, *among)?;
+                let strategy = self.participants.strategy.as_mut();
+                rank(&self.plugins, strategy, &mut self.selector, &view, &mut mask, *sparsity, *among)?;
                 mask
             }
         };
@@ -324,7 +348,10 @@ impl Session {
         self.weights.check_pruned_are_zero(&mask)?;
         let planned = self.plan.last().ok_or_else(|| Error::Other("the plan has no stages".into()))?;
         let model_dir = self.settings.out.join("model");
-        lopper_weights::save_model(&model_dir, self.participants.model.as_ref(), Some(&mask), &self.origin(planned))?;
+        self.plugins.model(|| {
+            let model = self.participants.model.as_ref();
+            lopper_weights::save_model(&model_dir, model, Some(&mask), &self.origin(planned))
+        })?;
         let task = self.participants.dataset.task();
         let metrics = last.record().final_metrics().to_vec();
         let metric = metrics
@@ -376,23 +403,21 @@ impl Session {
     }
 }
 
-/// A mask by the magnitudes of a freshly initialised network.
+/// A mask by the magnitudes of a freshly initialised network, of which these are the prunable tensors.
 ///
 /// # Errors
-/// When the model makes none, or of other shapes.
+/// When they are of other shapes.
 fn random_init_mask(
-    model: &dyn Model,
+    tensors: &[Tensor],
     weights: &Weights,
     selector: &mut Selector,
     sparsity: lopper_core::Sparsity,
-    seed: u64,
 ) -> Result<MaskSet> {
-    let tensors = model.random_prunable(seed)?;
     let view = weights.view(0, false);
     let random = view
         .weights()
         .iter()
-        .zip(&tensors)
+        .zip(tensors)
         .map(|(weight, tensor)| lopper_core::PrunableWeight {
             name: weight.name,
             tensor,

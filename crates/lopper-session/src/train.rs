@@ -4,12 +4,14 @@ use crate::ahead::{Ahead, fetch_ahead};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed};
 use crate::evaluate::{autocast, costs, evaluate};
 use crate::events::{Event, EventLog};
+use crate::memory;
+use crate::occupied::Writer;
+use crate::optimizer::{clip_gradients, clip_known, gradient_norm};
+use crate::plugins::Plugins;
 use crate::progress::Progress;
 use crate::status::Teller;
 use crate::weights::{Values, Weights};
-use crate::{
-    Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation, clip_gradients,
-};
+use crate::{Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation};
 use lopper_core::{
     Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
     Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
@@ -28,7 +30,10 @@ pub(crate) struct Trainer<'a> {
     pub(crate) checkpoints: &'a CheckpointStore,
     pub(crate) teller: &'a mut Teller,
     pub(crate) selector: &'a mut Selector,
+    pub(crate) plugins: &'a Plugins,
     pub(crate) key: &'a str,
+    /// Who trains it, for its checkpoints.
+    pub(crate) writer: &'a Writer,
     pub(crate) stage: &'a Stage,
     /// Rewind points to keep.
     pub(crate) snapshots: &'a [u64],
@@ -44,6 +49,8 @@ pub(crate) struct Trained {
 /// The state that changes from update to update.
 struct State {
     mask: MaskSet,
+    /// Whether the mask prunes anything: in a dense finetuning there is nothing to zero.
+    prunes: bool,
     optimizer: OptimizerState,
     snapshots: Vec<(u64, Values)>,
     progress: Progressed,
@@ -53,10 +60,17 @@ impl Trainer<'_> {
     /// Trains the stage. The model holds the weights it starts from; `resume` takes it up in the middle instead.
     pub(crate) fn train(&mut self, mask: MaskSet, resume: Option<Checkpoint>) -> Result<Trained> {
         let stage = self.stage;
+        self.train_raw(mask, resume).map_err(|error| {
+            memory::explain(error, &format!("training stage {}", stage.name), || memory::in_training(&stage.recipe))
+        })
+    }
+
+    fn train_raw(&mut self, mask: MaskSet, resume: Option<Checkpoint>) -> Result<Trained> {
+        let stage = self.stage;
         let started = Instant::now();
         let schedule = stage.schedule.as_ref().map(open_schedule).transpose()?;
         let batcher = Batcher::new(
-            &costs(self.dataset, &Split::TRAIN),
+            &self.plugins.dataset(|| costs(self.dataset, &Split::TRAIN))?,
             &stage.recipe.batching,
             stage.recipe.bucket_by_length,
             self.settings.seed,
@@ -68,16 +82,16 @@ impl Trainer<'_> {
             Some(checkpoint) => {
                 self.weights.load(&checkpoint.weights, None)?;
                 optimizer.load(checkpoint.optimizer)?;
-                self.strategy.load_state(checkpoint.strategy)?;
+                self.plugins.strategy(|| self.strategy.load_state(checkpoint.strategy))?;
                 let Checkpoint { mask, snapshots, progress, .. } = checkpoint;
-                State { mask, optimizer, snapshots, progress }
+                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots, progress }
             }
             None => {
                 if stage.pruned != PrunedWeights::Hidden {
                     self.weights.zero_pruned(&mask)?;
                 }
                 let progress = Progressed::start(self.key);
-                State { mask, optimizer, snapshots: Vec::new(), progress }
+                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots: Vec::new(), progress }
             }
         };
         let seconds_before = state.progress.seconds;
@@ -121,7 +135,9 @@ impl Trainer<'_> {
             if update == freeze + 1 {
                 self.weights.set_encoder_trains(true)?;
             }
-            let target = schedule.and_then(|s| s.target(update, stage.updates));
+            let target =
+                schedule.map(|s| lopper_torch::guarded("the mask schedule", || Ok(s.target(update, stage.updates))));
+            let target = target.transpose()?.flatten();
             let loss = self.update(state, batches, rates, update, target)?;
             bar.update(update, loss);
             state.progress.update = update;
@@ -185,13 +201,7 @@ impl Trainer<'_> {
         }
         let loss = loss?;
 
-        if self.strategy.wants_gradients() {
-            self.strategy.after_backward(&self.weights.view(update - 1, true), target.is_some())?;
-        }
-        if stage.pruned == PrunedWeights::Frozen {
-            self.weights.zero_pruned_gradients(&state.mask)?;
-        }
-        let norm = clip_gradients(&self.weights.trainable(), recipe.clip_norm.unwrap_or(f64::INFINITY))?;
+        let norm = self.show_and_clip(state, loss, update, target.is_some())?;
         let rate = rates.at(update - 1);
         let usable = loss.is_finite() && norm.is_finite();
         self.events.write(&Event::Update {
@@ -211,12 +221,13 @@ impl Trainer<'_> {
 
         if let Some(target) = target {
             let Change { revived, .. } = self.next_mask(&mut state.mask, update, target)?;
+            state.prunes = state.mask.pruned() > 0;
             let sparsity = state.mask.sparsity().get();
             self.events.write(&Event::Mask { stage: &stage.name, update, sparsity, revived })?;
         }
         match stage.pruned {
             // Momentum and weight decay move pruned weights even when their gradients are masked.
-            PrunedWeights::Frozen => {
+            PrunedWeights::Frozen if state.prunes => {
                 self.weights.zero_pruned(&state.mask)?;
                 self.zero_moments(state)?;
             }
@@ -226,9 +237,36 @@ impl Trainer<'_> {
                     self.zero_moments(state)?;
                 }
             }
-            PrunedWeights::Trainable | PrunedWeights::Hidden => {}
+            PrunedWeights::Frozen | PrunedWeights::Trainable | PrunedWeights::Hidden => {}
         }
         Ok(loss)
+    }
+
+    /// Shows the dense gradients to a strategy that wants them, masks them under a hard mask, and clips them. Returns their
+    /// norm before clipping.
+    ///
+    /// What is not finite is shown to nobody, because a strategy would carry NaN along for ever; nor is it masked: the update
+    /// will be skipped.
+    fn show_and_clip(&mut self, state: &State, loss: f64, update: u64, mask_update_due: bool) -> Result<f64> {
+        let max_norm = self.stage.recipe.clip_norm.unwrap_or(f64::INFINITY);
+        let masks = self.stage.pruned == PrunedWeights::Frozen && state.prunes;
+        if self.strategy.wants_gradients() {
+            let trainable = self.weights.trainable();
+            let norm = gradient_norm(&trainable)?;
+            if !(loss.is_finite() && norm.is_finite()) {
+                return Ok(norm);
+            }
+            let view = self.weights.view(update - 1, true);
+            self.plugins.strategy(|| self.strategy.after_backward(&view, mask_update_due))?;
+            if !masks {
+                clip_known(&trainable, norm, max_norm)?;
+                return Ok(norm);
+            }
+        }
+        if masks {
+            self.weights.zero_pruned_gradients(&state.mask)?;
+        }
+        clip_gradients(&self.weights.trainable(), max_norm)
     }
 
     /// Gradients of the mean loss over all micro-batches of an update. Returns that mean.
@@ -243,7 +281,7 @@ impl Trainer<'_> {
             tch::manual_seed(mix(self.settings.seed, number) as i64);
             let loss = {
                 let _autocast = autocast(self.settings.device, self.settings.precision)?;
-                self.model.loss(&batch, Mode::Train)?
+                self.plugins.model(|| self.model.loss(&batch, Mode::Train))?
             };
             let scaled = if accumulate == 1 { loss.sum.f_divide_scalar(loss.count)? } else { loss.sum.shallow_clone() };
             scaled.f_backward()?;
@@ -279,7 +317,7 @@ impl Trainer<'_> {
             PrunedWeights::Trainable | PrunedWeights::Hidden => Among::All,
         };
         let view = self.weights.view(update, false);
-        rank(self.strategy, self.selector, &view, mask, target, among)
+        rank(self.plugins, self.strategy, self.selector, &view, mask, target, among)
     }
 
     fn zero_moments(&mut self, state: &mut State) -> Result<()> {
@@ -314,16 +352,14 @@ impl Trainer<'_> {
 
     fn metrics(&self) -> Result<Vec<SplitMetrics>> {
         let mut all = Vec::new();
-        for split in self.dataset.evaluation_splits() {
-            if self.dataset.len(&split) > 0 {
-                let metrics = evaluate(
-                    self.model,
-                    self.dataset,
-                    &split,
-                    self.settings.device,
-                    self.settings.precision,
-                    self.settings.evaluation,
-                )?;
+        let SessionSettings { device, precision, evaluation, .. } = *self.settings;
+        for split in self.plugins.dataset(|| self.dataset.evaluation_splits())? {
+            if self.plugins.dataset(|| self.dataset.len(&split))? > 0 {
+                let evaluate = || evaluate(self.model, self.dataset, &split, device, precision, evaluation);
+                let metrics = self.plugins.evaluation(evaluate).map_err(|error| {
+                    let during = format!("evaluating stage {} on {}", self.stage.name, split.as_str());
+                    memory::explain(error, &during, || memory::in_evaluation(evaluation))
+                })?;
                 all.push(SplitMetrics { split, metrics });
             }
         }
@@ -335,12 +371,12 @@ impl Trainer<'_> {
             progress: state.progress.clone(),
             weights: self.weights.copy()?,
             optimizer: state.optimizer.state(),
-            strategy: self.strategy.state(),
+            strategy: self.plugins.strategy(|| Ok(self.strategy.state()))?,
             mask: state.mask.clone(),
             snapshots: std::mem::take(&mut state.snapshots),
             events: self.events.stage_lines()?,
         };
-        let saved = self.checkpoints.save(&checkpoint);
+        let saved = self.checkpoints.save(&checkpoint, self.writer);
         state.snapshots = checkpoint.snapshots;
         saved
     }
@@ -349,6 +385,7 @@ impl Trainer<'_> {
 /// Replaces a mask by the next one of whoever ranks: the core's magnitudes, or the strategy itself. After an error it is
 /// as it was.
 pub(crate) fn rank(
+    plugins: &Plugins,
     strategy: &mut dyn PruningStrategy,
     selector: &mut Selector,
     view: &lopper_core::WeightView<'_>,
@@ -359,7 +396,7 @@ pub(crate) fn rank(
     if strategy.ranking() == Ranking::Magnitude {
         return selector.select_into(view, &Scores::Magnitude, mask, target, among);
     }
-    let next = strategy.next_mask(view, mask, target, among)?;
+    let next = plugins.strategy(|| strategy.next_mask(view, mask, target, among))?;
     let (pruned, wanted) = (next.pruned(), target.pruned_of(view.layout().entries()));
     if pruned != wanted || next.layout() != view.layout() {
         return Err(Error::Other(format!(

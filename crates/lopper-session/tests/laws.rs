@@ -138,6 +138,15 @@ impl PruningStrategy for Sensitive {
     }
 }
 
+/// A finetuning of which no tensor is ever touched by a mask.
+struct Free;
+
+impl PruningStrategy for Free {
+    fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+        Ok(vec![Stage { pruned: PrunedWeights::Trainable, ..Stage::dense(run) }])
+    }
+}
+
 #[test]
 fn the_strategy_of_these_tests_obeys() {
     lopper_testkit::laws::strategy(|| Box::new(Sensitive::default()));
@@ -178,6 +187,9 @@ impl Run {
     fn strategy(&self) -> (Box<dyn PruningStrategy>, &'static str) {
         if self.method == "sensitive" {
             return (Box::new(Sensitive::default()), "tests");
+        }
+        if self.method == "free" {
+            return (Box::new(Free), "tests");
         }
         let entry = registry::find::<StrategyEntry>(self.method).unwrap();
         ((entry.open)(&self.options.parse().unwrap()).unwrap(), entry.origin)
@@ -226,7 +238,7 @@ impl Run {
         let (mut session, diary) = self.open(&directory.join("out"), &directory.join("store"));
         let record = session.run().unwrap();
         drop(session);
-        Finished::new(record, diary, directory)
+        Finished::new(record, diary, directory, self.spec.recipe.accumulate)
     }
 }
 
@@ -243,7 +255,7 @@ struct Finished {
 }
 
 impl Finished {
-    fn new(record: RunRecord, diary: Diary, directory: &Path) -> Self {
+    fn new(record: RunRecord, diary: Diary, directory: &Path, accumulate: u64) -> Self {
         let store = StageStore::new(directory.join("store"));
         let mask = |key: &str| store.find(key, &[]).unwrap().mask().unwrap();
         let masks = record.stages.iter().map(|stage| mask(&stage.key)).collect();
@@ -252,7 +264,8 @@ impl Finished {
         for planned in record.stages.iter().filter(|stage| stage.trained) {
             let (mut stage, mut passes) = (Vec::new(), 0);
             // A stage ends with the evaluations after its last update.
-            while let Some(moment) = moments.next_if(|moment| !moment.training || passes < planned.updates) {
+            while let Some(moment) = moments.next_if(|moment| !moment.training || passes < planned.updates * accumulate)
+            {
                 passes += u64::from(moment.training);
                 stage.push(moment);
             }
@@ -633,6 +646,26 @@ fn whatever_changes_a_result_changes_the_key() {
 }
 
 #[test]
+fn a_dense_finetuning_is_one_without_a_mask() {
+    let _serial = serial();
+    let (adam, sgd) =
+        (run_spec(Sparsity::DENSE, UPDATES).recipe.optimizer, Optimizer::Sgd { momentum: 0.9, weight_decay: 0.1 });
+    for optimizer in [adam, sgd] {
+        let ends = ["dense", "free"].map(|method| {
+            let mut run = Run { evaluate_every: 3, ..of(method, "", 0.0) };
+            run.spec.recipe.optimizer = optimizer;
+            let directory = directory();
+            let finished = run.finish(directory.path());
+            assert_eq!((finished.record.pruned, finished.masks[0].pruned()), (0, 0));
+            let metrics = finished.metrics.replace(&finished.record.stages[0].key, "key");
+            (finished.weights, metrics)
+        });
+        assert!(same_bits(&ends[0].0, &ends[1].0), "{optimizer:?}: other weights");
+        assert_eq!(ends[0].1, ends[1].1, "{optimizer:?}: other metrics");
+    }
+}
+
+#[test]
 fn evaluating_more_often_changes_no_bit() {
     let _serial = serial();
     for (method, options) in [("mpi", ""), ("parp", "every = 4"), ("sensitive", "")] {
@@ -657,7 +690,7 @@ fn in_two_sittings(run: &Run, at: At, directory: &Path) -> Finished {
     // Only the second sitting is remembered, so its passes are fewer than a stage's updates.
     let (mut session, _) = run.open(&directory.join("out"), &directory.join("store"));
     let record = session.run().unwrap();
-    Finished::new(record, Diary::default(), directory)
+    Finished::new(record, Diary::default(), directory, run.spec.recipe.accumulate)
 }
 
 #[test]
@@ -671,11 +704,17 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
         ("imp", "step = 0.3\nrewind = 0.5", vec![6, 9, 33]),
         ("sensitive", "", vec![2, 8, 11]),
         ("frozen", "", vec![3, 4, 5]),
+        // The second of three micro-batches, the first, the last; and in the second stage.
+        ("accumulating", "from = [0.2, 0.4]\nevery = 4", vec![8, 13, 24, 59]),
     ] {
         let mut run = Run { evaluate_every: 5, ..of(method, options, 0.6) };
         if method == "frozen" {
             run.method = "mpi";
             run.spec.recipe.freeze_encoder_updates = 4;
+        }
+        if method == "accumulating" {
+            run.method = "parp-p";
+            run.spec.recipe.accumulate = 3;
         }
         let whole_directory = directory();
         let whole = run.finish(whole_directory.path());
