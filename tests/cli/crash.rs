@@ -118,40 +118,52 @@ fn kill_after(mut child: Child, wait: Duration) -> Result<(), Answer> {
 
 #[test]
 fn killed_at_random_moments_a_run_ends_as_if_it_had_not_been() {
-    let kills = number("LOPPER_KILLS", 2);
     let mut dice = Dice(7);
     for (method, prune) in METHODS {
-        let f = Fixture::new();
-        f.config("run.toml", prune);
         let settings = ["train.updates=40", "evaluate.every=15", "checkpoint.every=6"];
-        let whole = Run::new(&f, "whole", &settings);
-        let started = Instant::now();
-        whole.answer().ok();
-        let length = started.elapsed().as_millis() as u64;
-        let (mut killed, mut runs) = (0, 0);
-        while killed < kills {
-            let run = Run::new(&f, &format!("run{runs}"), &settings);
-            runs += 1;
-            // Several kills may hit one run. Late enough to get somewhere: a start alone takes a good part of the time.
-            loop {
-                let wait = Duration::from_millis(length / 8 + dice.below(length * 3 / 4));
-                match kill_after(run.command().spawn().unwrap(), wait) {
-                    Ok(()) => killed += 1,
-                    Err(answer) => {
-                        answer.ok();
-                        break;
-                    }
-                }
-                if run.path("out/status.json").exists() {
-                    let status = f.run(&["status", &format!("{}/out", run.name), "--json"]).json();
-                    assert!(["killed", "done"].contains(&status["state"].as_str().unwrap()), "{status}");
+        kill_at_random_moments(method, prune, &settings, &mut dice);
+    }
+}
+
+/// Most kills come between the micro-batches of an update, and checkpoints by time fall where they fall.
+#[test]
+fn killed_while_gradients_accumulate_a_run_ends_as_if_it_had_not_been() {
+    let settings = ["train.updates=10", "train.accumulate=5", "evaluate.every=4", "checkpoint.every=0.05s"];
+    kill_at_random_moments("parp, accumulating", METHODS[4].1, &settings, &mut Dice(11));
+}
+
+/// Kills a method's runs until enough were hit, and checks that each ends as one that was not.
+fn kill_at_random_moments(what: &str, prune: &str, settings: &[&str], dice: &mut Dice) {
+    let kills = number("LOPPER_KILLS", 2);
+    let f = Fixture::new();
+    f.config("run.toml", prune);
+    let whole = Run::new(&f, "whole", settings);
+    let started = Instant::now();
+    whole.answer().ok();
+    let length = started.elapsed().as_millis() as u64;
+    let (mut killed, mut runs) = (0, 0);
+    while killed < kills {
+        let run = Run::new(&f, &format!("run{runs}"), settings);
+        runs += 1;
+        // Several kills may hit one run. Late enough to get somewhere: a start alone takes a good part of the time.
+        loop {
+            let wait = Duration::from_millis(length / 8 + dice.below(length * 3 / 4));
+            match kill_after(run.command().spawn().unwrap(), wait) {
+                Ok(()) => killed += 1,
+                Err(answer) => {
+                    answer.ok();
+                    break;
                 }
             }
-            run.check_ended_like(&whole, method);
-            run.remove();
+            if run.path("out/status.json").exists() {
+                let status = f.run(&["status", &format!("{}/out", run.name), "--json"]).json();
+                assert!(["killed", "done"].contains(&status["state"].as_str().unwrap()), "{status}");
+            }
         }
-        eprintln!("{method}: {killed} kills in {runs} runs, each ended as the one that was not killed");
+        run.check_ended_like(&whole, what);
+        run.remove();
     }
+    eprintln!("{what}: {killed} kills in {runs} runs, each ended as the one that was not killed");
 }
 
 /// The library that stands between a process and its files.

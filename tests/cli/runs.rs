@@ -157,6 +157,9 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
         }
         assert_eq!(answer.code, Some(130), "{answer:?}");
         assert!(answer.stderr.contains("interrupted"), "{answer:?}");
+        let status = f.run(&["status", "parts", "--json"]).json();
+        assert_eq!(status["state"], "interrupted", "{status}");
+        assert!(status["stages"][0]["done"].as_u64().unwrap() >= 10 * (interrupted as u64 + 1), "{status}");
         interrupted += 1;
     };
     assert!(interrupted > 0, "the run was over before it could be interrupted");
@@ -164,6 +167,72 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     for file in ["model/model.safetensors", "model/mask.safetensors", "metrics.jsonl"] {
         assert!(f.read(&format!("parts/{file}")) == f.read(&format!("whole/{file}")), "{file} differs");
     }
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
+    // One update takes far longer than this test, so the first signal alone ends nothing.
+    let arguments = ["run", "run.toml", "--set", "train.updates=2", "train.accumulate=1000000"];
+    let mut child = f.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = || std::fs::read(f.path("runs/run/metrics.jsonl")).is_ok_and(|lines| !lines.is_empty());
+    while !begun() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let id = child.id().to_string();
+    let mut signals = 0;
+    while child.try_wait().unwrap().is_none() {
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        signals += 1;
+        // Long enough for a process that a signal ends to be gone.
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let answer = Answer::of(child.wait_with_output().unwrap());
+    assert_eq!(answer.code, Some(130), "{answer:?}");
+    assert!(signals >= 2, "one signal did not let the update end: {answer:?}");
+    assert!(!f.path("runs/run/checkpoints").exists(), "nothing was waited for");
+    // It had no time to say so itself.
+    let status = f.run(&["status", "runs/run", "--json"]).json();
+    assert_eq!((&status["state"], &status["stages"][0]["done"]), (&"killed".into(), &0.into()));
+}
+
+#[test]
+fn progress_of_another_configuration_is_not_thrown_away() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'parp'\nsparsity = 0.5\nevery = 5");
+    let settings = ["train.updates=100000", "checkpoint.every=3"];
+    let with = |more: &'static str| [&["run", "run.toml", "--set"], &settings[..], &[more]].concat();
+    let mut child = f.command(&with("seed=57")).stderr(Stdio::piped()).spawn().unwrap();
+    while !f.path("runs/run/checkpoints/latest").exists() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let latest = f.read("runs/run/checkpoints/latest");
+    let references = || std::fs::read_dir(f.path("runs/store/references")).unwrap().map(|e| e.unwrap().path());
+    let before: Vec<_> = references().map(|path| std::fs::read(path).unwrap()).collect();
+    let refused = f.run(&with("prune.sparsity=0.4"));
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    for part in [
+        "error: runs/run: holds ",
+        " of 100000 updates of stage `",
+        &format!("written by Lopper {}", env!("CARGO_PKG_VERSION")),
+        "of another configuration",
+        "Give another --out, or remove runs/run/checkpoints to start over",
+    ] {
+        assert!(refused.stderr.contains(part), "{part} is not in {}", refused.stderr);
+    }
+    assert_eq!(f.read("runs/run/checkpoints/latest"), latest);
+    let after: Vec<_> = references().map(|path| std::fs::read(path).unwrap()).collect();
+    assert_eq!(before, after, "what the other run needs is still known");
+
+    // A finished run may be followed by another one, which says so.
+    let first = f.run(&["run", "run.toml", "--out", "done"]);
+    assert!(first.code == Some(0) && !first.stderr.contains("another configuration"), "{first:?}");
+    let second = f.run(&["run", "run.toml", "--out", "done", "--set", "prune.sparsity=0.4"]);
+    assert_eq!(second.code, Some(0), "{second:?}");
+    assert!(second.stderr.contains("done: holds the finished run of another configuration, of parp"), "{second:?}");
 }
 
 #[test]
