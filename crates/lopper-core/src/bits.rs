@@ -101,7 +101,15 @@ pub(crate) fn count_nonzero_outside(words: &[u64], values: &[f32]) -> u64 {
 /// Bits from one byte an entry, 0 or 1, the first entry in the lowest bit of the first word; only a byte's lowest bit
 /// counts.
 pub fn pack_bits(bytes: &[u8]) -> Vec<u64> {
-    let mut words = vec![0; bytes.len().div_ceil(WORD)];
+    let mut words = Vec::new();
+    pack_bits_into(bytes, &mut words);
+    words
+}
+
+/// As [`pack_bits`], into words that are there already: their number is made to fit, and what they held is gone. Nothing is
+/// allocated where they were as many before.
+pub fn pack_bits_into(bytes: &[u8], words: &mut Vec<u64>) {
+    words.resize(bytes.len().div_ceil(WORD), 0);
     words.par_chunks_mut(CHUNK / WORD).zip(bytes.par_chunks(CHUNK)).for_each(|(words, bytes)| {
         let (groups, rest) = bytes.as_chunks::<WORD>();
         for (word, bytes) in words.iter_mut().zip(groups) {
@@ -117,7 +125,6 @@ pub fn pack_bits(bytes: &[u8]) -> Vec<u64> {
             words[groups.len()] = rest.iter().rev().fold(0, |word, byte| word << 1 | u64::from(byte & 1));
         }
     });
-    words
 }
 
 /// One byte an entry, 0 or 1: what [`pack_bits`] takes.

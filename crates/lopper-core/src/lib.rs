@@ -22,7 +22,7 @@ mod select;
 mod sparsity;
 mod strategy;
 
-pub use bits::pack_bits;
+pub use bits::{pack_bits, pack_bits_into};
 pub use dataset::*;
 pub use error::{Error, Result, nearest};
 pub use layout::{Layout, TensorLayout};

@@ -5,7 +5,7 @@
 use alloc_tracker::{Allocator, Session};
 use lopper_core::{
     Among, Change, HostSelector, Layout, MaskSet, Order, ParameterName, PrunableWeight, Scores, Selector, Sparsity,
-    WeightView,
+    WeightView, pack_bits_into,
 };
 use std::alloc::System;
 use std::sync::Arc;
@@ -90,6 +90,9 @@ fn slices() {
     assert_eq!(select(&weights, &mut other, zeros).1, 0, "ties");
     assert_eq!((other.pruned(), &other), (zeros, &mask));
 
+    let (bytes, mut words) = (mask.to_bytes(0), vec![u64::MAX; mask.words()[0].len()]);
+    without("packing", || pack_bits_into(&bytes, &mut words));
+    assert_eq!(words, mask.words()[0]);
     without("counting", || (mask.kept(), mask.pruned(), mask.compare(&dense).unwrap().iou));
     without("checking", || mask.nonzero_pruned(0, &weights[0]).unwrap());
     let mut slices: Vec<&mut [f32]> = weights.iter_mut().map(Vec::as_mut_slice).collect();

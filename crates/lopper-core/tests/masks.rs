@@ -3,7 +3,7 @@
 
 use lopper_core::{
     Among, Change, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, PrunableWeight, Scores,
-    Selector, Sparsity, WeightView, pack_bits,
+    Selector, Sparsity, WeightView, pack_bits, pack_bits_into,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -181,7 +181,13 @@ proptest! {
         prop_assert_eq!(parts.iter().map(|(_, c)| c.both).sum::<u64>(), both);
         let again = MaskSet::from_fn(layout.clone(), |t, i| a.to_bytes(t)[i as usize] == 1);
         prop_assert_eq!(&again, &a);
-        let packed = (0..layout.tensors().len()).map(|t| pack_bits(&a.to_bytes(t))).collect();
+        let packed: Vec<_> = (0..layout.tensors().len()).map(|t| pack_bits(&a.to_bytes(t))).collect();
+        // Whatever was there before, and however much of it.
+        let mut again = vec![u64::MAX; 2];
+        for (tensor, words) in packed.iter().enumerate() {
+            pack_bits_into(&a.to_bytes(tensor), &mut again);
+            prop_assert_eq!(&again, words);
+        }
         prop_assert_eq!(MaskSet::from_words(layout, packed).unwrap(), a);
     }
 }
