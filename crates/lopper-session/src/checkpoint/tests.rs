@@ -1,0 +1,179 @@
+use super::*;
+use lopper_core::{Layout, ParameterName, Sparsity};
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+const KEY: &str = "0123456789abcdef";
+
+fn values(seed: i64, entries: i64) -> Values {
+    let tensor = Tensor::arange(entries, (Kind::Float, tch::Device::Cpu)) * (seed as f64) + 0.25;
+    [("a.weight".to_owned(), tensor), ("a.bias".to_owned(), Tensor::from_slice(&[seed as f32; 3]))].into()
+}
+
+fn checkpoint(update: u64) -> Checkpoint {
+    let shapes = [(ParameterName::new("a.weight"), vec![40_000u64])];
+    let layout = Arc::new(Layout::new(shapes).unwrap());
+    let seed = update as i64 + 1;
+    Checkpoint {
+        progress: Progressed { update, seconds: 0.1 + 0.2, ..Progressed::start(KEY) },
+        weights: values(seed, 40_000),
+        optimizer: values(seed + 100, 40_000),
+        strategy: StrategyState {
+            tensors: values(seed + 200, 300),
+            text: [("round".to_owned(), update.to_string())].into(),
+        },
+        mask: MaskSet::random(layout, Sparsity::new(0.7).unwrap(), update),
+        snapshots: vec![(1, values(seed + 300, 2000))],
+        events: format!("{{\"update\":{update}}}\n").repeat(500).into_bytes(),
+    }
+}
+
+fn same(a: &Checkpoint, b: &Checkpoint) -> bool {
+    let same_values = |a: &Values, b: &Values| a.len() == b.len() && a.iter().all(|(name, t)| b[name].equal(t));
+    a.progress == b.progress
+        && same_values(&a.weights, &b.weights)
+        && same_values(&a.optimizer, &b.optimizer)
+        && same_values(&a.strategy.tensors, &b.strategy.tensors)
+        && a.strategy.text == b.strategy.text
+        && a.mask == b.mask
+        && a.snapshots.iter().zip(&b.snapshots).all(|(a, b)| a.0 == b.0 && same_values(&a.1, &b.1))
+        && a.events == b.events
+}
+
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
+        if entry.is_dir() { found.extend(files_below(&entry)) } else { found.push(entry) }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_two_newest_are_kept_and_the_newest_is_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(directory.path());
+    assert!(store.load(KEY).unwrap().is_none());
+    for update in [3, 6, 9, 9] {
+        store.save(&checkpoint(update), &Writer::default()).unwrap();
+        assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(update)));
+    }
+    assert_eq!(store.names().unwrap(), ["0123456789ab-000000000009", "0123456789ab-000000000006"]);
+    assert!(store.load("another stage").unwrap().is_none());
+    assert_eq!(store.newest().unwrap().update, 9);
+    store.clear().unwrap();
+    assert!(!store.root.exists());
+}
+
+/// Every file of the newest checkpoint, with a bit flipped in and a cut at every 4 KiB and near both ends.
+#[test]
+fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
+    let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let store = CheckpointStore::new(directory.path());
+    store.save(&checkpoint(3), &Writer::default()).unwrap();
+    store.save(&checkpoint(6), &Writer::default()).unwrap();
+    let before = checkpoint(3);
+    let newest = store.root.join(&store.names().unwrap()[0]);
+    let [mut flips, mut cuts, mut bytes] = [0; 3];
+    for path in files_below(&newest) {
+        let whole = std::fs::read(&path).unwrap();
+        let mut places: Vec<usize> = (0..whole.len()).step_by(4096).collect();
+        places.extend([1, 7, 8, 9, whole.len() / 2, whole.len() - 2, whole.len() - 1]);
+        for place in places.into_iter().filter(|place| *place < whole.len()) {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1 << (place % 8);
+            for (damaged, count) in [(&flipped[..], &mut flips), (&whole[..place], &mut cuts)] {
+                std::fs::write(&path, damaged).unwrap();
+                let loaded = store.load(KEY).unwrap().unwrap();
+                assert!(same(&loaded, &before), "{} damaged at {place}", path.display());
+                *count += 1;
+            }
+        }
+        bytes += whole.len();
+        std::fs::remove_file(&path).unwrap();
+        assert!(same(&store.load(KEY).unwrap().unwrap(), &before), "without {}", path.display());
+        std::fs::write(&path, whole).unwrap();
+    }
+    println!(
+        "{flips} flipped bits and {cuts} cuts in {bytes} bytes of a checkpoint: each was found, none cost more than it"
+    );
+    assert_eq!(flips, cuts);
+    assert!(flips > 125 && flips > bytes / 4096 && bytes > 300_000, "{flips} of {bytes}");
+    assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(6)));
+    // The file that names the newest is no single point of failure.
+    for name in ["", "elsewhere", "\u{fffd}"] {
+        std::fs::write(store.latest_path(), name).unwrap();
+        assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(6)));
+    }
+}
+
+#[test]
+fn with_no_whole_checkpoint_left_all_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(directory.path());
+    store.save(&checkpoint(3), &Writer::default()).unwrap();
+    store.save(&checkpoint(6), &Writer::default()).unwrap();
+    let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
+    std::fs::write(newer.join(WEIGHTS), b"").unwrap();
+    std::fs::write(older.join(EVENTS), b"{}\n").unwrap();
+    let error = store.load(KEY).map(|_| ()).unwrap_err().to_string();
+    for part in [WEIGHTS, EVENTS, "is damaged", "remove", "000000000003", "000000000006"] {
+        assert!(error.contains(part), "{part} is not in {error}");
+    }
+}
+
+#[test]
+fn files_of_two_checkpoints_do_not_mix() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(directory.path());
+    store.save(&checkpoint(3), &Writer::default()).unwrap();
+    store.save(&checkpoint(6), &Writer::default()).unwrap();
+    let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
+    for name in [WEIGHTS, OPTIMIZER, STRATEGY, MASK, EVENTS, RECORD] {
+        let whole = std::fs::read(newer.join(name)).unwrap();
+        std::fs::copy(older.join(name), newer.join(name)).unwrap();
+        assert_eq!(store.load(KEY).unwrap().unwrap().progress.update, 3, "{name}");
+        std::fs::write(newer.join(name), whole).unwrap();
+    }
+}
+
+#[test]
+fn a_checkpoint_of_no_stage_of_the_run_is_foreign() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(directory.path());
+    let foreign = |keys: &[&str]| {
+        let found = store.foreign(keys, |key| key == "in the store").unwrap();
+        found.map(|(_, record)| record.map(|record| record.progress.update).map_err(|e| e.to_string()))
+    };
+    assert_eq!(foreign(&[]), None);
+    store.save(&checkpoint(3), &Writer::default()).unwrap();
+    assert_eq!(foreign(&["a later stage", KEY]), None);
+    assert_eq!(foreign(&["another stage"]), Some(Ok(3)));
+    let mut finished = checkpoint(6);
+    finished.progress.key = "in the store".into();
+    store.save(&finished, &Writer::default()).unwrap();
+    assert_eq!(foreign(&[KEY]), None);
+    assert_eq!(foreign(&["another stage"]), Some(Ok(3)), "an older one counts, too");
+
+    // Damaged, it is of the run that its name tells.
+    let own = store.names().unwrap().into_iter().find(|name| name.starts_with(prefix(KEY))).unwrap();
+    std::fs::write(store.root.join(own).join(RECORD), b"{\"format\": 1, \"lopper\": \"0.0.7\"}").unwrap();
+    assert_eq!(foreign(&[KEY]), None);
+    assert!(foreign(&["another stage"]).unwrap().unwrap_err().contains("written by Lopper 0.0.7"));
+
+    // What cannot be listed is not nothing.
+    std::fs::remove_dir_all(&store.root).unwrap();
+    std::fs::write(&store.root, b"").unwrap();
+    assert!(store.load(KEY).is_err() && store.foreign(&[KEY], |_| false).is_err());
+}
+
+#[test]
+fn a_record_that_does_not_say_who_wrote_it_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(directory.path());
+    store.save(&checkpoint(3), &Writer::default()).unwrap();
+    let record = store.record(&store.root.join(&store.names().unwrap()[0])).unwrap();
+    let mut text = serde_json::to_value(&record).unwrap();
+    assert!(text.as_object_mut().unwrap().remove("writer").is_some());
+    assert_eq!(serde_json::from_value::<CheckpointRecord>(text).unwrap(), record);
+}
