@@ -2,34 +2,19 @@
 
 use crate::problems::{Place, Problems};
 use lopper_core::{Error, Result};
-use std::fs::{File, metadata};
-use std::io::Read;
+use lopper_weights::read_regular;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The bytes of a file, at most `most` of them. A pipe or a device, which may never end, is not read.
+/// Longest text that is read, in bytes.
+const LONGEST: u64 = 1 << 32;
+
+/// The bytes of a regular file, at most `most` of them.
 ///
 /// # Errors
 /// As one text: what is no regular file, is longer, or cannot be read.
 pub(crate) fn bytes(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let unreadable = |e: std::io::Error| format!("cannot be read: {e}");
-    // Before it is opened, because opening a pipe waits for who writes into it.
-    let described = metadata(path).map_err(unreadable)?;
-    if described.is_dir() {
-        return Err("cannot be read: it is a directory".into());
-    }
-    if !described.is_file() {
-        return Err("cannot be read: it is no regular file".into());
-    }
-    let mut bytes = Vec::new();
-    let size = usize::try_from(described.len().min(most)).unwrap_or(usize::MAX);
-    bytes.try_reserve_exact(size).map_err(|_| format!("cannot be read: its {size} bytes do not fit in memory"))?;
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > most {
-        return Err(format!("is longer than {most} bytes, which are accepted"));
-    }
-    Ok(bytes)
+    read_regular(path, most.min(LONGEST)).map_err(|e| format!("cannot be read: {e}"))
 }
 
 /// The lines of a file without their ends. They are found anew each time they are asked for, so that a file of nothing

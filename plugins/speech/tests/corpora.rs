@@ -282,9 +282,9 @@ fn pipes_and_devices_are_not_read() {
     chapter(&path.join("dev"), "1-1", &["A"]);
     let pipe = path.join("list.jsonl");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    refused(path, "train = 'list.jsonl'", &["list.jsonl: cannot be read: it is no regular file"]);
-    refused(path, "validation = '/dev/zero'", &["/dev/zero: cannot be read: it is no regular file"]);
-    refused(path, "phones = 'list.jsonl'", &["list.jsonl: cannot be read: it is no regular file"]);
+    refused(path, "train = 'list.jsonl'", &["list.jsonl: cannot be read: is no regular file"]);
+    refused(path, "validation = '/dev/zero'", &["/dev/zero: cannot be read: is no regular file"]);
+    refused(path, "phones = 'list.jsonl'", &["list.jsonl: cannot be read: is no regular file"]);
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn dictionaries_are_read_in_both_layouts() {
     }
     assert!(message("d.txt", &"A 1\n".repeat(1_000_000)).contains("999979 more problems"));
     let long = format!("{{\"<pad>\": 0{}}}", " ".repeat(1 << 20));
-    assert!(message("v.json", &long).contains("is longer than 1048576 bytes"));
+    assert!(message("v.json", &long).contains("at most 1048576 are accepted"));
     assert!(matches!(Dictionary::read(Path::new("/nowhere/d.txt")), Err(Error::File { .. })));
 }
 

@@ -4,7 +4,8 @@ use crate::config::{FeatureNorm, Wav2Vec2Config};
 use crate::fairseq::Settings;
 use crate::head::json_file;
 use lopper_core::{Artifact, Error, Features, Input, Inputs, Preprocessor, Result};
-use lopper_nn::Reader;
+use lopper_nn::{MAX_BYTES, Reader};
+use lopper_weights::read_regular;
 use serde_json::{Map, Value, json};
 use std::path::Path;
 use tch::Tensor;
@@ -85,7 +86,7 @@ impl Wav2Vec2Preprocessor {
 }
 
 fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
-    let text = match std::fs::read(path) {
+    let text = match read_regular(path, MAX_BYTES as u64) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(Error::file(path, format!("cannot be read: {e}"))),

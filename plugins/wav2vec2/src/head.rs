@@ -4,6 +4,7 @@ use crate::config::Wav2Vec2Config;
 use crate::config::limits::MAX_OUTPUTS;
 use lopper_core::{Artifact, Error, Head, Result};
 use lopper_nn::{MAX_BYTES, Reader};
+use lopper_weights::read_regular;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -75,10 +76,7 @@ pub(crate) fn stored(directory: &Path, config: &Wav2Vec2Config, outputs: usize) 
 }
 
 fn text(path: &Path) -> Result<Option<String>> {
-    match std::fs::read(path) {
-        Ok(bytes) if bytes.len() > MAX_BYTES => {
-            Err(Error::file(path, format!("is {} bytes long; at most {MAX_BYTES} are accepted", bytes.len())))
-        }
+    match read_regular(path, MAX_BYTES as u64) {
         Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|e| Error::file(path, format!("not UTF-8: {e}"))),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(Error::file(path, format!("cannot be read: {e}"))),

@@ -7,8 +7,8 @@ use crate::fairseq::Settings;
 use crate::names::canonical;
 use crate::shapes::{MASK, parameter_shapes};
 use lopper_core::{Error, ParameterName, Result};
-use lopper_nn::{Named, fresh};
-use lopper_weights::Checkpoint;
+use lopper_nn::{MAX_BYTES, Named, fresh};
+use lopper_weights::{Checkpoint, read_regular};
 use std::path::{Path, PathBuf};
 use tch::Tensor;
 
@@ -137,7 +137,7 @@ fn weights(path: &Path) -> Result<PathBuf> {
 /// block. `None` for anything else.
 pub(crate) fn recognise(path: &Path) -> Option<bool> {
     use crate::config::{FeatureNorm, is_wav2vec2};
-    let config = match std::fs::read(path.join("config.json")) {
+    let config = match read_regular(&path.join("config.json"), MAX_BYTES as u64) {
         Ok(text) => {
             let source = serde_json::from_slice(&text).ok()?;
             is_wav2vec2(&source).then_some(())?;

@@ -2,7 +2,8 @@
 
 use super::{Convolution, Dropouts, FeatureNorm, Spans, Wav2Vec2Config};
 use lopper_core::{Error, Result};
-use lopper_nn::{Activation, Reader};
+use lopper_nn::{Activation, MAX_BYTES, Reader};
+use lopper_weights::read_regular;
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -50,7 +51,7 @@ impl Wav2Vec2Config {
     /// Those of [`parse`](Self::parse), and [`Error::File`] when it cannot be read.
     pub fn read(directory: &Path) -> Result<Self> {
         let path = directory.join("config.json");
-        let text = std::fs::read(&path).map_err(|e| match e.kind() {
+        let text = read_regular(&path, MAX_BYTES as u64).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(&path, "does not exist; a checkpoint directory holds one"),
             _ => Error::file(&path, format!("cannot be read: {e}")),
         })?;
