@@ -8,7 +8,10 @@ use lopper_core::{DatasetRequest, Error, Head, MetricValue, Model, Result, Task}
 use lopper_session::{EvaluationBatches, Precision, evaluate};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use toml::Table as Options;
+use toml::{Table as Options, Value};
+
+/// The option of a dataset whose model writes symbols.
+const DICTIONARY: &str = "dictionary";
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -59,8 +62,17 @@ struct Split {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
-        let (entry, options, task) = self.task()?;
-        let open = self.model.open()?;
+        let candidates = self.candidates()?;
+        // The cheap checks come first, unless the model has to be asked for its symbols.
+        let asks = candidates.iter().any(|entry| takes(entry, DICTIONARY)) && self.given(DICTIONARY).is_none();
+        let (open, (entry, options, task)) = if asks {
+            let open = self.model.open()?;
+            let found = self.task(candidates, symbols(open.model.head()))?;
+            (open, found)
+        } else {
+            let found = self.task(candidates, None)?;
+            (self.model.open()?, found)
+        };
         let model = open.model.as_ref();
         check_head(model, &task, &self.model.source())?;
         let request = DatasetRequest::for_model(&options, model);
@@ -97,20 +109,33 @@ impl Arguments {
         })
     }
 
-    /// The dataset plugin, its options and the task.
-    fn task(&self) -> Result<(&'static DatasetEntry, Options, Task)> {
+    /// The dataset plugins that may have the task.
+    fn candidates(&self) -> Result<Vec<&'static DatasetEntry>> {
+        if let Some(name) = &self.dataset {
+            return Ok(vec![registry::find::<DatasetEntry>(name)?]);
+        }
         let all = registry::all::<DatasetEntry>()?;
-        let has_tasks = |entry: &&DatasetEntry| entry.options.iter().any(|option| option.name == "task");
-        let candidates = match &self.dataset {
-            Some(name) => vec![registry::find::<DatasetEntry>(name)?],
-            None => match all.iter().find(|entry| entry.name == self.task) {
-                Some(entry) => vec![*entry],
-                None => all.iter().copied().filter(has_tasks).collect(),
-            },
-        };
+        Ok(match all.iter().find(|entry| entry.name == self.task) {
+            Some(entry) => vec![*entry],
+            None => all.iter().copied().filter(|entry| takes(entry, "task")).collect(),
+        })
+    }
+
+    fn given(&self, key: &str) -> Option<&Setting> {
+        self.settings.iter().find(|setting| setting.key() == key)
+    }
+
+    /// The dataset plugin, its options and the task. `symbols` are the model's, for a dataset with a dictionary.
+    fn task(
+        &self,
+        candidates: Vec<&'static DatasetEntry>,
+        symbols: Option<Value>,
+    ) -> Result<(&'static DatasetEntry, Options, Task)> {
+        let all = registry::all::<DatasetEntry>()?;
         let mut problems = Vec::new();
         for entry in candidates {
-            let checked = self.options(entry).and_then(|options| Ok(((entry.task)(&options)?, options)));
+            let checked =
+                self.options(entry, symbols.as_ref()).and_then(|options| Ok(((entry.task)(&options)?, options)));
             match checked {
                 Ok((task, options)) => return Ok((entry, options, task)),
                 Err(e) => problems.push(e),
@@ -128,9 +153,12 @@ impl Arguments {
         })
     }
 
-    fn options(&self, entry: &DatasetEntry) -> Result<Options> {
-        let takes = |name: &str| entry.options.iter().any(|option| option.name == name);
+    fn options(&self, entry: &DatasetEntry, symbols: Option<&Value>) -> Result<Options> {
+        let takes = |name: &str| takes(entry, name);
         let mut options = Options::new();
+        if let (true, Some(symbols)) = (takes(DICTIONARY), symbols) {
+            options.insert(DICTIONARY.into(), symbols.clone());
+        }
         if takes("task") {
             options.insert("task".into(), self.task.clone().into());
         }
@@ -167,6 +195,23 @@ fn by_name(metrics: &[MetricValue]) -> BTreeMap<String, f64> {
     metrics.iter().map(|metric| (metric.name.clone(), metric.value)).collect()
 }
 
+fn takes(entry: &DatasetEntry, name: &str) -> bool {
+    entry.options.iter().any(|option| option.name == name)
+}
+
+/// The symbols of a CTC head, as a dataset's option. `None` for any other head, and for one whose outputs are only
+/// numbered, because nothing beside its weights tells what they are.
+fn symbols(head: Option<&Head>) -> Option<Value> {
+    let Some(Head::Ctc { vocabulary, blank }) = head else { return None };
+    if vocabulary.iter().enumerate().all(|(output, symbol)| *symbol == format!("<{output}>")) {
+        return None;
+    }
+    let mut symbols = Options::new();
+    symbols.insert("vocabulary".into(), vocabulary.clone().into());
+    symbols.insert("blank".into(), Value::Integer(i64::try_from(*blank).ok()?));
+    Some(Value::Table(symbols))
+}
+
 /// Metrics mean something only when the model's outputs are the task's, in the same order.
 fn check_head(model: &dyn Model, task: &Task, source: &str) -> Result<()> {
     let describe = |head: &Head| match head {
@@ -190,11 +235,57 @@ fn check_head(model: &dyn Model, task: &Task, source: &str) -> Result<()> {
         (found, wanted) => found == wanted,
     };
     if fits {
-        Ok(())
-    } else {
-        Err(Error::Unsupported {
-            what: format!("{source}, whose head gives {},", describe(head)),
-            feature: format!("{}, which needs {}", task.name, describe(&task.head)),
-        })
+        return Ok(());
+    }
+    let (found, wanted) = difference(head, &task.head).unwrap_or_else(|| (describe(head), describe(&task.head)));
+    Err(Error::Unsupported {
+        what: format!("{source}, whose head gives {found},"),
+        feature: format!("{}, which needs {wanted}", task.name),
+    })
+}
+
+/// What is different between two CTC heads of as many outputs: the first output, or the blank.
+fn difference(found: &Head, wanted: &Head) -> Option<(String, String)> {
+    let (Head::Ctc { vocabulary: a, blank: c }, Head::Ctc { vocabulary: b, blank: d }) = (found, wanted) else {
+        return None;
+    };
+    if a.len() != b.len() {
+        return None;
+    }
+    let named = |of: &[String], blank: usize| match of.get(blank) {
+        Some(symbol) => format!("output {blank}, `{symbol}`, as the blank"),
+        None => format!("output {blank} as the blank"),
+    };
+    Some(match a.iter().zip(b).position(|(a, b)| a != b) {
+        Some(output) => (format!("`{}` as output {output}", a[output]), format!("`{}` there", b[output])),
+        None => (named(a, *c), named(b, *d)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ctc(symbols: &str, blank: usize) -> Head {
+        Head::Ctc { vocabulary: symbols.split(' ').map(str::to_owned).collect(), blank }
+    }
+
+    #[test]
+    fn what_differs_between_two_heads_is_named() {
+        let one = ctc("<s> <pad> a b", 0);
+        let said = |wanted: Head| difference(&one, &wanted).map(|(found, wanted)| format!("{found}; {wanted}"));
+        let blanks = said(ctc("<s> <pad> a b", 1));
+        assert_eq!(blanks.as_deref(), Some("output 0, `<s>`, as the blank; output 1, `<pad>`, as the blank"));
+        assert_eq!(said(ctc("<s> <pad> b a", 1)).as_deref(), Some("`a` as output 2; `b` there"));
+        assert_eq!(said(ctc("<s> <pad>", 0)), None);
+        assert_eq!(said(Head::Regression), None);
+    }
+
+    #[test]
+    fn only_outputs_with_a_meaning_are_a_dictionary() {
+        let given = symbols(Some(&ctc("<s> a", 0))).unwrap();
+        assert_eq!(given, "vocabulary = ['<s>', 'a']\nblank = 0".parse::<Options>().unwrap().into());
+        assert_eq!(symbols(Some(&ctc("<0> <1> <2>", 0))), None);
+        assert_eq!(symbols(Some(&Head::Regression)).or_else(|| symbols(None)), None);
     }
 }

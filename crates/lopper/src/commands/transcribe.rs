@@ -3,14 +3,11 @@
 use crate::models::ModelArguments;
 use crate::output;
 use lopper_core::{Batch, Error, Features, Head, Input, Model, Predictions, Preprocessor, Result};
-use lopper_speech::audio;
-use lopper_speech::decode::greedy;
+use lopper_speech::decode::{greedy, transcript};
+use lopper_speech::{Dictionary, audio};
 use serde::Serialize;
 use std::path::PathBuf;
 use tch::{Device, Kind};
-
-/// What stands between words among letters.
-const DELIMITER: &str = "|";
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -54,6 +51,8 @@ impl Arguments {
                 feature: "transcripts; finetune it on speech first with `lopper run`".into(),
             });
         };
+        let dictionary = Dictionary::of_head(vocabulary.clone(), *blank)
+            .map_err(|reason| Error::Other(format!("the head of {} {reason}", self.model.source())))?;
         let preprocessor = model
             .preprocessor()
             .ok_or_else(|| Error::Unsupported { what: self.model.source(), feature: "recordings".into() })?;
@@ -65,7 +64,7 @@ impl Arguments {
             let ids = greedy(&predictions, *blank)?;
             let transcript = Transcript {
                 audio: path.display().to_string(),
-                text: text(ids.first().map(Vec::as_slice).unwrap_or_default(), vocabulary),
+                text: transcript(ids.first().map(Vec::as_slice).unwrap_or_default(), &dictionary),
                 seconds: samples.len() as f64 / f64::from(audio::RATE),
                 logits: self.logits.then(|| rows(&predictions)).transpose()?,
             };
@@ -109,32 +108,4 @@ fn rows(predictions: &Predictions) -> Result<Vec<Vec<f32>>> {
     let flat = Vec::<f32>::try_from(&logits.f_contiguous()?.f_view([-1])?)?;
     let steps = predictions.lengths.as_ref().and_then(|lengths| lengths.first()).map_or(usize::MAX, |n| *n as usize);
     Ok(flat.chunks_exact(outputs).take(steps).map(<[f32]>::to_vec).collect())
-}
-
-/// Letters run together into words; phones stand apart.
-fn text(ids: &[u32], vocabulary: &[String]) -> String {
-    let is_special = |symbol: &str| symbol.len() > 2 && symbol.starts_with(['<', '[']) && symbol.ends_with(['>', ']']);
-    let symbols = ids.iter().filter_map(|id| vocabulary.get(*id as usize)).map(String::as_str);
-    let shown: Vec<&str> = symbols.filter(|symbol| !is_special(symbol)).collect();
-    if vocabulary.iter().any(|symbol| symbol == DELIMITER) {
-        let joined: String = shown.iter().map(|symbol| if *symbol == DELIMITER { " " } else { symbol }).collect();
-        joined.split_whitespace().collect::<Vec<_>>().join(" ")
-    } else {
-        shown.join(" ")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn letters_make_words_and_phones_stand_apart() {
-        let vocabulary = |symbols: &[&str]| symbols.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
-        let letters = vocabulary(&["<s>", "<unk>", "|", "A", "B"]);
-        assert_eq!(text(&[2, 3, 4, 2, 2, 1, 3, 2], &letters), "AB A");
-        let phones = vocabulary(&["<s>", "aa", "b", "<", "ts"]);
-        assert_eq!(text(&[1, 2, 4, 3, 9], &phones), "aa b ts <");
-        assert_eq!(text(&[], &letters), "");
-    }
 }
