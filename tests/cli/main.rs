@@ -8,4 +8,5 @@ mod fixture;
 mod masks;
 mod paper;
 mod runs;
+mod speech;
 mod start;
