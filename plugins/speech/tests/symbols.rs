@@ -202,6 +202,25 @@ fn the_best_path_collapses_repeats_and_drops_blanks() {
     assert!(error.contains("the blank is output 3, and there are 3"), "{error}");
 }
 
+#[test]
+fn decoding_is_torchs_argmax_and_unique_consecutive() {
+    for seed in 0..500 {
+        tch::manual_seed(seed);
+        let (rows, time, outputs, blank) = (1 + seed % 4, 1 + seed % 23, 2 + seed % 6, (seed / 3) % (2 + seed % 6));
+        let logits = Tensor::randn([rows, time, outputs], (tch::Kind::Float, tch::Device::Cpu));
+        let lengths: Vec<i64> = (0..rows).map(|row| (seed * 5 + row * 7) % (time + 1)).collect();
+        let found = Predictions { logits: logits.copy(), lengths: Some(lengths.clone()) };
+        let found = decode::greedy(&found, blank as usize).unwrap();
+        for (row, length) in (0..rows).zip(lengths) {
+            let path = logits.get(row).narrow(0, 0, length).argmax(-1, false);
+            let (collapsed, _, _) = path.unique_consecutive(false, false, None);
+            let expected: Vec<i64> = Vec::try_from(collapsed).unwrap();
+            let expected: Vec<u32> = expected.into_iter().filter(|id| *id != blank).map(|id| id as u32).collect();
+            assert_eq!(found[row as usize], expected, "seed {seed}, row {row}");
+        }
+    }
+}
+
 /// What CTC says, symbol by symbol.
 fn collapsed(path: &[usize], blank: usize) -> Vec<u32> {
     let mut symbols = Vec::new();
