@@ -281,6 +281,10 @@ fn what_is_wrong_with_recordings_is_named_and_counted() {
     // Training goes on without them, and says without how many.
     let on = s.run(&["run", "run.toml", "--out", "r", "--set", "data.skip_bad=true"]);
     assert_eq!(on.code, Some(0), "{on:?}");
+    s.f.write("data/valid.jsonl", lines.join("\n"));
+    let eval = s.eval("r/model", &["skip_bad=true"]).json();
+    let split = &eval["splits"][0];
+    assert_eq!((&split["examples"], &split["counts"]), (&json!(2), &json!({"rows_left_out": 7})), "{eval}");
     let warned = on.stderr.lines().find(|line| line.contains("rows that cannot be used are left out")).unwrap();
     for part in ["skipped=7", "used=2", "train.jsonl, line 5"] {
         assert!(warned.contains(part), "`{part}` is not in: {warned}");

@@ -229,6 +229,12 @@ pub trait Dataset: Send + Sync {
     /// When the predictions do not cover the split, or are of another head's shape.
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>>;
 
+    /// What a reader of a split's results should know besides: examples that were left out, and the like, each more than
+    /// zero, so far. Nothing unless overridden.
+    fn counts(&self, _split: &Split) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
+
     /// A hash over all examples and everything else that batches depend on.
     fn identity(&self) -> String;
 }

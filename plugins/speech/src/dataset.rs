@@ -11,7 +11,7 @@ use lopper_core::{
 };
 use lopper_metrics::{Edits, character_edits, edits, error_rate, mean_error_rate, word_edits};
 use rayon::prelude::*;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Kind, Tensor};
@@ -44,6 +44,8 @@ pub(crate) struct Utterances {
     /// Of a joint run: the language that the split is in.
     pub(crate) language: Option<usize>,
     pub(crate) rows: Vec<Utterance>,
+    /// Rows that were left out because they cannot be used.
+    pub(crate) skipped: u64,
 }
 
 /// What a dataset is made of.
@@ -58,7 +60,6 @@ pub(crate) struct Parts {
     pub(crate) preprocessor: Arc<dyn Preprocessor>,
     pub(crate) cache_bytes: u64,
     pub(crate) identity: String,
-    pub(crate) skipped: u64,
     /// Whether training goes on without recordings that turn out damaged.
     pub(crate) skip_bad: bool,
 }
@@ -83,7 +84,7 @@ impl SpeechDataset {
 
     /// Rows that were left out because they cannot be used.
     pub fn skipped(&self) -> u64 {
-        self.parts.skipped
+        self.parts.splits.iter().map(|utterances| utterances.skipped).sum()
     }
 
     /// Recordings decoded so far that hold nothing but zeros.
@@ -352,6 +353,22 @@ impl Dataset for SpeechDataset {
             metrics.extend(rates.map(|(name, value)| MetricValue { name: format!("{name}{ending}"), value }));
         }
         Ok(metrics)
+    }
+
+    /// `rows_left_out` when the data were opened; of the recordings decoded so far `damaged_recordings`, which were left
+    /// out of their batches, and `silent_recordings`.
+    fn counts(&self, split: &Split) -> BTreeMap<&'static str, u64> {
+        let Ok((number, utterances)) = self.split(split) else { return BTreeMap::new() };
+        let of = |keys: &Mutex<HashSet<(usize, usize)>>| {
+            let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.iter().filter(|(split, _)| *split == number).count() as u64
+        };
+        let all = [
+            ("rows_left_out", utterances.skipped),
+            ("damaged_recordings", of(&self.damaged)),
+            ("silent_recordings", of(&self.silent)),
+        ];
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
     fn identity(&self) -> String {

@@ -81,17 +81,17 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     }
     let paths = labelled.iter().flat_map(|(_, rows, _)| rows).flat_map(|(row, ..)| &row.audio);
     let recordings = Recordings::inspect(paths, settings.check);
-    let (mut splits, mut errors, mut skipped) = (Vec::new(), Vec::new(), 0);
+    let (mut splits, mut errors) = (Vec::new(), Vec::new());
     for (parts, rows, mut problems) in labelled {
         let rows = use_rows(rows, &settings, &dictionary, &recordings, &mut problems);
-        skipped += problems.skipped();
+        let skipped = problems.skipped();
         if rows.is_empty() && problems.is_clean() {
             let from = parts.parts.first().map(|part| part.path.as_path()).unwrap_or(&options.path);
             problems.push(Error::file(from, format!("holds no recordings for the {} split", parts.split.as_str())));
         }
         errors.extend(problems.finish(&parts.split, rows.len()).err());
         let language = parts.parts.first().and_then(|part| part.language).filter(|_| parts.split != Split::TRAIN);
-        splits.push(Utterances { split: parts.split.clone(), language, rows });
+        splits.push(Utterances { split: parts.split.clone(), language, rows, skipped });
     }
     Error::all(errors)?;
     recordings.warn_of_silence();
@@ -112,7 +112,6 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
         preprocessor,
         cache_bytes: options.cache_mb.saturating_mul(1 << 20),
         identity,
-        skipped,
         skip_bad: options.skip_bad,
     }))
 }

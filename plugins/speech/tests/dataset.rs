@@ -381,6 +381,8 @@ fn silence_is_counted_once() {
         data.batch(&Split::TRAIN, &[0, 1, 2]).unwrap();
     }
     assert_eq!((data.silent(), data.skipped()), (1, 0));
+    assert_eq!(data.counts(&Split::TRAIN).into_iter().collect::<Vec<_>>(), [("silent_recordings", 1)]);
+    assert!(data.counts(&Split::VALIDATION).is_empty() && data.counts(&Split::named("none")).is_empty());
 }
 
 /// A recording whose header is right, and whose last sample is not a number.
@@ -414,6 +416,7 @@ fn training_goes_on_without_what_cannot_be_decoded() {
     assert_eq!(taken(&data, &[1]), [whole(2)]);
     assert_eq!(taken(&data, &[4, 1]), [whole(0)]);
     assert_eq!(data.damaged(), 2);
+    assert_eq!(data.counts(&Split::TRAIN).into_iter().collect::<Vec<_>>(), [("damaged_recordings", 2)]);
     // It depends on the files alone, not on what was asked for before.
     for indices in [&[4, 1][..], &[1, 2], &[1], &[0, 4, 3]] {
         assert_eq!(taken(&fresh(), indices), taken(&data, indices), "{indices:?}");

@@ -58,6 +58,9 @@ struct Split {
     split: String,
     examples: usize,
     metrics: BTreeMap<String, f64>,
+    /// What is not in the metrics, such as examples that were left out.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    counts: BTreeMap<&'static str, u64>,
 }
 
 impl Arguments {
@@ -94,6 +97,7 @@ impl Arguments {
                     split: split.as_str().to_owned(),
                     examples: dataset.len(split),
                     metrics: by_name(metrics),
+                    counts: dataset.counts(split),
                 })
                 .collect(),
         };
@@ -103,6 +107,10 @@ impl Arguments {
                 for metric in metrics {
                     let (name, examples) = (split.as_str().to_owned(), count(dataset.len(split) as u64));
                     table.row([name, examples, metric.name.clone(), format!("{:.4}", metric.value)]);
+                }
+                for (what, number) in dataset.counts(split) {
+                    let (name, examples) = (split.as_str().to_owned(), count(dataset.len(split) as u64));
+                    table.row([name, examples, what.to_owned(), count(number)]);
                 }
             }
             table.render()
