@@ -25,7 +25,8 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
 /// The content of a regular file of at most `most` bytes.
 ///
 /// # Errors
-/// As [`open_regular`], and [`ErrorKind::FileTooLarge`] with both lengths.
+/// What the file system says; [`ErrorKind::InvalidInput`] for anything but a regular file, [`ErrorKind::IsADirectory`] for a
+/// directory, and [`ErrorKind::FileTooLarge`], with both lengths, for a longer one.
 pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let (mut file, length) = open_regular(path)?;
     let too_long = |length: u64| {
@@ -35,7 +36,9 @@ pub fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if length > most {
         return Err(too_long(length));
     }
-    let mut bytes = Vec::with_capacity(length as usize);
+    let mut bytes = Vec::new();
+    // A sparse file may claim more than there is memory.
+    bytes.try_reserve_exact(length as usize).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
     // It may grow meanwhile.
     (&mut file).take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most { Err(too_long(bytes.len() as u64)) } else { Ok(bytes) }

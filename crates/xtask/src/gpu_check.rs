@@ -1,7 +1,7 @@
 //! `cargo xtask gpu-check`: every path that a GPU takes, held against the CPU.
 //!
 //! One script, so that a machine with a GPU and nothing else of ours can run it: it needs this program, the `lopper`
-//! binary, `examples/quickstart.toml` and `.models/minilm`. With `--device cpu` it compares the CPU with itself, which
+//! binary, `examples/quickstart.toml`, `.models/minilm` and the small wav2vec 2.0s of `plugins/wav2vec2/tests/fixtures`. With `--device cpu` it compares the CPU with itself, which
 //! shows that the script works.
 
 use crate::checkout::{Checkout, output};
@@ -23,14 +23,75 @@ const LOGIT_TOLERANCE: f64 = 1e-4;
 /// Masks are found on weights that differ by rounding after training; before any training they must be equal.
 const LEAST_IOU: f64 = 0.999;
 
+/// Small wav2vec 2.0s: group norm and norms behind the parts of a block; layer norms and norms before them.
+const NORMS: [&str; 2] = ["base", "xlsr"];
+
 /// Methods and their settings; between them every kind of initial mask, rewinding, re-pruning and moment masking.
-const RUNS: [(&str, &[&str]); 5] = [
+const RUNS: [Method; 5] = [
     ("rp", &["prune.kind=random_init_magnitude"]),
     ("omp", &[]),
     ("imp", &["prune.rounds=linear", "prune.step=0.35", "prune.rewind=0.25"]),
     ("parp", &["prune.every=4", "prune.moments=zero"]),
     ("parp-p", &["prune.every=4", "prune.from=[0.3, 0.5]"]),
 ];
+
+/// A method's name and settings.
+type Method = (&'static str, &'static [&'static str]);
+
+/// A model on a task.
+struct Subject {
+    name: &'static str,
+    config: String,
+    /// Devices draw dropout and masked spans from different generators, so there is none.
+    settings: Vec<String>,
+}
+
+impl Subject {
+    fn bert() -> Self {
+        let still = ["hidden", "attention", "classifier"].map(|kind| format!("model.{kind}_dropout=0.0"));
+        let settings = [vec!["data.validation=100".to_owned()], still.to_vec()].concat();
+        Self { name: "bert", config: demo::CONFIG.to_owned(), settings }
+    }
+
+    /// The small wav2vec 2.0 of a norm, on recordings in `folder`.
+    fn speech(name: &'static str, folder: &Path) -> Result<Self> {
+        let config = folder.join(format!("{name}.toml"));
+        let dropouts =
+            ["hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "final_dropout"];
+        let still = dropouts.iter().chain(&["layerdrop", "mask_time_prob", "mask_feature_prob"]);
+        let mut text = format!("[model]\npath = \"plugins/wav2vec2/tests/fixtures/{name}\"\n");
+        text.extend(still.map(|key| format!("{key} = 0.0\n")));
+        text += "freeze_feature_encoder = false\n[data]\nname = \"speech\"\ndictionary = \"letters\"\n";
+        text += &format!("path = {:?}\nframe_stride = 0\n[train]\nbatch_size = 4\nlearning_rate = 1e-3\n", folder);
+        fs::write(&config, text).with_context(|| format!("{}: cannot be written", config.display()))?;
+        Ok(Self { name, config: config.display().to_string(), settings: Vec::new() })
+    }
+}
+
+/// Eight recordings of tones, of half a second and longer, with letters to go with them.
+fn recordings(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    let mut rows = String::new();
+    for number in 0..8u32 {
+        let samples = 8_000 + 1_000 * number;
+        let angle = |n: u32| f64::from(n) * f64::from(200 + 70 * number) * std::f64::consts::TAU / 16_000.0;
+        let mut file = b"RIFF".to_vec();
+        file.extend((36 + 2 * samples).to_le_bytes());
+        file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+        file.extend([16_000u32, 32_000].map(u32::to_le_bytes).concat());
+        file.extend(b"\x02\0\x10\0data");
+        file.extend((2 * samples).to_le_bytes());
+        file.extend((0..samples).flat_map(|n| ((9_000.0 * angle(n).sin()) as i16).to_le_bytes()));
+        let path = folder.join(format!("{number}.wav"));
+        fs::write(&path, file).with_context(|| format!("{}: cannot be written", path.display()))?;
+        rows += &format!("{{\"audio\": \"{number}.wav\", \"text\": \"TONE {}\"}}\n", ["A", "B"][number as usize % 2]);
+    }
+    for name in ["train.jsonl", "validation.jsonl"] {
+        let path = folder.join(name);
+        fs::write(&path, &rows).with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    Ok(())
+}
 
 #[derive(Deserialize)]
 struct Record {
@@ -42,11 +103,6 @@ struct Record {
 #[derive(Deserialize)]
 struct Overlap {
     iou: f64,
-}
-
-#[derive(Deserialize)]
-struct Prediction {
-    logits: Vec<f64>,
 }
 
 /// What one device made of one method.
@@ -98,22 +154,21 @@ impl Check<'_> {
         Ok(())
     }
 
-    fn train(&self, name: &str, device: &str, precision: &str, method: &str, settings: &[&str]) -> Result<Outcome> {
+    /// Trains what `subject` names with one method.
+    fn train(&self, name: &str, device: &str, precision: &str, subject: &Subject, method: &Method) -> Result<Outcome> {
         let out = self.path(name);
         let mut all = vec![
             format!("device={device}"),
             format!("precision={precision}"),
-            format!("prune.method={method}"),
+            format!("prune.method={}", method.0),
             format!("prune.sparsity={SPARSITY}"),
             format!("train.updates={UPDATES}"),
             format!("run.store={}", self.path(&format!("{name}-store"))),
-            "data.validation=100".to_owned(),
         ];
-        // Devices draw dropout from different generators.
-        all.extend(["hidden", "attention", "classifier"].map(|kind| format!("model.{kind}_dropout=0.0")));
-        all.extend(settings.iter().map(|s| (*s).to_owned()));
+        all.extend(subject.settings.iter().cloned());
+        all.extend(method.1.iter().map(|s| (*s).to_owned()));
         let mut command = Command::new(self.lopper);
-        command.current_dir(self.root).args(["run", demo::CONFIG, "--json", "--out", &out]);
+        command.current_dir(self.root).args(["run", &subject.config, "--json", "--out", &out]);
         for setting in &all {
             command.args(["--set", setting]);
         }
@@ -124,29 +179,27 @@ impl Check<'_> {
         Ok(Outcome { record, losses: updates.map(|event| event["loss"].as_f64().unwrap_or(f64::NAN)).collect() })
     }
 
-    /// Every method trains alike on both devices.
-    fn training(&mut self, device: &str) -> Result<()> {
-        for (method, settings) in RUNS {
-            let cpu = self.train(&format!("{method}-cpu"), "cpu", "float32", method, settings)?;
-            let other = self.train(&format!("{method}-device"), device, "float32", method, settings)?;
+    /// The methods train alike on both devices.
+    fn training(&mut self, device: &str, subject: &Subject, methods: &[Method]) -> Result<()> {
+        for method in methods {
+            let name = format!("{} {}", subject.name, method.0);
+            let path = format!("{}-{}", subject.name, method.0);
+            let cpu = self.train(&format!("{path}-cpu"), "cpu", "float32", subject, method)?;
+            let other = self.train(&format!("{path}-device"), device, "float32", subject, method)?;
             let worst = furthest(&cpu.losses, &other.losses)?;
             let wanted = format!("at most {LOSS_TOLERANCE}");
-            self.hold(&format!("{method}: losses, float32"), worst, worst <= LOSS_TOLERANCE, &wanted);
+            self.hold(&format!("{name}: losses, float32"), worst, worst <= LOSS_TOLERANCE, &wanted);
             let iou = self.iou(&cpu.record.mask, &other.record.mask)?;
-            self.hold(
-                &format!("{method}: IOU of final masks"),
-                iou,
-                iou >= LEAST_IOU,
-                &format!("at least {LEAST_IOU}"),
-            );
+            let wanted = format!("at least {LEAST_IOU}");
+            self.hold(&format!("{name}: IOU of final masks"), iou, iou >= LEAST_IOU, &wanted);
             let speed = |outcome: &Outcome| 1e3 * outcome.record.seconds / outcome.record.updates as f64;
-            println!("     {method}: {:.1} ms an update on the CPU, {:.1} ms here", speed(&cpu), speed(&other));
-            if method == "parp" {
-                let half = self.train("parp-bf16", device, "bf16", method, settings)?;
+            println!("     {name}: {:.1} ms an update on the CPU, {:.1} ms here", speed(&cpu), speed(&other));
+            if method.0 == "parp" {
+                let half = self.train(&format!("{path}-bf16"), device, "bf16", subject, method)?;
                 let worst = furthest(&cpu.losses, &half.losses)?;
                 let wanted = format!("at most {BF16_TOLERANCE}");
-                self.hold("parp: losses, bf16 against float32", worst, worst <= BF16_TOLERANCE, &wanted);
-                println!("     parp, bf16: {:.1} ms an update", speed(&half));
+                self.hold(&format!("{name}: losses, bf16 against float32"), worst, worst <= BF16_TOLERANCE, &wanted);
+                println!("     {name}, bf16: {:.1} ms an update", speed(&half));
             }
         }
         Ok(())
@@ -154,17 +207,39 @@ impl Check<'_> {
 
     /// A saved model answers alike on both devices.
     fn prediction(&mut self, device: &str) -> Result<()> {
-        let model = self.path("parp-cpu/model");
+        let model = self.path("bert-parp-cpu/model");
+        let text = ["predict", &model, "--text", "The author near these kings is tired."];
+        self.answers("bert", device, &text)?;
+        for norm in NORMS {
+            let model = self.path(&format!("{norm}-parp-cpu/model"));
+            let recording = self.path("speech/0.wav");
+            self.answers(norm, device, &["transcribe", &model, &recording, "--logits"])?;
+        }
+        Ok(())
+    }
+
+    /// The logits that a command prints.
+    fn answers(&mut self, name: &str, device: &str, command: &[&str]) -> Result<()> {
         let ask = |check: &Self, device: &str| -> Result<Vec<f64>> {
-            let text = ["--text", "The author near these kings is tired.", "--device", device, "--json"];
-            let answer = check.lopper(&[&["predict", &model], &text[..]].concat())?;
-            let value: serde_json::Value = serde_json::from_str(&answer).context("unexpected prediction")?;
-            let one = value.as_array().and_then(|all| all.first()).cloned().unwrap_or(value);
-            Ok(serde_json::from_value::<Prediction>(one).context("unexpected prediction")?.logits)
+            let answer = check.lopper(&[command, &["--device", device, "--json"]].concat())?;
+            let value: serde_json::Value = serde_json::from_str(&answer).context("unexpected answer")?;
+            let one = value.as_array().and_then(|all| all.first()).unwrap_or(&value);
+            let mut numbers = Vec::new();
+            flatten(&one["logits"], &mut numbers);
+            Ok(numbers)
         };
         let worst = furthest(&ask(self, "cpu")?, &ask(self, device)?)?;
-        self.hold("logits of a saved model", worst, worst <= LOGIT_TOLERANCE, &format!("at most {LOGIT_TOLERANCE}"));
+        let wanted = format!("at most {LOGIT_TOLERANCE}");
+        self.hold(&format!("{name}: logits of a saved model"), worst, worst <= LOGIT_TOLERANCE, &wanted);
         Ok(())
+    }
+}
+
+/// All numbers of nested arrays, in their order.
+fn flatten(value: &serde_json::Value, numbers: &mut Vec<f64>) {
+    match value {
+        serde_json::Value::Array(all) => all.iter().for_each(|one| flatten(one, numbers)),
+        other => numbers.push(other.as_f64().unwrap_or(f64::NAN)),
     }
 }
 
@@ -191,7 +266,13 @@ pub(crate) fn run(checkout: &Checkout, lopper: &Path, device: &str) -> Result<()
     let lopper = std::path::absolute(lopper)?;
     let mut check = Check { lopper: &lopper, root: checkout.root(), out, failures: Vec::new() };
     check.selection(device)?;
-    check.training(device)?;
+    check.training(device, &Subject::bert(), &RUNS)?;
+    let folder = check.out.join("speech");
+    recordings(&folder)?;
+    for norm in NORMS {
+        let parp = RUNS.iter().filter(|(method, _)| *method == "parp").copied().collect::<Vec<_>>();
+        check.training(device, &Subject::speech(norm, &folder)?, &parp)?;
+    }
     check.prediction(device)?;
     if check.failures.is_empty() {
         println!("{device} agrees with the CPU");
@@ -202,12 +283,15 @@ pub(crate) fn run(checkout: &Checkout, lopper: &Path, device: &str) -> Result<()
 
 #[cfg(test)]
 mod tests {
-    use super::furthest;
+    use super::{flatten, furthest};
 
     #[test]
     fn distances_are_relative_above_one_and_never_hide_a_nan() {
         assert_eq!(furthest(&[0.5, 10.0], &[0.25, 12.0]).unwrap(), 0.25);
         assert_eq!(furthest(&[1.0, 1.0], &[f64::NAN, 1.0]).unwrap(), f64::INFINITY);
         assert!(furthest(&[1.0], &[]).is_err());
+        let mut numbers = Vec::new();
+        flatten(&serde_json::json!([[1.0, 2], [null]]), &mut numbers);
+        assert!(numbers[..2] == [1.0, 2.0] && numbers[2].is_nan(), "{numbers:?}");
     }
 }

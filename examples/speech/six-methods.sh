@@ -1,0 +1,61 @@
+#!/bin/bash
+# Six methods on real speech with a small wav2vec 2.0, and one joint run and one mask transfer on synthetic speech: the runs
+# behind docs/results.md. Started again, it trains only what is not done.
+#
+#   examples/speech/six-methods.sh FSDD TIMIT SYNTHETIC OUT
+#
+# FSDD is the Free Spoken Digit Dataset, TIMIT the sample of NLTK, SYNTHETIC a manifest as make_synthetic_lines.py reads it.
+# LOPPER names the program, target/debug/lopper otherwise; PYTHON one that has transformers, python3 otherwise.
+set -eu
+fsdd=$1 timit=$2 synthetic=$3 out=$4
+lopper=${LOPPER:-target/debug/lopper} python=${PYTHON:-python3} here=examples/speech
+
+run() { # NAME CONFIG [KEY=VALUE…]
+    local name=$1 config=$2
+    shift 2
+    [ -e "$out/$name/record.json" ] && return
+    "$lopper" run "$here/$config.toml" --out "$out/$name" --set run.store="$out/store" "$@" > "$out/$name.log" 2>&1 ||
+        { echo "$name failed:" && tail -n 5 "$out/$name.log" && exit 1; }
+    echo "$name"
+}
+
+mkdir -p "$out"
+[ -d "$out/small" ] || "$python" $here/make_small_wav2vec2.py "$out/small" --layer-norm
+[ -d "$out/digits" ] || "$python" $here/make_fsdd_strings.py "$fsdd" "$out/digits" --held-out theo,lucas --digits 1 4 --train 4000
+[ -d "$out/timit" ] || "$python" $here/make_timit_phones.py "$timit" "$out/timit"
+[ -d "$out/synthetic" ] || "$python" $here/make_synthetic_lines.py "$synthetic" "$out/synthetic"
+
+# There is no small public checkpoint: theta_0 is made here, from random weights on the digits of four speakers.
+run scratch digits model.path="$out/small" data.path="$out/digits" model.mask_time_prob=0.15 train.updates=3000
+
+# The six methods from there, on the same digits and on TIMIT's phones; a fresh head each, speakers held out.
+six() { # TASK CONFIG [KEY=VALUE…]
+    local task=$1 config=$2
+    shift 2
+    set -- "$config" model.path="$out/scratch/model" data.path="$out/$task" "$@"
+    run "$task-dense" "$@"
+    for sparsity in 0.5 0.7; do
+        for method in mpi omp "parp prune.every=50" "parp-p prune.every=50" "imp prune.round_updates=100"; do
+            # A method brings its options along.
+            # shellcheck disable=SC2086
+            run "$task-${method%% *}-$sparsity" "$@" prune.sparsity=$sparsity prune.method=$method
+        done
+    done
+}
+six digits digits model.mask_time_prob=0.15 train.updates=400 train.learning_rate=5e-4
+six timit timit
+run timit-random-weights timit model.path="$out/small" data.path="$out/timit" train.updates=900 train.learning_rate=1e-3
+
+# Synthetic: three languages in one model, dense and with PARP; a mask found in Spanish, finetuned in French.
+shared="model.path=$out/scratch/model data.path=$out/synthetic/{language}"
+# shellcheck disable=SC2086
+{
+    run joint-dense synthetic $shared
+    run joint-parp synthetic $shared prune.method=parp prune.sparsity=0.5 prune.every=50
+    run es-omp synthetic $shared 'data.languages=["es"]' prune.method=omp prune.sparsity=0.5
+    run fr-omp synthetic $shared 'data.languages=["fr"]' prune.method=omp prune.sparsity=0.5
+    run es-to-fr synthetic $shared 'data.languages=["fr"]' prune.method=transfer prune.sparsity=0.5 \
+        prune.mask="$out/es-omp/model/mask.safetensors"
+    run es-to-fr-parp synthetic $shared 'data.languages=["fr"]' prune.method=parp prune.sparsity=0.5 prune.every=50 \
+        prune.initial="$out/es-omp/model/mask.safetensors"
+}
