@@ -2,12 +2,13 @@
 # Six methods on real speech with a small wav2vec 2.0, and one joint run and one mask transfer on synthetic speech: the runs
 # behind docs/results.md. Started again, it trains only what is not done.
 #
-#   examples/speech/six-methods.sh FSDD TIMIT SYNTHETIC OUT
+#   examples/speech/six-methods.sh FSDD TIMIT SYNTHETIC OUT [digits] [timit] [synthetic]
 #
 # FSDD is the Free Spoken Digit Dataset, TIMIT the sample of NLTK, SYNTHETIC a manifest as make_synthetic_lines.py reads it.
 # LOPPER names the program, target/debug/lopper otherwise; PYTHON one that has transformers, python3 otherwise.
 set -eu
 fsdd=$1 timit=$2 synthetic=$3 out=$4
+shift 4
 lopper=${LOPPER:-target/debug/lopper} python=${PYTHON:-python3} here=examples/speech
 
 run() { # NAME CONFIG [KEY=VALUE…]
@@ -42,20 +43,29 @@ six() { # TASK CONFIG [KEY=VALUE…]
         done
     done
 }
-six digits digits model.mask_time_prob=0.15 train.updates=400 train.learning_rate=5e-4
-six timit timit
-run timit-random-weights timit model.path="$out/small" data.path="$out/timit" train.updates=900 train.learning_rate=1e-3
 
 # Synthetic: three languages in one model, dense and with PARP; a mask found in Spanish, finetuned in French.
-shared="model.path=$out/scratch/model data.path=$out/synthetic/{language}"
-# shellcheck disable=SC2086
-{
-    run joint-dense synthetic $shared
-    run joint-parp synthetic $shared prune.method=parp prune.sparsity=0.5 prune.every=50
-    run es-omp synthetic $shared 'data.languages=["es"]' prune.method=omp prune.sparsity=0.5
-    run fr-omp synthetic $shared 'data.languages=["fr"]' prune.method=omp prune.sparsity=0.5
-    run es-to-fr synthetic $shared 'data.languages=["fr"]' prune.method=transfer prune.sparsity=0.5 \
+synthetic() {
+    local config=(synthetic model.path="$out/scratch/model" "data.path=$out/synthetic/{language}")
+    run joint-dense "${config[@]}"
+    run joint-parp "${config[@]}" prune.method=parp prune.sparsity=0.5 prune.every=50
+    run es-omp "${config[@]}" 'data.languages=["es"]' prune.method=omp prune.sparsity=0.5
+    run fr-omp "${config[@]}" 'data.languages=["fr"]' prune.method=omp prune.sparsity=0.5
+    run es-to-fr "${config[@]}" 'data.languages=["fr"]' prune.method=transfer prune.sparsity=0.5 \
         prune.mask="$out/es-omp/model/mask.safetensors"
-    run es-to-fr-parp synthetic $shared 'data.languages=["fr"]' prune.method=parp prune.sparsity=0.5 prune.every=50 \
+    run es-to-fr-parp "${config[@]}" 'data.languages=["fr"]' prune.method=parp prune.sparsity=0.5 prune.every=50 \
         prune.initial="$out/es-omp/model/mask.safetensors"
 }
+
+[ $# -gt 0 ] || set -- digits timit synthetic
+for part in "$@"; do
+    case $part in
+    digits) six digits digits model.mask_time_prob=0.15 train.updates=400 train.learning_rate=5e-4 ;;
+    timit)
+        six timit timit
+        run timit-random-weights timit model.path="$out/small" data.path="$out/timit" train.updates=900 train.learning_rate=1e-3
+        ;;
+    synthetic) synthetic ;;
+    *) echo "$part: digits, timit or synthetic was expected" && exit 2 ;;
+    esac
+done
