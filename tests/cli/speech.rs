@@ -5,6 +5,8 @@ use crate::fixture::{Answer, Fixture};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
 
 /// Prunable entries of the tiny model, biases included: 2 blocks of 4 · (16 · 16 + 16) + 2 · 16 · 20 + 16 + 20.
 const PRUNABLE: u64 = 2 * (4 * 272 + 640 + 36);
@@ -291,17 +293,21 @@ fn what_is_wrong_with_recordings_is_named_and_counted() {
     }
 }
 
-#[test]
-fn damage_that_only_decoding_finds_is_named_or_left_out() {
-    let s = Speech::new();
-    // Floating-point samples of which one is no number; the header is as it should be.
+/// Floating-point samples of which one is no number; the header is as it should be.
+fn not_a_number() -> Vec<u8> {
     let mut wav = Wav { bits: 32, ..Wav::new(Vec::new()) }.bytes();
     wav[20] = 3;
     let samples: Vec<u8> = (0..4000).flat_map(|n| if n == 100 { f32::NAN } else { 0.1 }.to_le_bytes()).collect();
     wav[4..8].copy_from_slice(&(36 + samples.len() as u32).to_le_bytes());
     wav[40..44].copy_from_slice(&(samples.len() as u32).to_le_bytes());
     wav.extend(samples);
-    s.f.write("data/train1.wav", wav);
+    wav
+}
+
+#[test]
+fn damage_that_only_decoding_finds_is_named_or_left_out() {
+    let s = Speech::new();
+    s.f.write("data/train1.wav", not_a_number());
     let part = "train.jsonl, line 2: data/train1.wav sample 100 is not a finite number";
     refused(&s.run(&["run", "run.toml", "--out", "r"]), &[part]);
     let on = s.run(&["run", "run.toml", "--out", "on", "--set", "data.skip_bad=true", "train.updates=6"]);
@@ -354,6 +360,57 @@ fn targets_that_do_not_fit_are_counted_by_the_model() {
     let on = s.run(&[&["run", "run.toml", "--out", "r", "--set"][..], &settings].concat());
     assert_eq!(on.code, Some(0), "{on:?}");
     assert!(on.stderr.contains("targets do not fit into the audio and are left out"), "{on:?}");
+}
+
+/// One row that cannot be used, one recording that cannot be decoded and one sentence that cannot be aligned, in every
+/// epoch of one update; killed on the way, and not.
+#[test]
+fn what_a_run_goes_without_stands_in_its_record_whether_it_was_killed_or_not() {
+    let s = Speech::new();
+    s.f.write("data/short.wav", Wav::new(tone(16_000, 500.0, 0.01)).bytes()).write("data/damaged.wav", not_a_number());
+    let rows = [("short.wav", "ABCABCABC"), ("train0.wav", "A B"), ("damaged.wav", "C"), ("gone.wav", "A")];
+    let rows: Vec<_> = rows.iter().map(|(audio, text)| json!({"audio": audio, "text": text}).to_string()).collect();
+    s.f.write("data/train.jsonl", rows.join("\n"));
+    let settings = ["data.frame_stride=0", "data.min_seconds=0.005", "data.unit=letters", "data.skip_bad=true"];
+    let run = |name: &str| {
+        let own = ["train.updates=40".to_owned(), "checkpoint.every=3".to_owned(), format!("run.store={name}/store")];
+        let own: Vec<&str> = settings.iter().copied().chain(own.iter().map(String::as_str)).collect();
+        s.f.command(&[&["run", "run.toml", "--out", name, "--set"][..], &own].concat())
+    };
+    let whole = Answer::of(run("whole").output().unwrap()).ok();
+    for line in ["split train", "updates of "] {
+        assert!(whole.contains(line), "`{line}` is not in: {whole}");
+    }
+    let mut killed = run("killed").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !s.f.path("killed/checkpoints/latest").exists() && killed.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let metrics = |name: &str| s.f.read(&format!("{name}/metrics.jsonl"));
+    let before = metrics("killed").len();
+    Answer::of(run("killed").output().unwrap()).ok();
+    assert!(before < metrics("killed").len(), "it was killed on the way");
+    assert!(metrics("killed") == metrics("whole"), "a continued run tells what one that was never stopped tells");
+    for name in ["whole", "killed"] {
+        let record: Value = serde_json::from_slice(&s.f.read(&format!("{name}/record.json"))).unwrap();
+        assert_eq!(record["counts"], json!({"train": {"rows_left_out": 1}}), "{record}");
+        let of_updates = json!({"examples_left_out": 40, "unaligned_sentences": 40});
+        assert_eq!(record["stages"][0]["counts"], of_updates, "{record}");
+    }
+    let lines = String::from_utf8(metrics("whole")).unwrap();
+    let update: Value = serde_json::from_str(lines.lines().find(|line| line.contains("\"update\"")).unwrap()).unwrap();
+    assert_eq!(update["counts"], json!({"examples_left_out": 1, "unaligned_sentences": 1}));
+}
+
+#[test]
+fn a_run_that_goes_without_nothing_says_nothing_of_it() {
+    let s = Speech::new();
+    let text = s.run(&["run", "run.toml", "--out", "r", "--set", "train.updates=1"]).ok();
+    assert!(!text.contains("counted"), "{text}");
+    for file in ["r/record.json", "r/metrics.jsonl"] {
+        assert!(!String::from_utf8(s.f.read(file)).unwrap().contains("counts"), "{file}");
+    }
 }
 
 #[test]

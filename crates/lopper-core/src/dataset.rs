@@ -235,6 +235,12 @@ pub trait Dataset: Send + Sync {
         BTreeMap::new()
     }
 
+    /// How many of `indices` the batch at `indices` goes without, asked after it was made. It depends on the data alone, so
+    /// that a continued run counts as one that was never stopped. None unless overridden.
+    fn left_out(&self, _split: &Split, _indices: &[usize]) -> u64 {
+        0
+    }
+
     /// A hash over all examples and everything else that batches depend on.
     fn identity(&self) -> String;
 }

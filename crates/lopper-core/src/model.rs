@@ -1,6 +1,7 @@
 //! The trait behind which a network stands.
 
 use crate::{Batch, Error, Features, Head, Input, Inputs, Layout, ParameterName, Parameters, Result, Task};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tch::{Device, Tensor};
@@ -74,6 +75,12 @@ pub trait Model: Send {
     /// # Errors
     /// When the batch lacks an input or targets of the head's kind, and errors of libtorch.
     fn loss(&self, batch: &Batch, mode: Mode) -> Result<Loss>;
+
+    /// What a reader of the losses so far should know besides: examples that added nothing, and the like, each more than
+    /// zero, counted whenever they were met. Nothing unless overridden.
+    fn counts(&self) -> BTreeMap<&'static str, u64> {
+        BTreeMap::new()
+    }
 
     /// The outputs for a batch, in evaluation mode.
     ///

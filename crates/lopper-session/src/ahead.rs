@@ -20,13 +20,12 @@ impl Ahead {
         self.batches.recv().ok().map(|(indices, batch)| Ok((indices, batch?))).transpose()
     }
 
-    /// The next batch of an endless sequence.
+    /// The next batch of an endless sequence and the examples in it.
     ///
     /// # Errors
     /// Those of the dataset.
-    pub(crate) fn expect_next(&mut self) -> Result<Batch> {
-        let next = self.next()?.ok_or_else(|| Error::Other("the training batches ended early".into()))?;
-        Ok(next.1)
+    pub(crate) fn expect_next(&mut self) -> Result<(Vec<usize>, Batch)> {
+        self.next()?.ok_or_else(|| Error::Other("the training batches ended early".into()))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
-use crate::{Validation, weights::Values};
+use crate::{Counts, Validation, weights::Values};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,9 @@ pub struct Progressed {
     pub skipped: u64,
     /// Those of them that came last, without one between them that was not skipped.
     pub skipped_in_a_row: u64,
+    /// What the updates left out or could not use, counted whenever they met it. Older records do not say.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub counts: Counts,
     /// Validations so far.
     pub validations: Vec<Validation>,
     /// Wall-clock seconds so far, over all sittings.
@@ -79,7 +82,15 @@ pub(crate) struct Checkpoint {
 
 impl Progressed {
     pub(crate) fn start(key: &str) -> Self {
-        Self { key: key.to_owned(), update: 0, skipped: 0, skipped_in_a_row: 0, validations: Vec::new(), seconds: 0.0 }
+        Self {
+            key: key.to_owned(),
+            update: 0,
+            skipped: 0,
+            skipped_in_a_row: 0,
+            counts: Counts::new(),
+            validations: Vec::new(),
+            seconds: 0.0,
+        }
     }
 }
 

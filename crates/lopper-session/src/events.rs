@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::SplitMetrics;
+use crate::{Counts, SplitMetrics};
 
 /// One line of `metrics.jsonl`. Lines hold no times, so that a continued run writes the same bytes as one that was
 /// never stopped.
@@ -16,7 +16,16 @@ pub(crate) enum Event<'a> {
     /// A stage begins.
     Stage { name: &'a str, key: &'a str, updates: u64 },
     /// One update. Not finite values are written as null.
-    Update { stage: &'a str, update: u64, loss: f64, learning_rate: f64, gradient_norm: f64, skipped: bool },
+    Update {
+        stage: &'a str,
+        update: u64,
+        loss: f64,
+        learning_rate: f64,
+        gradient_norm: f64,
+        skipped: bool,
+        #[serde(skip_serializing_if = "Counts::is_empty")]
+        counts: &'a Counts,
+    },
     /// The mask changed.
     Mask { stage: &'a str, update: u64, sparsity: f64, revived: u64 },
     /// A validation of mask ⊙ weights.

@@ -32,7 +32,7 @@ pub use identity::RunIdentity;
 pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
 pub use plan::PlannedStage;
 pub use rate::LearningRate;
-pub use record::{RunRecord, RunStage, SplitMetrics, StageRecord, Validation};
+pub use record::{Counts, RunRecord, RunStage, SplitMetrics, StageRecord, Validation};
 pub use session::{Participants, Session, updates_per_epoch};
 pub use settings::{CheckpointEvery, Precision, SessionSettings};
 pub use status::{RunState, RunStatus, StageStatus};

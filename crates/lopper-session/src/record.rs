@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// Numbers that are worth a word because they are not zero, by what they count, such as `unaligned_sentences`.
+pub type Counts = BTreeMap<String, u64>;
+
 /// Metrics of one split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SplitMetrics {
@@ -42,6 +45,9 @@ pub struct StageRecord {
     pub validations: Vec<Validation>,
     /// Updates skipped for a loss or gradient that was not finite.
     pub skipped_updates: u64,
+    /// What its updates left out or could not use, counted whenever they met it. Older records do not say.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub counts: Counts,
     /// Wall-clock seconds that training and validating took, over all sittings.
     pub seconds: f64,
     /// BLAKE3 of the stage's other files, as each one's own format counts it, in hexadecimal.
@@ -91,6 +97,9 @@ pub struct RunStage {
     pub sparsity: f64,
     /// Its final metrics.
     pub metrics: Vec<SplitMetrics>,
+    /// What its updates left out or could not use, counted whenever they met it. Older records do not say.
+    #[serde(default, skip_serializing_if = "Counts::is_empty")]
+    pub counts: Counts,
 }
 
 /// A finished run.
@@ -108,6 +117,9 @@ pub struct RunRecord {
     pub metric: MetricValue,
     /// All metrics of all evaluation splits.
     pub metrics: Vec<SplitMetrics>,
+    /// What the dataset counted when it was opened, such as rows that were left out, by split. Older records do not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub counts: BTreeMap<String, Counts>,
     /// Exact share of pruned entries.
     pub sparsity: f64,
     /// Pruned entries.
@@ -144,5 +156,35 @@ impl RunRecord {
     /// written.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         sealed::open(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(counts: Counts) -> StageRecord {
+        StageRecord {
+            key: "key".into(),
+            stage: Stage::dense(&lopper_testkit::run_spec(lopper_core::Sparsity::DENSE, 9)),
+            sparsity: 0.0,
+            pruned: 0,
+            entries: 1,
+            validations: Vec::new(),
+            skipped_updates: 0,
+            counts,
+            seconds: 1.0,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// As the records of versions that counted nothing.
+    #[test]
+    fn a_record_that_counts_nothing_says_nothing_of_counts_and_is_read() {
+        let bytes = sealed::seal(&record(Counts::new())).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("counts"));
+        assert_eq!(StageRecord::from_bytes(&bytes).unwrap(), record(Counts::new()));
+        let counted = record(Counts::from([("unaligned_sentences".to_owned(), 3)]));
+        assert_eq!(StageRecord::from_bytes(&sealed::seal(&counted).unwrap()).unwrap(), counted);
     }
 }

@@ -11,7 +11,7 @@ use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
 use crate::store::{Finished, StageStore, StoredStage, read_mask};
 use crate::train::{Trainer, rank};
 use crate::weights::{Values, Weights};
-use crate::{Batcher, RunRecord, RunStage, SessionSettings, StageRecord};
+use crate::{Batcher, Counts, RunRecord, RunStage, SessionSettings, StageRecord};
 use lopper_core::{
     Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PruningStrategy, RandomKind, Recipe, Result,
     RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
@@ -45,6 +45,8 @@ pub struct Session {
     /// Which versions carry the run out, and on what.
     versions: BTreeMap<String, String>,
     selector: Selector,
+    /// What the dataset counts before anything of it was used: the same however often a run is continued.
+    counts: BTreeMap<String, Counts>,
 }
 
 /// Updates of one pass over the training split.
@@ -58,6 +60,16 @@ pub fn updates_per_epoch(dataset: &dyn Dataset, recipe: &Recipe, seed: u64) -> R
     }
     let batches = Batcher::new(&costs, &recipe.batching, recipe.bucket_by_length, seed)?.batches_per_epoch();
     Ok(batches.div_ceil(recipe.accumulate.max(1)))
+}
+
+/// What a dataset counts of the splits that a run uses.
+fn counts(dataset: &dyn Dataset) -> BTreeMap<String, Counts> {
+    let splits = std::iter::once(Split::TRAIN).chain(dataset.evaluation_splits());
+    let named = |split: Split| {
+        let counts = dataset.counts(&split).into_iter().map(|(what, number)| (what.to_owned(), number));
+        (split.as_str().to_owned(), counts.collect::<Counts>())
+    };
+    splits.map(named).filter(|(_, counts)| !counts.is_empty()).collect()
 }
 
 impl Session {
@@ -83,7 +95,8 @@ impl Session {
         let pretrained = weights.copy()?;
         let versions = surroundings.versions(&participants.identity);
         let selector = Selector::new();
-        Ok(Self { participants, plugins, spec, settings, store, weights, pretrained, plan, versions, selector })
+        let counts = plugins.dataset(|| counts(participants.dataset.as_ref()))?;
+        Ok(Self { participants, plugins, spec, settings, store, weights, pretrained, plan, versions, selector, counts })
     }
 
     /// The stages in order.
@@ -231,6 +244,7 @@ impl Session {
             entries: trained.mask.layout().entries(),
             validations: trained.progress.validations.clone(),
             skipped_updates: trained.progress.skipped,
+            counts: trained.progress.counts.clone(),
             seconds: trained.progress.seconds,
             files: Default::default(),
         };
@@ -336,6 +350,7 @@ impl Session {
             seconds: stored.record().seconds,
             sparsity: stored.record().sparsity,
             metrics: stored.record().final_metrics().to_vec(),
+            counts: stored.record().counts.clone(),
         });
         let record = RunRecord {
             libtorch: lopper_torch::libtorch_version(),
@@ -344,6 +359,7 @@ impl Session {
             task: task.name.clone(),
             metric,
             metrics,
+            counts: self.counts.clone(),
             sparsity: mask.sparsity().get(),
             pruned: mask.pruned(),
             entries: mask.layout().entries(),

@@ -328,6 +328,7 @@ pub(crate) mod tests {
             entries: 1,
             validations: Vec::new(),
             skipped_updates: 0,
+            counts: Default::default(),
             seconds: 25.0,
             files: Default::default(),
         };

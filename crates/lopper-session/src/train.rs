@@ -11,13 +11,18 @@ use crate::plugins::Plugins;
 use crate::progress::Progress;
 use crate::status::Teller;
 use crate::weights::{Values, Weights};
-use crate::{Batcher, CheckpointEvery, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation};
+use crate::{
+    Batcher, CheckpointEvery, Counts, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation,
+};
 use lopper_core::{
     Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
     Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
 };
 use std::sync::atomic::Ordering;
 use std::time::Instant;
+
+/// What is counted of examples that a batch goes without.
+const LEFT_OUT: &str = "examples_left_out";
 
 /// What a stage is trained with.
 pub(crate) struct Trainer<'a> {
@@ -194,7 +199,8 @@ impl Trainer<'_> {
             PrunedWeights::Frozen | PrunedWeights::Trainable => None,
         };
         state.optimizer.zero_grad()?;
-        let loss = self.forward_backward(batches, update, recipe.accumulate);
+        let mut counts = Counts::new();
+        let loss = self.forward_backward(batches, update, recipe.accumulate, &mut counts);
         // Before any error leaves: a hidden mask must not stay in the weights.
         if let Some(dense) = &dense {
             self.weights.restore_prunable(dense)?;
@@ -211,7 +217,9 @@ impl Trainer<'_> {
             learning_rate: rate,
             gradient_norm: norm,
             skipped: !usable,
+            counts: &counts,
         })?;
+        counts.iter().for_each(|(what, number)| add(&mut state.progress.counts, what, *number));
         if usable {
             state.progress.skipped_in_a_row = 0;
             state.optimizer.step(rate)?;
@@ -269,13 +277,23 @@ impl Trainer<'_> {
         clip_gradients(&self.weights.trainable(), max_norm)
     }
 
-    /// Gradients of the mean loss over all micro-batches of an update. Returns that mean.
-    fn forward_backward(&mut self, batches: &mut Ahead, update: u64, accumulate: u64) -> Result<f64> {
+    /// Gradients of the mean loss over all micro-batches of an update. Returns that mean, and adds what the micro-batches
+    /// left out to `counts`.
+    fn forward_backward(
+        &mut self,
+        batches: &mut Ahead,
+        update: u64,
+        accumulate: u64,
+        counts: &mut Counts,
+    ) -> Result<f64> {
+        let before = self.plugins.model(|| Ok(self.model.counts()))?;
         let mut sum = 0.0;
         let mut count = 0.0;
         for micro in 0..accumulate {
             let number = (update - 1) * accumulate + micro;
-            let batch = batches.expect_next()?.to_device(self.settings.device)?;
+            let (examples, batch) = batches.expect_next()?;
+            add(counts, LEFT_OUT, self.plugins.dataset(|| self.dataset.left_out(&Split::TRAIN, &examples))?);
+            let batch = batch.to_device(self.settings.device)?;
             // From (seed, micro-batch) alone, so that a continued run draws what an uninterrupted one would, and methods
             // are compared on the same data order and dropout.
             tch::manual_seed(mix(self.settings.seed, number) as i64);
@@ -287,6 +305,9 @@ impl Trainer<'_> {
             scaled.f_backward()?;
             sum += loss.sum.f_double_value(&[])?;
             count += loss.count;
+        }
+        for (what, number) in self.plugins.model(|| Ok(self.model.counts()))? {
+            add(counts, what, number.saturating_sub(before.get(what).copied().unwrap_or(0)));
         }
         if accumulate > 1 {
             let gradients: Vec<_> =
@@ -410,6 +431,13 @@ pub(crate) fn rank(
 
 fn open_schedule(spec: &lopper_core::ScheduleSpec) -> Result<Box<dyn MaskSchedule>> {
     (lopper_core::registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.open)(&spec.options)
+}
+
+/// Adds what is not zero.
+fn add(counts: &mut Counts, what: &str, number: u64) {
+    if number > 0 {
+        *counts.entry(what.to_owned()).or_default() += number;
+    }
 }
 
 /// SplitMix64's output function over the sum: well spread seeds from neighbouring numbers.

@@ -371,6 +371,12 @@ impl Dataset for SpeechDataset {
         all.into_iter().filter(|(_, count)| *count > 0).collect()
     }
 
+    fn left_out(&self, split: &Split, indices: &[usize]) -> u64 {
+        let Ok((number, _)) = self.split(split) else { return 0 };
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        indices.iter().filter(|index| damaged.contains(&(number, **index))).count() as u64
+    }
+
     fn identity(&self) -> String {
         self.parts.identity.clone()
     }

@@ -13,7 +13,7 @@ use lopper_core::{
 };
 use lopper_nn::{Linear, dropout, fresh};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tch::{Device, Kind, Tensor};
@@ -234,6 +234,12 @@ impl Model for Wav2Vec2Model {
             sum = sum.f_add(&mask.f_sum(Kind::Float)?.f_mul_scalar(0.0)?)?;
         }
         Ok(Loss { sum, count: targets.len() as f64 })
+    }
+
+    /// `unaligned_sentences`.
+    fn counts(&self) -> BTreeMap<&'static str, u64> {
+        let unaligned = Some(self.unaligned_sentences()).filter(|sentences| *sentences > 0);
+        unaligned.map(|sentences| ("unaligned_sentences", sentences)).into_iter().collect()
     }
 
     fn predict(&self, batch: &Batch) -> Result<Predictions> {

@@ -36,6 +36,18 @@ fn stop_on_signals() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// What was left out of splits and updates; `None` when nothing was.
+fn counted(record: &RunRecord) -> Option<Table> {
+    let splits = record.counts.iter().map(|(split, counts)| (format!("split {split}"), counts));
+    let stages = record.stages.iter().map(|stage| (format!("updates of {}", stage.name), &stage.counts));
+    let all: Vec<_> = splits.chain(stages).filter(|(_, counts)| !counts.is_empty()).collect();
+    let mut table = Table::new(["<in", "<counted", "number"]);
+    for (place, counts) in &all {
+        counts.iter().for_each(|(what, number)| table.row([place.clone(), what.clone(), count(*number)]));
+    }
+    (!all.is_empty()).then_some(table)
+}
+
 fn text(record: &RunRecord) -> String {
     let mut stages = Table::new(["<stage", "updates", "sparsity", "time", "<"]);
     for stage in &record.stages {
@@ -53,8 +65,9 @@ fn text(record: &RunRecord) -> String {
             metrics.row([split.split.as_str().to_owned(), metric.name.clone(), format!("{:.4}", metric.value)]);
         }
     }
+    let counted = counted(record).map(|table| format!("\n{}", table.render())).unwrap_or_default();
     format!(
-        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}\n\n{}\n{}\nmodel  {}\nmask   {}",
+        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}\n\n{}\n{}{counted}\nmodel  {}\nmask   {}",
         record.method,
         record.task,
         record.metric.name,
