@@ -29,6 +29,7 @@ pub use batching::{Batcher, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
 pub use evaluate::{EvaluationBatches, evaluate};
 pub use identity::RunIdentity;
+pub use memory::guarded;
 pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
 pub use plan::PlannedStage;
 pub use rate::LearningRate;

@@ -1,6 +1,6 @@
 //! Out of memory: libtorch's error, with what to lower.
 
-use lopper_core::{Batching, Error, Recipe};
+use lopper_core::{Batching, Error, Recipe, Result};
 
 use crate::EvaluationBatches;
 
@@ -20,6 +20,20 @@ pub(crate) fn explain(error: Error, during: &str, advice: impl FnOnce() -> Strin
         Some(reason) => Error::OutOfMemory { during: during.to_owned(), reason, advice: advice() },
         None => error,
     }
+}
+
+/// Runs code of plugins outside of a run: a panic is an error that names them as `who`, and where memory was short the error
+/// says what was going on, with libtorch's sizes and what to lower.
+///
+/// # Errors
+/// Those of `call`, [`Error::Other`] for a panic, and [`Error::OutOfMemory`].
+pub fn guarded<T>(
+    who: &str,
+    during: &str,
+    advice: impl FnOnce() -> String,
+    call: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    lopper_torch::guarded(who, call).map_err(|error| explain(error, during, advice))
 }
 
 /// The sentence with the sizes; what surrounds it are the places in libtorch's sources.

@@ -102,6 +102,13 @@ pub(crate) struct OpenModel {
     pub(crate) device: Device,
 }
 
+impl OpenModel {
+    /// The model as errors name it.
+    pub(crate) fn who(&self) -> String {
+        format!("model plugin `{}`", self.entry.name)
+    }
+}
+
 impl ModelArguments {
     /// Opens it.
     ///
@@ -135,4 +142,81 @@ pub(crate) fn open(
 ) -> Result<Box<dyn Model>> {
     let request = ModelRequest { path, options, task, device, seed };
     lopper_torch::guarded(&format!("model plugin `{}`", entry.name), || (entry.open)(&request))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use lopper_core::{Artifact, Batch, Features, Input, Inputs, Loss, Mode, ParameterName, Parameters, Predictions};
+    use lopper_testkit::{ToyConfig, ToyModel};
+    use tch::{Kind, Tensor};
+
+    /// What goes wrong when it is asked for predictions.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) enum Fault {
+        Panic,
+        /// More is asked for than any machine can address.
+        Memory,
+    }
+
+    struct Broken(ToyModel, Fault);
+
+    impl Model for Broken {
+        fn parameters(&self) -> &Parameters {
+            self.0.parameters()
+        }
+        fn prunable(&self) -> &[ParameterName] {
+            self.0.prunable()
+        }
+        fn loss(&self, batch: &Batch, mode: Mode) -> Result<Loss> {
+            self.0.loss(batch, mode)
+        }
+        fn predict(&self, _: &Batch) -> Result<Predictions> {
+            match self.1 {
+                Fault::Panic => panic!("a prediction went wrong"),
+                Fault::Memory => {
+                    Ok(Predictions { logits: Tensor::f_zeros([1 << 50], (Kind::Float, Device::Cpu))?, lengths: None })
+                }
+            }
+        }
+        fn identity(&self) -> String {
+            self.0.identity()
+        }
+        fn artifacts(&self) -> Result<Vec<Artifact>> {
+            self.0.artifacts()
+        }
+    }
+
+    /// A model that cannot predict, as a plugin's that there is.
+    pub(crate) fn broken(fault: Fault) -> OpenModel {
+        let toy = ToyModel::new(ToyConfig::default(), 1, 1, Device::Cpu).unwrap();
+        let entry = registry::find::<ModelEntry>("bert").unwrap();
+        OpenModel { entry, model: Box::new(Broken(toy, fault)), device: Device::Cpu }
+    }
+
+    /// Reads everything as nothing.
+    pub(crate) struct Nothing;
+
+    impl lopper_core::Preprocessor for Nothing {
+        fn features(&self, _: Input<'_>, _: Option<u32>) -> Result<Features> {
+            Ok(Features::Samples(vec![0.0]))
+        }
+        fn collate(&self, _: &[&Features]) -> Result<Inputs> {
+            Ok(Inputs::new())
+        }
+        fn identity(&self) -> String {
+            String::new()
+        }
+    }
+
+    /// The messages of both faults: the panic's names `who`, that of memory what was being done and what to lower.
+    #[track_caller]
+    pub(crate) fn check_faults(message: impl Fn(Fault) -> Error, who: &str, during: &str, advice: &str) {
+        assert_eq!(message(Fault::Panic).to_string(), format!("{who} panicked: a prediction went wrong"));
+        let error = message(Fault::Memory);
+        assert!(matches!(error, Error::OutOfMemory { .. }), "{error}");
+        let error = error.to_string();
+        assert!(error.starts_with(&format!("out of memory while {during}: DefaultCPUAllocator: ")), "{error}");
+        assert!(error.contains("4503599627370496 bytes") && error.ends_with(advice), "{error}");
+    }
 }

@@ -1,11 +1,11 @@
 //! `lopper eval`: a task's metrics.
 
 use crate::config::{Setting, Split as Keys, insert_option};
-use crate::models::ModelArguments;
+use crate::models::{ModelArguments, OpenModel};
 use crate::output::{self, Table, count};
 use lopper_core::registry::{self, DatasetEntry};
-use lopper_core::{DatasetRequest, Error, Head, MetricValue, Model, Result, Task};
-use lopper_session::{EvaluationBatches, Precision, evaluate};
+use lopper_core::{Dataset, DatasetRequest, Error, Head, MetricValue, Model, Result, Split, Task};
+use lopper_session::{EvaluationBatches, Precision, evaluate, guarded};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use toml::{Table as Options, Value};
@@ -50,11 +50,11 @@ struct Evaluation {
     task: String,
     /// Of the split that is quoted, the first.
     metrics: BTreeMap<String, f64>,
-    splits: Vec<Split>,
+    splits: Vec<SplitMetrics>,
 }
 
 #[derive(Serialize)]
-struct Split {
+struct SplitMetrics {
     split: String,
     examples: usize,
     metrics: BTreeMap<String, f64>,
@@ -82,8 +82,7 @@ impl Arguments {
         let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request))?;
         let mut splits = Vec::new();
         for split in dataset.evaluation_splits() {
-            let batches = EvaluationBatches { rows: self.batch_size as usize, budget: self.budget };
-            let metrics = evaluate(model, dataset.as_ref(), &split, open.device, Precision::Float32, batches)?;
+            let metrics = self.evaluate(&open, (entry.name, dataset.as_ref()), &split)?;
             splits.push((split, metrics));
         }
         let first = splits.first().map(|(_, metrics)| by_name(metrics)).unwrap_or_default();
@@ -93,7 +92,7 @@ impl Arguments {
             metrics: first,
             splits: splits
                 .iter()
-                .map(|(split, metrics)| Split {
+                .map(|(split, metrics)| SplitMetrics {
                     split: split.as_str().to_owned(),
                     examples: dataset.len(split),
                     metrics: by_name(metrics),
@@ -115,6 +114,29 @@ impl Arguments {
             }
             table.render()
         })
+    }
+
+    /// The metrics of a split; `dataset` comes with its plugin's name.
+    fn evaluate(&self, open: &OpenModel, dataset: (&str, &dyn Dataset), split: &Split) -> Result<Vec<MetricValue>> {
+        let (plugin, dataset) = dataset;
+        let who = format!("in an evaluation, {} or dataset plugin `{plugin}`", open.who());
+        let during = format!("evaluating {} on {}", self.model.source(), split.as_str());
+        let batches = EvaluationBatches { rows: self.batch_size as usize, budget: self.budget };
+        guarded(
+            &who,
+            &during,
+            || self.smaller(),
+            || evaluate(open.model.as_ref(), dataset, split, open.device, Precision::Float32, batches),
+        )
+    }
+
+    /// What to lower when memory is short.
+    fn smaller(&self) -> String {
+        let budget = self.budget.map(|budget| format!("--budget ({budget}), ")).unwrap_or_default();
+        format!(
+            "lower {budget}--batch-size ({}), or with --set max_length (texts) or max_seconds (recordings)",
+            self.batch_size
+        )
     }
 
     /// The dataset plugins that may have the task.
@@ -273,6 +295,7 @@ fn difference(found: &Head, wanted: &Head) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::tests::{broken, check_faults};
 
     fn ctc(symbols: &str, blank: usize) -> Head {
         Head::Ctc { vocabulary: symbols.split(' ').map(str::to_owned).collect(), blank }
@@ -287,6 +310,24 @@ mod tests {
         assert_eq!(said(ctc("<s> <pad> b a", 1)).as_deref(), Some("`a` as output 2; `b` there"));
         assert_eq!(said(ctc("<s> <pad>", 0)), None);
         assert_eq!(said(Head::Regression), None);
+    }
+
+    #[derive(clap::Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    #[test]
+    fn a_panic_is_named_and_memory_that_is_short_is_explained() {
+        let parsed = <Parsed as clap::Parser>::parse_from(["eval", "m", "--task", "toy", "--budget", "640"]);
+        let dataset = lopper_testkit::ToyDataset::new(&lopper_testkit::ToyData::default()).unwrap();
+        let evaluated =
+            |fault| parsed.arguments.evaluate(&broken(fault), ("toy", &dataset), &Split::VALIDATION).unwrap_err();
+        let advice =
+            "; lower --budget (640), --batch-size (64), or with --set max_length (texts) or max_seconds (recordings)";
+        let who = "in an evaluation, model plugin `bert` or dataset plugin `toy`";
+        check_faults(evaluated, who, "evaluating m on validation", advice);
     }
 
     #[test]

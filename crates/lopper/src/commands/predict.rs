@@ -3,6 +3,7 @@
 use crate::models::{ModelArguments, OpenModel};
 use crate::output::{self, Table};
 use lopper_core::{Batch, Error, Features, Head, Input, Preprocessor, Result};
+use lopper_session::guarded;
 use lopper_weights::read_regular;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -73,7 +74,9 @@ impl Arguments {
         for inputs in inputs.chunks(self.batch_size as usize) {
             let features: Vec<_> =
                 inputs.iter().map(|input| self.features(preprocessor.as_ref(), input)).collect::<Result<_>>()?;
-            let logits = logits(&open, preprocessor.as_ref(), &features)?;
+            let advice = || format!("lower --batch-size ({}) or --max-length", self.batch_size);
+            let logits =
+                guarded(&open.who(), "answering texts", advice, || logits(&open, preprocessor.as_ref(), &features))?;
             for ((text, pair), logits) in inputs.iter().zip(logits) {
                 predictions.push(prediction(text, pair.as_deref(), logits, open.model.head())?);
             }

@@ -1,12 +1,13 @@
 //! `lopper transcribe`: the text of recordings.
 
-use crate::models::ModelArguments;
+use crate::models::{ModelArguments, OpenModel};
 use crate::output;
-use lopper_core::{Batch, Error, Features, Head, Input, Model, Predictions, Preprocessor, Result};
+use lopper_core::{Batch, Error, Features, Head, Input, Predictions, Preprocessor, Result};
+use lopper_session::guarded;
 use lopper_speech::decode::{greedy, transcript};
 use lopper_speech::{Dictionary, audio};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
 /// The command's arguments.
@@ -59,8 +60,7 @@ impl Arguments {
         let mut transcripts = Vec::with_capacity(self.recordings.len());
         for path in &self.recordings {
             let samples = audio::load(path).map_err(|e| Error::file(path, e))?;
-            let predictions = predict(model, preprocessor.as_ref(), &samples, open.device)
-                .map_err(|e| Error::Other(format!("{}: {e}", path.display())))?;
+            let predictions = predict(&open, preprocessor.as_ref(), &samples, path)?;
             let ids = greedy(&predictions, *blank)?;
             let transcript = Transcript {
                 audio: path.display().to_string(),
@@ -92,11 +92,23 @@ impl Transcript {
     }
 }
 
-fn predict(model: &dyn Model, preprocessor: &dyn Preprocessor, samples: &[f32], device: Device) -> Result<Predictions> {
+/// The logits of a recording, on the CPU; `path` names it in errors.
+fn predict(open: &OpenModel, preprocessor: &dyn Preprocessor, samples: &[f32], path: &Path) -> Result<Predictions> {
+    let during = format!("transcribing {}", path.display());
+    let seconds = samples.len() as f64 / f64::from(audio::RATE);
+    let advice =
+        || format!("it is {seconds:.1} seconds long: cut it into shorter recordings, or give another --device");
+    guarded(&open.who(), &during, advice, || predict_raw(open, preprocessor, samples)).map_err(|error| match error {
+        Error::OutOfMemory { .. } => error,
+        error => Error::Other(format!("{}: {error}", path.display())),
+    })
+}
+
+fn predict_raw(open: &OpenModel, preprocessor: &dyn Preprocessor, samples: &[f32]) -> Result<Predictions> {
     let features: Features = preprocessor.features(Input::Audio { samples, sample_rate: audio::RATE }, None)?;
     let batch = Batch { inputs: preprocessor.collate(&[&features])?, targets: None, len: 1 };
     let _no_grad = tch::no_grad_guard();
-    let predictions = model.predict(&batch.to_device(device)?)?;
+    let predictions = open.model.predict(&batch.to_device(open.device)?)?;
     let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;
     Ok(Predictions { logits, lengths: predictions.lengths })
 }
@@ -108,4 +120,18 @@ fn rows(predictions: &Predictions) -> Result<Vec<Vec<f32>>> {
     let flat = Vec::<f32>::try_from(&logits.f_contiguous()?.f_view([-1])?)?;
     let steps = predictions.lengths.as_ref().and_then(|lengths| lengths.first()).map_or(usize::MAX, |n| *n as usize);
     Ok(flat.chunks_exact(outputs).take(steps).map(<[f32]>::to_vec).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::tests::{Nothing, broken, check_faults};
+
+    #[test]
+    fn a_panic_is_named_and_memory_that_is_short_is_explained() {
+        let samples = vec![0.0; 24_000];
+        let transcribed = |fault| predict(&broken(fault), &Nothing, &samples, Path::new("a.wav")).unwrap_err();
+        let advice = "; it is 1.5 seconds long: cut it into shorter recordings, or give another --device";
+        check_faults(transcribed, "a.wav: model plugin `bert`", "transcribing a.wav", advice);
+    }
 }
