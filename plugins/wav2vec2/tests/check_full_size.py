@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Compares this crate with transformers at the sizes of the published models, on random weights.
+"""Compares this crate with transformers and torchaudio at the sizes of the published models, on random weights.
 
-    python check_full_size.py [base|large|xlsr] [--seconds 5 3.1] [--keep DIRECTORY]
+    python check_full_size.py [base|large|xlsr|base-bias|base-layer] [--seconds 5 3.1] [--keep DIRECTORY]
 
-Needs torch, transformers 4.57.1 and safetensors, and about 8 GB of memory for base. Writes a checkpoint and what
-transformers says of a padded batch, and runs tests/full_size.rs on them: logits, CTC loss, and of every gradient the norm
-and the largest entries. Nothing of it is kept unless asked for.
+Needs torch, torchaudio, transformers 4.57.1 and safetensors, and about 8 GB of memory for base. Writes a checkpoint and what
+transformers says of a padded batch, checks that torchaudio says the same, and runs tests/full_size.rs on them: logits, CTC
+loss, and of every gradient the norm and the largest entries. Nothing of it is kept unless asked for. base-bias and
+base-layer are the two combinations of norm and bias that no published model has.
 """
 
 import argparse
@@ -15,17 +16,32 @@ import tempfile
 from pathlib import Path
 
 import torch
+import torchaudio_side
 from safetensors.torch import save_file
+from torchaudio_side import plain
 from transformers import Wav2Vec2Config, Wav2Vec2ForCTC
 
 LARGE = dict(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
-SIZES = dict(base={}, large=LARGE, xlsr=dict(
-    LARGE, feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True))
+SIZES = {
+    "base": {},
+    "large": LARGE,
+    "xlsr": dict(LARGE, feat_extract_norm="layer", conv_bias=True, do_stable_layer_norm=True),
+    "base-bias": dict(conv_bias=True, do_stable_layer_norm=True),
+    "base-layer": dict(feat_extract_norm="layer"),
+}
 
 
-def plain(name):
-    return name.replace("parametrizations.weight.original0", "weight_g").replace(
-        "parametrizations.weight.original1", "weight_v")
+def torchaudio_agrees(model, rows, lengths, targets, out):
+    """Logits, loss and gradients of torchaudio are those of transformers."""
+    _, logits, steps, loss, gradients = torchaudio_side.answers(model, rows, lengths, targets)
+    errors = {"loss": ((loss - out.loss) / out.loss).abs().item()}
+    errors["logits"] = max(
+        ((ours[:n] - theirs[:n]).abs().max() / theirs[:n].abs().max()).item()
+        for ours, theirs, n in zip(logits, out.logits.detach(), steps.tolist()))
+    theirs = {plain(name): parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    name, errors["gradients"] = torchaudio_side.furthest(gradients, {name: theirs[name] for name in gradients})
+    print("torchaudio beside transformers:", ", ".join(f"{what} {error:.1e}" for what, error in errors.items()), f"({name})")
+    assert max(errors.values()) < 1e-4, errors
 
 
 def write(directory, size, seconds):
@@ -44,6 +60,7 @@ def write(directory, size, seconds):
         targets.split(target_lengths.tolist()), batch_first=True, padding_value=-100)
     out = model(rows, attention_mask=mask, labels=labels)
     out.loss.backward()
+    torchaudio_agrees(model, rows, lengths, targets.split(target_lengths.tolist()), out)
     expected = dict(input_values=rows, lengths=lengths, logits=out.logits.detach().contiguous(), targets=targets,
                     loss=out.loss.detach().reshape(1), target_lengths=target_lengths)
     for name, parameter in model.named_parameters():

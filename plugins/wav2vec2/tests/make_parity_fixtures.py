@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchaudio_side
 import transformers
 from safetensors.torch import save_file
-from torchaudio.models.wav2vec2.utils import import_huggingface_model
+from torchaudio_side import plain
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -71,12 +72,6 @@ def labels(targets):
     return torch.tensor([target + [-100] * (longest - len(target)) for target in targets])
 
 
-def plain(name):
-    """Hugging Face's name with the older keys of weight norm."""
-    return name.replace("parametrizations.weight.original0", "weight_g").replace(
-        "parametrizations.weight.original1", "weight_v")
-
-
 def spell(name, style):
     name = name if style == "new" else plain(name)
     return name.removeprefix("wav2vec2.") if style == "bare" else name
@@ -84,26 +79,12 @@ def spell(name, style):
 
 def torchaudio_agrees(model, rows, lengths, targets, steps, expected):
     """torchaudio's model of the same weights: logits and loss for the fixture, and gradients compared here."""
-    other = import_huggingface_model(model).eval()
-    other.zero_grad()
-    logits, out = other(rows, torch.tensor(lengths))
+    other, logits, out, loss, gradients = torchaudio_side.answers(model, rows, lengths, targets)
     assert out.tolist() == steps.tolist()
-    log_probabilities = torch.log_softmax(logits, -1).transpose(0, 1)
-    flat = torch.tensor([symbol for target in targets for symbol in target])
-    loss = torch.nn.functional.ctc_loss(
-        log_probabilities, flat, out, torch.tensor([len(target) for target in targets]),
-        blank=model.config.pad_token_id, reduction="sum", zero_infinity=True)
-    loss.backward()
-    largest = max(tensor.abs().max().item() for key, tensor in expected.items() if key.startswith("gradient."))
-    for name, parameter in other.named_parameters():
-        ours = name.replace("encoder.transformer.", "encoder.").replace("encoder.feature_projection", "feature_projection")
-        ours = plain(ours.replace("aux.", "lm_head.") if ours.startswith("aux.") else f"wav2vec2.{ours}")
-        wanted = expected[f"gradient.{ours}"]
-        # Far below the largest there may be only rounding around an exact zero, such as that of a key's bias.
-        error = (parameter.grad - wanted).abs().max() / max(wanted.abs().max().item(), 1e-2 * largest)
-        assert error < 1e-4, (name, error)
-    expected["torchaudio_logits"] = logits.detach().contiguous()
-    expected["torchaudio_loss"] = loss.detach().reshape(1)
+    name, error = torchaudio_side.furthest(gradients, {name: expected[f"gradient.{name}"] for name in gradients})
+    assert error < 1e-4, (name, error)
+    expected["torchaudio_logits"] = logits.contiguous()
+    expected["torchaudio_loss"] = loss.reshape(1)
     return other
 
 
