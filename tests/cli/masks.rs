@@ -2,6 +2,9 @@
 
 use crate::fixture::{Fixture, PRUNABLE};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 fn prune(f: &Fixture, seed: &str, out: &str) {
     f.run(&["prune", "model", "--by", "random", "--seed", seed, "--sparsity", "0.5", "--out", out]).ok();
@@ -124,6 +127,56 @@ fn state_dicts_of_torch_are_read() {
         &["mask", "convert", "m", "--model", "model", "--out", "x"],
         &["fc.weight", "query.weight", "problems"],
     );
+}
+
+/// What torch itself wrote; see make_mask_fixtures.py.
+#[test]
+fn files_of_torch_save_are_converted() {
+    let f = Fixture::new();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/fixtures");
+    let kept: BTreeMap<String, Vec<usize>> =
+        serde_json::from_slice(&fs::read(fixtures.join("masks.json")).unwrap()).unwrap();
+    assert_eq!((kept.len(), kept.values().map(Vec::len).sum::<usize>() as u64), (13, PRUNABLE - PRUNABLE * 6 / 10));
+    for (name, prefix) in [("prune_state_dict", ""), ("lottery_masks", ""), ("lottery_masks_module", "module.")] {
+        f.write(&format!("{name}.pt"), fs::read(fixtures.join(format!("{name}.pt"))).unwrap());
+        let convert = |out: &str, more: &[&str]| {
+            f.run(&[&["mask", "convert", &format!("{name}.pt"), "--out", out][..], more].concat()).ok();
+        };
+        convert("m", &["--model", "model"]);
+        assert_eq!(positions(&f, "m", ""), kept, "{name}");
+        // In the model's order, so a run can go on from it.
+        let transfer = ["prune.method=transfer", "prune.mask=m", "prune.sparsity=0.6", "train.epochs=0.1"];
+        f.config("run.toml", "method = 'omp'\nsparsity = 0.5");
+        f.run(&[&["plan", "run.toml", "--set"][..], &transfer].concat()).ok();
+        // Without the model nothing tells that `module.` is no part of the names.
+        convert("n", &[]);
+        assert_eq!(positions(&f, "n", prefix), kept, "{name}");
+    }
+    refused(&f, &["mask", "apply", "n", "model", "--out", "o"], &["`module.bert.pooler.dense.weight`"]);
+}
+
+/// The kept positions of a mask file, by the names behind `prefix`.
+fn positions(f: &Fixture, mask: &str, prefix: &str) -> BTreeMap<String, Vec<usize>> {
+    f.run(&["mask", "convert", mask, "--out", "positions.safetensors"]).ok();
+    let bytes = f.read("positions.safetensors");
+    let tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let one = |(name, tensor): (String, TensorView<'_>)| {
+        let name = name.strip_prefix(prefix).unwrap().strip_suffix("_mask").unwrap().to_owned();
+        let kept = tensor.data().chunks(4).enumerate().filter(|(_, bytes)| **bytes != [0; 4]).map(|(at, _)| at);
+        (name, kept.collect())
+    };
+    tensors.into_iter().map(one).collect()
+}
+
+/// Two masks for one tensor: which one is meant?
+#[test]
+fn two_masks_of_one_tensor_are_not_mixed_up() {
+    let f = Fixture::new();
+    let name = "bert.pooler.dense.weight_mask";
+    let one = |name: &'static str| (name, vec![16, 16], vec![1.0; 256]);
+    state_dict(&f, "two.safetensors", &[one(name), one("module.bert.pooler.dense.weight_mask")]);
+    let convert = ["mask", "convert", "two.safetensors", "--out", "m", "--model", "model"];
+    refused(&f, &convert, &["`module.bert.pooler.dense.weight`", "missing from"]);
 }
 
 #[test]

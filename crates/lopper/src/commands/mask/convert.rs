@@ -1,6 +1,6 @@
 //! `lopper mask convert`: to and from masks as torch.nn.utils.prune keeps them in a state dict: for each pruned tensor
 //! `NAME_mask`, of its shape, 1 = kept, beside `NAME_orig`. The published lottery-ticket scripts save the `NAME_mask`
-//! tensors alone.
+//! tensors alone, with `module.` before each name where the model was within DataParallel.
 
 use super::{TORCH_KEY, check_free, create_parent, mask_inside, read, write};
 use crate::models;
@@ -15,6 +15,7 @@ use tch::{Device, Kind, Tensor};
 
 const MASK: &str = "_mask";
 const ORIG: &str = "_orig";
+const PARALLEL: &str = "module.";
 
 /// How masks are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -22,14 +23,14 @@ const ORIG: &str = "_orig";
 enum Format {
     /// A mask file of Lopper: bits, checksum, origin
     Lopper,
-    /// Safetensors with a float32 tensor NAME_mask of zeros and ones for each prunable tensor
+    /// Safetensors with a float32 NAME_mask of zeros and ones each; torch reads it by safetensors.torch.load_file(PATH)
     Torch,
 }
 
 /// The command's arguments.
 ///
 /// A Lopper mask fixes the order of its tensors, because ties go by it when the mask is made again. Torch's files have
-/// none: with --model it is the model's order, otherwise that of the names.
+/// none: with --model it is the model's order, otherwise that of the names. With --model, `module.` before names goes too.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct Arguments {
     /// Mask file or directory with a mask.safetensors; or NAME_mask tensors in safetensors or in a file of torch.save
@@ -64,14 +65,14 @@ impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let from = if is_lopper(&self.input) { Format::Lopper } else { Format::Torch };
         let to = self.to.unwrap_or(if from == Format::Lopper { Format::Torch } else { Format::Lopper });
+        let layout = self.model.as_deref().map(layout).transpose();
         let read = match from {
             _ if from == to => {
                 Err(Error::invalid("--to", name(to), format!("{} is of that format already", self.input.display())))
             }
             Format::Lopper => read(&self.input).map(|file| (file.mask, file.origin)),
-            Format::Torch => read_torch(&self.input),
+            Format::Torch => read_torch(&self.input, layout.as_ref().ok().and_then(Option::as_deref)),
         };
-        let layout = self.model.as_deref().map(layout).transpose();
         let ((mask, mut origin), layout) = match (read, layout, check_free(&self.out)) {
             (Ok(read), Ok(layout), Ok(())) => (read, layout),
             (read, layout, free) => {
@@ -129,7 +130,8 @@ fn layout(directory: &Path) -> Result<Arc<Layout>> {
     Ok(Arc::new(model.layout()?))
 }
 
-fn read_torch(path: &Path) -> Result<(MaskSet, MaskOrigin)> {
+/// The masks of a file of torch; `layout` is the model's, if it is known.
+fn read_torch(path: &Path, layout: Option<&Layout>) -> Result<(MaskSet, MaskOrigin)> {
     let file = Checkpoint::open(path)?;
     let (mut named, mut words, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for tensor in file.names() {
@@ -146,6 +148,7 @@ fn read_torch(path: &Path) -> Result<(MaskSet, MaskOrigin)> {
         }
         match bits(&file, tensor) {
             Ok(bits) => {
+                let name = layout.map_or(name, |layout| without_parallel(name, &file, layout));
                 named.push((ParameterName::new(name), shape.to_vec()));
                 words.push(bits);
             }
@@ -161,6 +164,15 @@ fn read_torch(path: &Path) -> Result<(MaskSet, MaskOrigin)> {
     Error::all(problems)?;
     let origin = MaskOrigin::from([("lopper".to_owned(), env!("CARGO_PKG_VERSION").to_owned())]);
     Ok((MaskSet::from_words(Arc::new(Layout::new(named)?), words)?, origin))
+}
+
+/// The name without `module.`, where the model has a tensor of that name alone and the file has no other mask for it.
+fn without_parallel<'a>(name: &'a str, file: &Checkpoint, layout: &Layout) -> &'a str {
+    let known = |name: &str| layout.tensors().iter().any(|tensor| tensor.name().as_str() == name);
+    match name.strip_prefix(PARALLEL) {
+        Some(bare) if known(bare) && !known(name) && !file.contains(&format!("{bare}{MASK}")) => bare,
+        _ => name,
+    }
 }
 
 /// The bits of a tensor of zeros and ones.
