@@ -20,22 +20,28 @@ run() { # NAME CONFIG [KEY=VALUE…]
     echo "$name"
 }
 
+make() { # NAME COMMAND…: the last argument of the command is where it writes
+    [ -d "$out/$1" ] && return
+    local name=$1
+    shift
+    rm -rf "$out/$name.part"
+    "$@" && mv "$out/$name.part" "$out/$name"
+}
+
 mkdir -p "$out"
-[ -d "$out/small" ] || "$python" $here/make_small_wav2vec2.py "$out/small" --layer-norm
-[ -d "$out/digits" ] || "$python" $here/make_fsdd_strings.py "$fsdd" "$out/digits" --held-out theo,lucas --digits 1 4 --train 4000
-[ -d "$out/timit" ] || "$python" $here/make_timit_phones.py "$timit" "$out/timit"
-[ -d "$out/synthetic" ] || "$python" $here/make_synthetic_lines.py "$synthetic" "$out/synthetic"
+make small "$python" $here/make_small_wav2vec2.py --layer-norm "$out/small.part"
+make digits "$python" $here/make_fsdd_strings.py --held-out theo,lucas --digits 1 4 --train 4000 "$fsdd" "$out/digits.part"
 
 # There is no small public checkpoint: theta_0 is made here, from random weights on the digits of four speakers.
 run scratch digits model.path="$out/small" data.path="$out/digits" model.mask_time_prob=0.15 train.updates=3000
 
 # The six methods from there, on the same digits and on TIMIT's phones; a fresh head each, speakers held out.
-six() { # TASK CONFIG [KEY=VALUE…]
-    local task=$1 config=$2
-    shift 2
+six() { # TASK CONFIG SPARSITIES [KEY=VALUE…]
+    local task=$1 config=$2 sparsities=$3
+    shift 3
     set -- "$config" model.path="$out/scratch/model" data.path="$out/$task" "$@"
     run "$task-dense" "$@"
-    for sparsity in 0.5 0.7; do
+    for sparsity in $sparsities; do
         for method in mpi omp "parp prune.every=50" "parp-p prune.every=50" "imp prune.round_updates=100"; do
             # A method brings its options along.
             # shellcheck disable=SC2086
@@ -45,7 +51,7 @@ six() { # TASK CONFIG [KEY=VALUE…]
 }
 
 # Synthetic: three languages in one model, dense and with PARP; a mask found in Spanish, finetuned in French.
-synthetic() {
+joint_and_transfer() {
     local config=(synthetic model.path="$out/scratch/model" "data.path=$out/synthetic/{language}")
     run joint-dense "${config[@]}"
     run joint-parp "${config[@]}" prune.method=parp prune.sparsity=0.5 prune.every=50
@@ -60,12 +66,16 @@ synthetic() {
 [ $# -gt 0 ] || set -- digits timit synthetic
 for part in "$@"; do
     case $part in
-    digits) six digits digits model.mask_time_prob=0.15 train.updates=400 train.learning_rate=5e-4 ;;
+    digits) six digits digits "0.5 0.7" model.mask_time_prob=0.15 train.updates=400 train.learning_rate=5e-4 ;;
     timit)
-        six timit timit
-        run timit-random-weights timit model.path="$out/small" data.path="$out/timit" train.updates=900 train.learning_rate=1e-3
+        make timit "$python" $here/make_timit_phones.py "$timit" "$out/timit.part"
+        six timit timit 0.5
+        run timit-random-weights timit model.path="$out/small" data.path="$out/timit" train.updates=600 train.learning_rate=1e-3
         ;;
-    synthetic) synthetic ;;
+    synthetic)
+        make synthetic "$python" $here/make_synthetic_lines.py "$synthetic" "$out/synthetic.part"
+        joint_and_transfer
+        ;;
     *) echo "$part: digits, timit or synthetic was expected" && exit 2 ;;
     esac
 done

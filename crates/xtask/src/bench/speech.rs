@@ -15,7 +15,7 @@ const SECONDS: usize = 5;
 const WARM_UP: usize = 1;
 
 /// Attention of each reference. The first decides.
-const REFERENCES: [(&str, &str); 2] = [("sdpa", "sdpa"), ("eager", "eager")];
+const REFERENCES: [&str; 2] = ["sdpa", "eager"];
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let updates = if bench.options.short { 1 } else { 9 };
@@ -40,10 +40,10 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     };
     let mut lopper = bench.finetune(config, &model, &data, &folder, Table::new())?;
     let mut arms = vec![Arm::start("lopper", &mut lopper, &folder)?];
-    for (name, attention) in REFERENCES {
+    for attention in REFERENCES {
         let mut command = bench.references()?.script("speech.py");
         command.args(["train", "--attention", attention]).arg(&model).arg(&data);
-        arms.push(Arm::start(name, &mut command, &folder)?);
+        arms.push(Arm::start(attention, &mut command, &folder)?);
     }
     interleave(&mut arms, WARM_UP + updates, 1)?;
 
