@@ -3,6 +3,9 @@
 use crate::{Error, ParameterName, Result};
 use serde::{Deserialize, Serialize};
 
+/// Differences of two layouts that are listed.
+const LISTED: usize = 10;
+
 /// One prunable tensor of a [`Layout`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorLayout {
@@ -78,7 +81,7 @@ impl Layout {
     /// Fails with every difference at once unless `other` has the same names and shapes in the same order.
     ///
     /// # Errors
-    /// [`Error::Layout`], `context` naming what is compared.
+    /// [`Error::Layout`], `context` naming what is compared; of many differences it lists ten.
     pub fn check_same(&self, other: &Self, context: &str) -> Result<()> {
         if self == other {
             return Ok(());
@@ -90,7 +93,7 @@ impl Layout {
     /// As [`check_same`](Self::check_same), whatever the order.
     ///
     /// # Errors
-    /// [`Error::Layout`], `context` naming what is compared.
+    /// [`Error::Layout`], `context` naming what is compared; of many differences it lists ten.
     pub fn check_same_tensors(&self, other: &Self, context: &str) -> Result<()> {
         let mut problems = Vec::new();
         let find = |layout: &'_ Self, name: &ParameterName| {
@@ -113,7 +116,11 @@ impl Layout {
                 problems.push(format!("`{}` is only in the second", theirs.name));
             }
         }
-        if problems.is_empty() { Ok(()) } else { Err(Error::Layout { context: context.into(), problems }) }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::Layout { context: context.into(), problems: most(problems) })
+        }
     }
 
     /// Fails with every difference at once unless there is a flat slice of the right length for each tensor, in order.
@@ -128,5 +135,32 @@ impl Layout {
             }
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Layout { context: "mask and slices".into(), problems }) }
+    }
+}
+
+/// The first differences and the number of the others: two models differ in hundreds of tensors for one reason.
+fn most(mut problems: Vec<String>) -> Vec<String> {
+    let all = problems.len();
+    if all <= LISTED {
+        return problems;
+    }
+    problems.truncate(LISTED);
+    vec![format!("{all} problems:\n  - {}\n  - and {} more like them", problems.join("\n  - "), all - LISTED)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_differences_ten_are_listed_and_all_are_counted() {
+        let layout = |tensors: u64, rows: u64| {
+            Layout::new((0..tensors).map(|n| (ParameterName::new(format!("t{n:02}")), vec![rows]))).unwrap()
+        };
+        let said = |tensors| layout(tensors, 2).check_same(&layout(tensors, 3), "a and b").unwrap_err().to_string();
+        let (ten, twelve) = (said(10), said(12));
+        assert!(ten.starts_with("a and b: 10 problems:\n  - `t00` has shape [2]") && ten.contains("`t09`"), "{ten}");
+        assert!(twelve.starts_with("a and b: 12 problems:\n  - `t00`") && twelve.contains("`t09`"), "{twelve}");
+        assert!(twelve.ends_with("\n  - and 2 more like them") && !twelve.contains("`t10`"), "{twelve}");
     }
 }

@@ -221,7 +221,8 @@ impl Experiment {
         let seed = self.general.seed;
         let mut problems = Vec::new();
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
-        let directory = keep(&mut problems, self.locate_model());
+        let source = inspect::model_key(Path::new(&self.model_path));
+        let directory = keep(&mut problems, inspect::named(self.locate_model(), &source));
         keep(&mut problems, inspect::check_directory("[run] out", &self.out));
         keep(&mut problems, inspect::check_directory("[run] store", Path::new(&self.run.store)));
         let inspection = Inspection {
@@ -234,6 +235,7 @@ impl Experiment {
             task: Some(&self.task),
             dataset: Some(Part { entry: self.dataset, options: &self.dataset_options }),
             method: Some((self.method.as_ref(), self.nominal_spec())),
+            method_options: &self.strategy_options,
             tokenise: true,
         };
         let (Some(device), Some((model, dataset)), Some(entry)) = (device, inspection.run(&mut problems), self.model)
@@ -394,10 +396,16 @@ impl<'a> Draft<'a> {
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
         let path = match self.model_keys.path.as_str() {
             "" => None,
-            source => keep(&mut problems, models::present(source)).flatten(),
+            source => {
+                let key = inspect::model_key(Path::new(source));
+                keep(&mut problems, inspect::named(models::present(source), &key)).flatten()
+            }
         };
         let entry = match (&self.model_keys.name, &path) {
-            (None, Some(directory)) => keep(&mut problems, models::plugin(None, directory)),
+            (None, Some(directory)) => {
+                let key = inspect::model_key(directory);
+                keep(&mut problems, inspect::named(models::plugin(None, directory), &key))
+            }
             _ => self.model,
         };
         // Without its task a dataset is not opened, and without its options a method plans nothing.
@@ -424,6 +432,7 @@ impl<'a> Draft<'a> {
                 (Some(method), Some(sparsity)) => Some((method.as_ref(), spec(sparsity))),
                 _ => None,
             },
+            method_options: &self.strategy_options,
             tokenise: false,
         };
         inspection.run(&mut problems);
@@ -545,11 +554,12 @@ fn named<E: Entry>(
     let (_, last) = key.split_once(' ')?;
     match table.get(last) {
         Some(Value::String(name)) if !name.is_empty() => keep(problems, find(name)),
-        // Of another type, and so refused already.
-        Some(value) if !value.is_str() => None,
-        _ => {
+        value => {
             let names = keep(problems, all)?.iter().map(|entry| entry.name()).collect::<Vec<_>>().join(", ");
-            problems.push(Error::invalid(key, "(not given)", format!("give one of {names}")));
+            // Of another type it was refused already, without the names.
+            problems.retain(|problem| !matches!(problem, Error::InvalidValue { key: of, .. } if of == key));
+            let value = value.filter(|value| value.as_str() != Some("")).map_or("(not given)".into(), Value::to_string);
+            problems.push(Error::invalid(key, value, format!("give one of {names}")));
             None
         }
     }

@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use tch::Device;
 use toml::Table;
 
+/// Paths that a configuration names, each with its key.
+type Keys = Vec<(String, PathBuf)>;
+
 /// Training examples looked at in one go.
 const ROWS: usize = 64;
 
@@ -32,6 +35,7 @@ pub(crate) struct Inspection<'a> {
     pub(crate) dataset: Option<Part<'a, DatasetEntry>>,
     /// The method, and what it plans for as far as that is known.
     pub(crate) method: Option<(&'a dyn PruningStrategy, RunSpec)>,
+    pub(crate) method_options: &'a Table,
     /// Whether the data are read to the end, for use. If not, their files are read and not tokenised.
     pub(crate) tokenise: bool,
 }
@@ -41,7 +45,8 @@ impl Inspection<'_> {
     pub(crate) fn run(self, problems: &mut Vec<Error>) -> Option<(Box<dyn Model>, Box<dyn Dataset>)> {
         let model = self.model.as_ref().and_then(|(path, Part { entry, options })| {
             tracing::info!(path = %path.display(), plugin = entry.name, device = ?self.device, "opening the model");
-            keep(problems, models::open(entry, path.clone(), options, self.task, self.device, self.seed))
+            let opened = models::open(entry, path.clone(), options, self.task, self.device, self.seed);
+            keep(problems, named(opened, &model_key(path)))
         });
         let dataset = self.dataset.as_ref().and_then(|part| self.open_data(part, model.as_deref(), problems));
         if let Some((method, spec)) = &self.method {
@@ -65,6 +70,7 @@ impl Inspection<'_> {
             check_training(dataset.as_ref(), entry)?;
             Ok(dataset)
         });
+        let checked = named(checked, &path_keys("[data]", options, entry.options));
         // Without a model nothing reads the inputs; that is no fault of the data.
         let counts = |e: &Error| model.is_some() || !matches!(e, Error::Unsupported { .. });
         checked.map_err(|e| problems.extend(e.into_single().into_iter().filter(counts))).ok()
@@ -79,6 +85,7 @@ impl Inspection<'_> {
         model: Option<&dyn Model>,
         problems: &mut Vec<Error>,
     ) {
+        let keys = path_keys("[prune]", self.method_options, &[]);
         let stages = match lopper_torch::guarded("the strategy", || method.plan(spec)) {
             Ok(stages) => stages,
             Err(e) if problems.is_empty() => return tracing::debug!("planned too early: {e}"),
@@ -92,9 +99,49 @@ impl Inspection<'_> {
             })
             .collect();
         for path in paths {
-            problems.extend(check_mask(&path, model).err());
+            problems.extend(named(check_mask(&path, model), &keys).err());
         }
     }
+}
+
+/// The key of a model's path.
+pub(crate) fn model_key(path: &Path) -> Keys {
+    vec![("[model] path".to_owned(), path.to_owned())]
+}
+
+/// The paths among a plugin's options, those first that are paths by their type: an initial mask may be a word as well.
+fn path_keys(context: &str, options: &Table, docs: &[OptionDoc]) -> Keys {
+    let is_path = |name: &str| docs.iter().any(|doc| doc.name == name && doc.kind.contains("PathBuf"));
+    let texts = options.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
+    let (first, then): (Vec<_>, Vec<_>) = texts.partition(|(name, _)| is_path(name));
+    first.into_iter().chain(then).map(|(name, path)| (format!("{context} {name}"), PathBuf::from(path))).collect()
+}
+
+/// The result; an error about a path that the configuration names says under which key.
+pub(crate) fn named<T>(result: Result<T>, keys: &Keys) -> Result<T> {
+    let one = |error: Error| {
+        let key = |path: &Path| keys.iter().find(|(_, configured)| configured == path).map(|(key, _)| key);
+        match &error {
+            Error::File { path, reason } if let Some(key) = key(path) => {
+                Error::Other(format!("{} ({key}): {reason}", path.display()))
+            }
+            Error::Line { path, line, reason } if let Some(key) = key(path) => {
+                Error::Other(format!("{} ({key}), line {line}: {reason}", path.display()))
+            }
+            // Whoever refuses it does not know where it was written.
+            Error::InvalidValue { key: unknown, value, expected } if !unknown.starts_with('[') => {
+                match key(Path::new(value)) {
+                    Some(key) => Error::invalid(key, value, expected),
+                    None => error,
+                }
+            }
+            _ => error,
+        }
+    };
+    result.map_err(|error| match error {
+        Error::Many(errors) => Error::Many(errors.into_iter().flat_map(Error::into_single).map(one).collect()),
+        error => one(error),
+    })
 }
 
 /// Reads a mask file and holds it against the model.

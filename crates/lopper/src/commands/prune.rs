@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::Tensor;
 
+/// What a sparsity is.
+const SHARE: &str = "a number from 0 (dense) to 1 (everything pruned)";
+
 /// What decides which entries go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum By {
@@ -41,7 +44,7 @@ pub(super) struct Arguments {
     by: By,
 
     /// Share of prunable entries that are pruned, from 0 to 1
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, allow_negative_numbers = true, value_parser = number)]
     sparsity: f64,
 
     /// How a random mask is drawn, with --by random [default: uniform]
@@ -57,6 +60,10 @@ pub(super) struct Arguments {
     out: PathBuf,
 }
 
+fn number(text: &str) -> Result<f64, String> {
+    text.parse().map_err(|_| format!("give {SHARE}"))
+}
+
 #[derive(Serialize)]
 struct Pruned {
     model: String,
@@ -70,9 +77,7 @@ struct Pruned {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
-        let sparsity = Sparsity::new(self.sparsity).map_err(|_| {
-            Error::invalid("--sparsity", self.sparsity, "a number from 0 (dense) to 1 (everything pruned)")
-        })?;
+        let sparsity = Sparsity::new(self.sparsity).map_err(|_| Error::invalid("--sparsity", self.sparsity, SHARE))?;
         let drawn = match (self.by, self.kind, self.seed) {
             (By::Magnitude, None, None) => None,
             (By::Magnitude, ..) => {
