@@ -287,6 +287,36 @@ fn on_a_pretended_disk(f: &Fixture, settings: &[&str]) -> Vec<(&'static str, Ans
     answers.into()
 }
 
+/// Found with everything else that is wrong, and before anything is trained when nothing else is. The system's answer is
+/// pretended, because an administrator may write everywhere.
+#[test]
+fn a_directory_that_cannot_be_written_is_found_with_everything_else() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
+    std::fs::create_dir(f.path("closed")).unwrap();
+    let library = shim(&f);
+    let run = |more: &[&str]| {
+        let places = ["run", "run.toml", "--out", "closed/out", "--set", "run.store=closed/store/deep"];
+        let mut command = f.command(&[&places[..], more].concat());
+        command.env("LD_PRELOAD", &library).env("FAULT_ROOT", f.path("closed")).env("FAULT_MODE", "closed");
+        Answer::of(command.output().unwrap())
+    };
+    let why = "give a directory that can be written; closed: cannot be written: permission denied";
+    let [out, store] = [("out", "closed/out"), ("store", "closed/store/deep")]
+        .map(|(key, path)| format!("  - [run] {key} = {path} is not accepted: {why}\n"));
+    let answer = run(&[]);
+    assert_eq!((answer.code, answer.stderr), (Some(1), format!("error: 2 problems:\n{out}{store}")));
+    let answer = run(&["data.path=gone"]);
+    assert!(
+        answer.stderr.starts_with(&format!("error: 3 problems:\n{out}{store}  - gone ([data] path)")),
+        "{answer:?}"
+    );
+    // The configuration itself is wrong.
+    let answer = run(&["train.updates=0"]);
+    assert!(answer.stderr.contains(&out) && answer.stderr.contains("[train] updates = 0"), "{answer:?}");
+    assert_eq!(std::fs::read_dir(f.path("closed")).unwrap().count(), 0);
+}
+
 #[test]
 fn of_two_processes_in_one_directory_one_runs_and_one_says_why_not() {
     let races = number("LOPPER_RACES", 2);

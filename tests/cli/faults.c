@@ -6,6 +6,7 @@
  *   eio    the call fails with EIO, once
  *   full   from this call on, whatever takes space fails with ENOSPC; a write that fits half is cut short first
  *   rofs   from this call on, every such call fails with EROFS
+ *   closed nothing is counted; whoever asks whether it may write below FAULT_ROOT is told EACCES
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -78,6 +79,15 @@ __attribute__((destructor)) static void tell(void) {
         fprintf(file, "%ld\n", atomic_load(&calls));
         fclose(file);
     }
+}
+
+int access(const char *path, int how) {
+    const char *mode = getenv("FAULT_MODE");
+    if (mode != NULL && strcmp(mode, "closed") == 0 && (how & W_OK) && at_below_root(AT_FDCWD, path)) {
+        errno = EACCES;
+        return -1;
+    }
+    return REAL(int (*)(const char *, int), "access")(path, how);
 }
 
 static int writes(int flags) { return (flags & (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)) != 0; }

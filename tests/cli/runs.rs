@@ -45,6 +45,32 @@ fn finetunings_are_those_of_table_1() {
     assert!(!f.path("runs").exists(), "a plan writes nothing");
 }
 
+/// What is told before is enough, and not far more.
+#[test]
+fn a_plan_says_what_the_run_needs_on_disk() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'omp'\nsparsity = 0.5");
+    let disk = plan(&f, &["run.out=here", "run.store=there"])["disk"].clone();
+    let told = |name: &str| disk[name].as_u64().unwrap();
+    assert_eq!((disk["out_dir"].as_str(), disk["store_dir"].as_str()), (Some("here"), Some("there")));
+    assert!(told("out") <= told("together") && told("together") <= told("out") + told("store"), "{disk}");
+    let text = f.run(&["plan", "run.toml", "--set", "run.out=here", "run.store=there"]).ok();
+    assert!(text.contains("disk, at the most: 2 MB in there, ") && text.contains(" in here, "), "{text}");
+    run(&f, &["run.out=here", "run.store=there"]);
+    let bytes = |directory: &str| -> u64 {
+        let listed =
+            std::process::Command::new("du").args(["-sb", directory]).current_dir(f.path("")).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    };
+    assert!(bytes("there") <= told("store") && bytes("here") <= told("out"), "{disk}");
+    // Once both stages are there, only the model is written again.
+    let after = plan(&f, &["run.out=here", "run.store=there"])["disk"].clone();
+    assert_eq!(after["store"].as_u64(), Some(0), "{after}");
+    assert!(after["out"].as_u64().unwrap() >= f.read("here/model/model.safetensors").len() as u64);
+    let outlined = f.run(&["plan", "run.toml", "--outline", "--json", "--set", "train.updates=9"]).json();
+    assert_eq!(outlined.get("disk"), None);
+}
+
 #[test]
 fn a_resolved_configuration_has_the_same_plan() {
     let f = Fixture::new();

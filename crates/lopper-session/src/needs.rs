@@ -17,21 +17,21 @@ const CHECKPOINTS: u64 = 3;
 /// Bytes of an update's line in `metrics.jsonl`, about.
 const EVENT: u64 = 200;
 /// Headers, records, tokenizer and the like: a file system's blocks, not entries.
-const SMALL: u64 = 1 << 20;
+pub(crate) const SMALL: u64 = 1 << 20;
 
 /// Bytes of what a run stores and holds, one copy of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sizes {
+pub(crate) struct Sizes {
     /// Every parameter.
-    weights: u64,
+    pub(crate) weights: u64,
     /// The parameters that an optimizer updates: gradients take as much, and so does each moment.
-    trainable: u64,
+    pub(crate) trainable: u64,
     /// A mask, one bit an entry.
-    mask: u64,
+    pub(crate) mask: u64,
 }
 
 impl Sizes {
-    fn of(model: &dyn Model, layout: &Layout) -> Self {
+    pub(crate) fn of(model: &dyn Model, layout: &Layout) -> Self {
         let bytes = |entries: usize| entries as u64 * FLOAT;
         Self {
             weights: model.parameters().iter().map(|p| bytes(p.tensor.numel())).sum(),
@@ -43,7 +43,7 @@ impl Sizes {
 
 /// What one stage that is still to be trained adds to the needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Task {
+pub(crate) struct Task {
     updates: u64,
     snapshots: u64,
     moments: u64,
@@ -53,7 +53,7 @@ struct Task {
 
 impl Task {
     /// The stages of `plan` that are not done.
-    fn remaining(plan: &[PlannedStage], settings: &SessionSettings) -> Vec<Self> {
+    pub(crate) fn remaining(plan: &[PlannedStage], settings: &SessionSettings) -> Vec<Self> {
         let task = |planned: &PlannedStage| Self {
             updates: planned.stage.updates,
             snapshots: planned.snapshots.len() as u64,
@@ -84,13 +84,13 @@ impl Task {
 
 /// Bytes in both directories at one moment, beyond what is there now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Moment {
-    store: u64,
-    out: u64,
+pub(crate) struct Moment {
+    pub(crate) store: u64,
+    pub(crate) out: u64,
 }
 
 /// The moments at which a run takes most: before each stage is published, and when the model is saved.
-fn moments(sizes: &Sizes, tasks: &[Task]) -> Vec<Moment> {
+pub(crate) fn moments(sizes: &Sizes, tasks: &[Task]) -> Vec<Moment> {
     let mut store = 0;
     let mut events = 0;
     let mut moments = Vec::new();
@@ -316,7 +316,7 @@ fn counted(n: u64, thing: &str) -> String {
 }
 
 /// Bytes for people: `438.0 MiB`.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let (unit, name) = match bytes {
         0..0x10_0000 => (1u64 << 10, "KiB"),
         0x10_0000..0x4000_0000 => (1 << 20, "MiB"),

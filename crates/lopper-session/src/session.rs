@@ -11,7 +11,7 @@ use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
 use crate::store::{Finished, StageStore, StoredStage, read_mask};
 use crate::train::{Trainer, rank};
 use crate::weights::{Values, Weights};
-use crate::{Batcher, Counts, RunRecord, RunStage, SessionSettings, StageRecord};
+use crate::{Batcher, Counts, DiskNeeds, RunRecord, RunStage, SessionSettings, StageRecord};
 use lopper_core::{
     Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PruningStrategy, RandomKind, Recipe, Result,
     RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
@@ -102,6 +102,11 @@ impl Session {
     /// The stages in order.
     pub fn plan(&self) -> &[PlannedStage] {
         &self.plan
+    }
+
+    /// The disk that [`run`](Self::run) will need.
+    pub fn disk_needs(&self) -> DiskNeeds {
+        DiskNeeds::of(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)
     }
 
     /// Trains what the store does not hold, then writes `model/` (a Hugging Face directory with `mask.safetensors`
@@ -378,7 +383,7 @@ impl Session {
             precision: self.settings.precision,
             seed: self.settings.seed,
         };
-        files::write_atomic(&self.settings.out.join("record.json"), &sealed::seal(&record)?)?;
+        files::write_atomic(&self.settings.out.join(RunRecord::FILE), &sealed::seal(&record)?)?;
         Ok(record)
     }
 

@@ -21,10 +21,10 @@ mod torch;
 pub use checkpoint::Checkpoint;
 pub use hub::{HubSettings, resolve, resolve_present};
 pub use pickle::{Pickle, Value};
-pub use regular::{read_mask, read_regular};
+pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;
 pub use save::{MARKER, Overwrite, save_model, save_model_with};
-pub use space::{FreeSpace, free_space};
+pub use space::{FreeSpace, check_writable, free_space};
 pub use tensors::{load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_tensors};
 
 #[cfg(target_endian = "big")]

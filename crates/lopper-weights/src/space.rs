@@ -1,4 +1,4 @@
-//! Free space on disk.
+//! Free space on disk, and whether it can be written to.
 
 use lopper_core::{Error, Result};
 use std::path::Path;
@@ -17,9 +17,35 @@ pub struct FreeSpace {
 /// # Errors
 /// [`Error::File`] naming the nearest directory that exists when it cannot be looked at.
 pub fn free_space(path: &Path) -> Result<Option<FreeSpace>> {
-    let existing = path.ancestors().find(|above| above.exists()).filter(|above| !above.as_os_str().is_empty());
-    let existing = existing.unwrap_or(Path::new("."));
+    let existing = existing(path);
     look(existing).map_err(|e| Error::file(existing, format!("the free space here cannot be told: {e}")))
+}
+
+/// Whether this process may create something where `path` lies or would be created, as far as the system tells without a
+/// try; nothing is written.
+///
+/// # Errors
+/// [`Error::File`] naming the nearest directory that exists when it is read-only, or closed to this process.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let existing = existing(path);
+    may_create(existing).map_err(|e| Error::file(existing, format!("cannot be written: {}", e.kind())))
+}
+
+/// The nearest of a path and the directories above it that exists.
+fn existing(path: &Path) -> &Path {
+    let existing = path.ancestors().find(|above| above.exists()).filter(|above| !above.as_os_str().is_empty());
+    existing.unwrap_or(Path::new("."))
+}
+
+#[cfg(target_os = "linux")]
+fn may_create(directory: &Path) -> std::io::Result<()> {
+    use rustix::fs::{Access, access};
+    Ok(access(directory, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn may_create(_directory: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 #[cfg(target_os = "linux")]
@@ -39,6 +65,20 @@ fn look(_directory: &Path) -> std::io::Result<Option<FreeSpace>> {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
+
+    /// Whoever runs this: an administrator may write everywhere.
+    #[test]
+    fn what_is_said_to_be_closed_cannot_be_written() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = tempfile::tempdir().unwrap();
+        let closed = directory.path().join("closed");
+        std::fs::create_dir(&closed).unwrap();
+        check_writable(&closed.join("a/b")).unwrap();
+        std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o555)).unwrap();
+        let (said, tried) = (check_writable(&closed.join("a/b")), std::fs::create_dir(closed.join("a")));
+        assert_eq!(said.is_err(), tried.is_err());
+        assert!(said.err().is_none_or(|e| e.to_string().ends_with("closed: cannot be written: permission denied")));
+    }
 
     #[test]
     fn a_directory_that_is_not_there_yet_has_the_space_of_the_one_above() {

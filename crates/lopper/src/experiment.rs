@@ -81,7 +81,9 @@ impl Experiment {
         let default = Path::new("runs").join(path.file_stem().unwrap_or(OsStr::new("run")));
         let context = path.display().to_string();
         let mut draft = Draft::new(&table, &context);
-        draft.look_further();
+        let configured = draft.run.out.as_ref().map(PathBuf::from);
+        let place = out.map(Path::to_owned).or(configured).unwrap_or_else(|| default.clone());
+        draft.look_further(&place);
         let mut experiment = draft.finish(&default)?;
         if let Some(out) = out {
             experiment.set_out(out)?;
@@ -134,6 +136,11 @@ impl Experiment {
     /// The run's own directory.
     pub fn out(&self) -> &Path {
         &self.out
+    }
+
+    /// The directory of finished stages.
+    pub fn store(&self) -> &Path {
+        Path::new(&self.run.store)
     }
 
     /// The task it trains on.
@@ -228,6 +235,7 @@ impl Experiment {
         let inspection = Inspection {
             device: device.unwrap_or(Device::Cpu),
             seed,
+            out: &self.out,
             model: match (&directory, self.model) {
                 (Some(path), Some(entry)) => Some((path.clone(), Part { entry, options: &self.model_options })),
                 _ => None,
@@ -387,11 +395,12 @@ impl<'a> Draft<'a> {
 
     /// Once something is wrong, adds what is wrong with everything that the right parts name, so that the next attempt
     /// does not meet one more problem at a time.
-    fn look_further(&mut self) {
+    fn look_further(&mut self, out: &Path) {
         if self.problems.is_empty() {
             return;
         }
         let mut problems = std::mem::take(&mut self.problems);
+        keep(&mut problems, inspect::check_directory("[run] out", out));
         keep(&mut problems, inspect::check_directory("[run] store", Path::new(&self.run.store)));
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
         let path = match self.model_keys.path.as_str() {
@@ -422,6 +431,7 @@ impl<'a> Draft<'a> {
         let inspection = Inspection {
             device: device.unwrap_or(Device::Cpu),
             seed: self.general.seed,
+            out,
             model: match (path, entry) {
                 (Some(path), Some(entry)) => Some((path, Part { entry, options: &self.model_options })),
                 _ => None,

@@ -7,6 +7,7 @@ use lopper_core::{
     Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec, Split,
     Targets, Task,
 };
+use lopper_session::check_room_for_model;
 use lopper_weights::read_mask;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,8 @@ pub(crate) struct Part<'a, E: 'static> {
 pub(crate) struct Inspection<'a> {
     pub(crate) device: Device,
     pub(crate) seed: u64,
+    /// The run's directory.
+    pub(crate) out: &'a Path,
     /// The checkpoint's directory and its plugin.
     pub(crate) model: Option<(PathBuf, Part<'a, ModelEntry>)>,
     pub(crate) task: Option<&'a Task>,
@@ -48,6 +51,9 @@ impl Inspection<'_> {
             let opened = models::open(entry, path.clone(), options, self.task, self.device, self.seed);
             keep(problems, named(opened, &model_key(path)))
         });
+        if let Some(model) = &model {
+            keep(problems, check_room_for_model(model.as_ref(), self.out));
+        }
         let dataset = self.dataset.as_ref().and_then(|part| self.open_data(part, model.as_deref(), problems));
         if let Some((method, spec)) = &self.method {
             self.check_masks(*method, spec, model.as_deref(), problems);
@@ -182,14 +188,15 @@ fn check_training(dataset: &dyn Dataset, entry: &DatasetEntry) -> Result<()> {
     )))
 }
 
-/// Refuses a path that cannot be a directory, because it or something above it is a file.
+/// Refuses a path that cannot be a directory, because it or something above it is a file, or that cannot be written.
 pub(crate) fn check_directory(key: &str, path: &Path) -> Result<()> {
     match path.ancestors().find(|above| above.exists()) {
         Some(file) if !file.is_dir() => {
             let what = if file == path { "it is a file".into() } else { format!("{} is a file", file.display()) };
             Err(Error::invalid(key, path.display(), format!("give the path of a directory; {what}")))
         }
-        _ => Ok(()),
+        _ => lopper_weights::check_writable(path)
+            .map_err(|e| Error::invalid(key, path.display(), format!("give a directory that can be written; {e}"))),
     }
 }
 

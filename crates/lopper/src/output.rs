@@ -31,6 +31,11 @@ pub(crate) fn report(json: bool, value: &impl Serialize, text: impl FnOnce() -> 
     }
 }
 
+/// A size for people, in MB of a million bytes.
+pub(crate) fn size(bytes: u64) -> String {
+    if bytes < 1_000_000 { format!("{} bytes", count(bytes)) } else { format!("{} MB", count(bytes / 1_000_000)) }
+}
+
 /// Columns of text, the first aligned left and the others right unless `left` says otherwise.
 pub(crate) struct Table {
     left: Vec<bool>,

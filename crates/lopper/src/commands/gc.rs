@@ -1,6 +1,6 @@
 //! `lopper gc`: frees what no run refers to.
 
-use crate::output::{self, Table, count, quantity};
+use crate::output::{self, Table, quantity, size};
 use lopper_core::{Error, Result};
 use lopper_session::{StageStore, Unreferenced};
 use serde::Serialize;
@@ -73,9 +73,4 @@ fn list(stages: &[Unreferenced], bytes: u64) -> String {
     }
     table.row(["all".to_owned(), String::new(), size(bytes)]);
     format!("no run directory refers to:\n\n{}", table.render())
-}
-
-/// A size for people, in MB of a million bytes.
-fn size(bytes: u64) -> String {
-    if bytes < 1_000_000 { format!("{} bytes", count(bytes)) } else { format!("{} MB", count(bytes / 1_000_000)) }
 }

@@ -2,9 +2,11 @@
 
 use super::ConfigArguments;
 use crate::Outline;
-use crate::output::{self, Table, count, quantity};
+use crate::output::{self, Table, count, quantity, size};
 use lopper_core::Result;
+use lopper_session::DiskNeeds;
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -34,6 +36,18 @@ struct Plan {
     #[serde(skip_serializing_if = "Option::is_none")]
     updates_per_epoch: Option<u64>,
     stages: Vec<Stage>,
+    /// Absent from an outline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disk: Option<Disk>,
+}
+
+/// Where the run writes, and how much at the most.
+#[derive(Serialize)]
+struct Disk {
+    store_dir: PathBuf,
+    out_dir: PathBuf,
+    #[serde(flatten)]
+    bytes: DiskNeeds,
 }
 
 #[derive(Serialize)]
@@ -64,6 +78,7 @@ impl Arguments {
         }
         let (method, task, sparsity) =
             (experiment.method(), experiment.task().name.clone(), experiment.sparsity().get());
+        let (store_dir, out_dir) = (experiment.store().to_owned(), experiment.out().to_owned());
         let session = experiment.into_session(Default::default())?;
         let stages = session.plan();
         let finetunings = || stages.iter().filter(|planned| planned.stage.is_finetuning());
@@ -83,6 +98,7 @@ impl Arguments {
                     stored: Some(Stored { key: planned.key.clone(), done: planned.done }),
                 })
                 .collect(),
+            disk: Some(Disk { store_dir, out_dir, bytes: session.disk_needs() }),
         };
         output::report(json, &plan, || text(&plan))
     }
@@ -99,6 +115,7 @@ impl Plan {
             to_train: None,
             updates: stages.iter().map(|stage| stage.updates).sum(),
             updates_per_epoch: None,
+            disk: None,
             stages: stages
                 .into_iter()
                 .map(|stage| Stage { name: stage.name, updates: stage.updates, stored: None })
@@ -120,12 +137,19 @@ fn text(plan: &Plan) -> String {
     let on = plan.task.as_ref().map(|task| format!(" on {task}")).unwrap_or_default();
     let to_train = plan.to_train.map(|finetunings| format!(" ({finetunings} to train)")).unwrap_or_default();
     let epoch = plan.updates_per_epoch.map(|updates| format!(", {} an epoch", count(updates))).unwrap_or_default();
+    let disk = plan.disk.as_ref().map(|disk| {
+        let Disk { store_dir, out_dir, bytes } = disk;
+        let (store, out, together) = (size(bytes.store), size(bytes.out), size(bytes.together));
+        let (store_dir, out_dir) = (store_dir.display(), out_dir.display());
+        format!("\ndisk, at the most: {store} in {store_dir}, {out} in {out_dir}, {together} in both at a time")
+    });
     format!(
-        "{}{on} at sparsity {}\n\n{}\n{}{to_train}, {}{epoch}",
+        "{}{on} at sparsity {}\n\n{}\n{}{to_train}, {}{epoch}{}",
         plan.method,
         plan.sparsity,
         table.render(),
         quantity(plan.finetunings as u64, "finetuning"),
         quantity(plan.updates, "update"),
+        disk.unwrap_or_default(),
     )
 }
