@@ -2,6 +2,8 @@
 
 use crate::fixture::{Answer, Fixture, PRUNABLE};
 use serde_json::Value;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -43,6 +45,38 @@ fn finetunings_are_those_of_table_1() {
     let text = f.run(&["plan", "run.toml"]).ok();
     assert!(text.contains("1 finetuning (1 to train), 8 updates, 8 an epoch"), "{text}");
     assert!(!f.path("runs").exists(), "a plan writes nothing");
+}
+
+/// Records are text: what they cannot hold is refused, by name and before anything is written, and nothing else is.
+#[test]
+fn a_path_that_is_no_text_is_named_where_it_matters() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
+    let odd = OsStr::from_bytes(b"caf\xe9");
+    let inside = f.path("").join(odd);
+    std::fs::create_dir(&inside).unwrap();
+    for name in ["run.toml", "model", "SST-2"] {
+        std::os::unix::fs::symlink(f.path(name), inside.join(name)).unwrap();
+    }
+    let refused = |command: &mut Command, parts: &[&str]| {
+        let answer = Answer::of(command.output().unwrap());
+        assert_eq!(answer.code, Some(1), "{answer:?}");
+        for part in ["caf\u{fffd}", "UTF-8"].iter().chain(parts) {
+            assert!(answer.stderr.contains(part), "`{part}` is not in {answer:?}");
+        }
+    };
+    // The working directory, the run's directory, and the name that it has by default.
+    let parts = ["2 problems", "[run] out = runs/run is not accepted", "[run] store = runs/store is not accepted"];
+    refused(f.command(&["run", "run.toml"]).current_dir(&inside), &parts);
+    refused(f.command(&["run", "run.toml", "--out"]).arg(Path::new(odd).join("out")), &["--out"]);
+    let renamed = OsStr::from_bytes(b"caf\xe9.toml");
+    std::fs::copy(f.path("run.toml"), f.path("").join(renamed)).unwrap();
+    refused(f.command(&["run"]).arg(renamed), &["--out = runs/"]);
+    assert_eq!((std::fs::read_dir(&inside).unwrap().count(), f.path("runs").exists()), (3, false));
+    // From outside all is well, whatever the configuration is called.
+    Answer::of(f.command(&["run", "--out", "here"]).arg(renamed).output().unwrap()).ok();
+    Answer::of(f.command(&["run"]).arg(Path::new(odd).join("run.toml")).output().unwrap()).ok();
+    assert!(f.path("here/record.json").exists() && f.path("runs/run/record.json").exists());
 }
 
 /// What is told before is enough, and not far more.

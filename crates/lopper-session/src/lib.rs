@@ -35,7 +35,7 @@ pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
 pub use plan::PlannedStage;
 pub use rate::LearningRate;
 pub use record::{Counts, RunRecord, RunStage, SplitMetrics, StageRecord, Validation};
-pub use room::{DiskNeeds, check_room_for_model};
+pub use room::{DiskNeeds, check_room_for_model, check_text};
 pub use session::{Participants, Session, updates_per_epoch};
 pub use settings::{CheckpointEvery, Precision, SessionSettings};
 pub use status::{RunState, RunStatus, StageStatus};

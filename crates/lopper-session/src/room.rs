@@ -1,4 +1,4 @@
-//! The disk that a run needs, told before it begins.
+//! Where a run writes: the disk that it needs, told before it begins, and paths that its records can hold.
 
 use crate::needs::{Moment, SMALL, Sizes, Task, moments, size};
 use crate::{PlannedStage, SessionSettings};
@@ -51,6 +51,20 @@ fn holds(sizes: &Sizes, out: &Path, free: u64) -> Result<()> {
     Err(Error::file(out, format!("{free} are free and the run's model alone takes {needed}; {advice}")))
 }
 
+/// Refuses a path that is not UTF-8 as a whole, from the root on: records, which are text, hold it.
+///
+/// # Errors
+/// [`Error::File`] naming the path, or the directory in which it lies.
+pub fn check_text(path: &Path) -> Result<()> {
+    let existing = path.ancestors().find(|above| above.exists()).filter(|above| !above.as_os_str().is_empty());
+    // As the references of the store hold it.
+    let whole = std::fs::canonicalize(existing.unwrap_or(Path::new("."))).unwrap_or_default();
+    match [path, &whole].into_iter().find(|path| path.to_str().is_none()) {
+        Some(path) => Err(Error::file(path, "is not UTF-8, and records, which hold it, are text")),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,5 +79,20 @@ mod tests {
             message.starts_with("runs/a: 411.0 MiB are free and the run's model alone takes 411.0 MiB; checkpoints"),
             "{message}"
         );
+    }
+    #[cfg(unix)]
+    #[test]
+    fn a_path_is_text_from_the_root_on() {
+        use std::os::unix::ffi::OsStrExt;
+        let directory = tempfile::tempdir().unwrap();
+        let odd = directory.path().join(std::ffi::OsStr::from_bytes(b"caf\xe9"));
+        std::fs::create_dir(&odd).unwrap();
+        std::os::unix::fs::symlink(&odd, directory.path().join("link")).unwrap();
+        check_text(&directory.path().join("a/b")).unwrap();
+        check_text(Path::new("a")).unwrap();
+        for path in [odd.clone(), odd.join("a"), directory.path().join("link/a")] {
+            let message = check_text(&path).unwrap_err().to_string();
+            assert!(message.contains("caf\u{fffd}") && message.contains("is not UTF-8"), "{message}");
+        }
     }
 }

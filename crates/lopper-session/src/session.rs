@@ -6,6 +6,7 @@ use crate::identity::{RunIdentity, Surroundings, device_kind};
 use crate::occupied::{self, Writer};
 use crate::plan::{self, PlannedStage};
 use crate::plugins::Plugins;
+use crate::room::check_text;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
 use crate::store::{Finished, StageStore, StoredStage, read_mask};
@@ -118,6 +119,7 @@ impl Session {
     pub fn run(&mut self) -> Result<RunRecord> {
         crate::needs::check(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)?;
         let out = self.settings.out.clone();
+        Error::all([&out, &self.settings.store].into_iter().filter_map(|path| check_text(path).err()).collect())?;
         files::create_dir(&out)?;
         let _lock = status::lock(&out)?;
         files::sweep(&out);

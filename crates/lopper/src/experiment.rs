@@ -84,7 +84,7 @@ impl Experiment {
         let configured = draft.run.out.as_ref().map(PathBuf::from);
         let place = out.map(Path::to_owned).or(configured).unwrap_or_else(|| default.clone());
         draft.look_further(&place);
-        let mut experiment = draft.finish(&default)?;
+        let mut experiment = draft.finish(out.unwrap_or(&default))?;
         if let Some(out) = out {
             experiment.set_out(out)?;
         }
@@ -127,7 +127,7 @@ impl Experiment {
 
     fn set_out(&mut self, out: &Path) -> Result<()> {
         // Records and resolved configurations are text.
-        let text = out.to_str().ok_or_else(|| Error::invalid("--out", out.display(), "a path that is UTF-8"))?;
+        let text = out.to_str().ok_or_else(|| Error::invalid("--out", out.display(), "give a path that is UTF-8"))?;
         self.run.out = Some(text.to_owned());
         self.out = out.to_owned();
         Ok(())

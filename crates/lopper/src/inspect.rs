@@ -7,7 +7,7 @@ use lopper_core::{
     Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec, Split,
     Targets, Task,
 };
-use lopper_session::check_room_for_model;
+use lopper_session::{check_room_for_model, check_text};
 use lopper_weights::read_mask;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -188,15 +188,19 @@ fn check_training(dataset: &dyn Dataset, entry: &DatasetEntry) -> Result<()> {
     )))
 }
 
-/// Refuses a path that cannot be a directory, because it or something above it is a file, or that cannot be written.
+/// Refuses a path that cannot be a directory, because it or something above it is a file, that cannot be written, or that
+/// records cannot hold.
 pub(crate) fn check_directory(key: &str, path: &Path) -> Result<()> {
     match path.ancestors().find(|above| above.exists()) {
         Some(file) if !file.is_dir() => {
             let what = if file == path { "it is a file".into() } else { format!("{} is a file", file.display()) };
             Err(Error::invalid(key, path.display(), format!("give the path of a directory; {what}")))
         }
-        _ => lopper_weights::check_writable(path)
-            .map_err(|e| Error::invalid(key, path.display(), format!("give a directory that can be written; {e}"))),
+        _ => {
+            let refuse = |expected: &str, e| Error::invalid(key, path.display(), format!("{expected}; {e}"));
+            lopper_weights::check_writable(path).map_err(|e| refuse("give a directory that can be written", e))?;
+            check_text(path).map_err(|e| refuse("give a directory whose whole path is UTF-8", e))
+        }
     }
 }
 
