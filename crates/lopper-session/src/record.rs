@@ -149,6 +149,9 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// Its file in the run's directory.
+    pub(crate) const FILE: &str = "record.json";
+
     /// Reads the content of a `record.json`. Whatever the bytes, memory stays in proportion to their number.
     ///
     /// # Errors

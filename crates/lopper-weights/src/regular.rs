@@ -8,8 +8,10 @@ use std::path::Path;
 /// Opens a regular file, and tells its length in bytes: a pipe or a device would block or never end.
 ///
 /// # Errors
-/// What the file system says; [`ErrorKind::InvalidInput`] for anything but a regular file.
-pub(crate) fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+/// What the file system says; [`ErrorKind::InvalidInput`] for anything but a regular file, [`ErrorKind::IsADirectory`] for a
+/// directory.
+pub fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    // Before it is opened, because opening a pipe waits for who writes into it.
     let metadata = std::fs::metadata(path)?;
     if metadata.is_dir() {
         return Err(io::Error::new(ErrorKind::IsADirectory, "is a directory"));
