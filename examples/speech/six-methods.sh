@@ -70,7 +70,7 @@ for part in "$@"; do
     timit)
         make timit "$python" $here/make_timit_phones.py "$timit" "$out/timit.part"
         six timit timit 0.5
-        run timit-random-weights timit model.path="$out/small" data.path="$out/timit" train.updates=600 train.learning_rate=1e-3
+        run timit-random-weights timit model.path="$out/small" data.path="$out/timit" train.learning_rate=1e-3
         ;;
     synthetic)
         make synthetic "$python" $here/make_synthetic_lines.py "$synthetic" "$out/synthetic.part"

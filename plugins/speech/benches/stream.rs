@@ -1,8 +1,8 @@
 //! Ten hours of speech, streamed in batches of 80 seconds: how fast, and in how much memory.
 //!
-//! `cargo bench --profile dev -p lopper-speech`: the one profile that is built already. Writes 120 recordings of 10 seconds,
-//! each of which stands thirty times in the manifest, and prints the resident memory of each hour; the cache is off. With
-//! the path of a manifest, such as one of LibriSpeech, `LOPPER_SPEECH=train.tsv` streams that.
+//! `cargo bench --profile dev --workspace --bench stream`: the one profile that is built already. Writes 120 recordings of
+//! 10 seconds, each of which stands thirty times in the manifest, and prints the resident memory of each hour; the cache is
+//! off. With the path of a manifest, such as one of LibriSpeech, `LOPPER_SPEECH=train.tsv` streams that.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a failed benchmark panics, and a table is its result")]
 
 #[path = "../tests/common/mod.rs"]
