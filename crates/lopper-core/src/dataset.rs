@@ -159,6 +159,17 @@ pub enum Head {
 }
 
 impl Head {
+    /// A CTC head of which nothing is known but its number of outputs and its blank: the symbol of output 3 is `<3>`.
+    pub fn numbered(outputs: usize, blank: usize) -> Self {
+        Self::Ctc { vocabulary: (0..outputs).map(number).collect(), blank }
+    }
+
+    /// Whether it is such a head.
+    pub fn is_numbered(&self) -> bool {
+        let Self::Ctc { vocabulary, .. } = self else { return false };
+        vocabulary.iter().enumerate().all(|(output, symbol)| *symbol == number(output))
+    }
+
     /// Outputs an input (or a time step).
     pub fn outputs(&self) -> usize {
         match self {
@@ -167,6 +178,11 @@ impl Head {
             Self::Ctc { vocabulary, .. } => vocabulary.len(),
         }
     }
+}
+
+/// What an output is called that nothing names.
+fn number(output: usize) -> String {
+    format!("<{output}>")
 }
 
 /// What is to be learned, and how it is judged.
@@ -199,10 +215,15 @@ pub trait Dataset: Send + Sync {
     /// Length of an example in tokens or samples, for bucketing.
     fn cost(&self, split: &Split, index: usize) -> u32;
 
-    /// The examples at `indices` as one CPU batch with targets.
+    /// The examples at `indices` as one CPU batch with targets: as many rows as indices, in their order.
+    ///
+    /// Of [`Split::TRAIN`] alone, and only where its user asked for that, a batch may go without examples that cannot be
+    /// used, now or ever; nothing is left out for what may pass, such as a read error. [`left_out`](Self::left_out) counts
+    /// them. Where nothing would be left, other examples of the split may take their place. Such a batch is for training:
+    /// [`evaluate`](Self::evaluate) must refuse to judge predictions for it.
     ///
     /// # Errors
-    /// When an index is out of range.
+    /// When an index is out of range, or an example cannot be read.
     fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch>;
 
     /// The head it needs and the metric it is judged by.
@@ -216,6 +237,10 @@ pub trait Dataset: Send + Sync {
     /// What is kept of a batch's predictions until the whole split is evaluated: all of it, unless a task whose outputs
     /// are large can do with less. [`evaluate`](Self::evaluate) takes either, and its metrics are the same.
     ///
+    /// What it returns is for this dataset's [`evaluate`](Self::evaluate) and nobody else: its `logits` may be of another
+    /// kind and shape than a model's and hold no logits at all, as long as the two can be told apart, and its `lengths` are
+    /// those of what it holds. They are on the CPU, and have one entry a row of the batch in their first dimension.
+    ///
     /// # Errors
     /// When the predictions are of another head's shape.
     fn keep(&self, _split: &Split, predictions: Predictions) -> Result<Predictions> {
@@ -226,7 +251,8 @@ pub trait Dataset: Send + Sync {
     /// predictions on the CPU.
     ///
     /// # Errors
-    /// When the predictions do not cover the split, or are of another head's shape.
+    /// When the predictions do not cover the split, or are of another head's shape; when batches of the split went without
+    /// examples.
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>>;
 
     /// What a reader of a split's results should know besides: examples that were left out, and the like, each more than

@@ -18,7 +18,8 @@ pub struct EvaluationBatches {
 /// The task's metrics of `split`, in batches of examples of like length.
 ///
 /// # Errors
-/// [`Error::Other`] for a split without examples; errors of the model, the dataset and libtorch.
+/// [`Error::Other`] for a split without examples, and for a batch without one of the examples that it should have; errors
+/// of the model, the dataset and libtorch.
 pub fn evaluate(
     model: &dyn Model,
     dataset: &dyn Dataset,
@@ -40,6 +41,11 @@ pub fn evaluate(
     let order = evaluation_batches(&costs, batches.rows, batches.budget).into_iter();
     fetch_ahead(dataset, split, order, |ahead| {
         while let Some((indices, batch)) = ahead.next()? {
+            if batch.len != indices.len() {
+                let (task, split, wanted) = (&dataset.task().name, split.as_str(), indices.len());
+                let found = format!("{} of {wanted} examples of the {split} split of {task}", batch.len);
+                return Err(Error::Other(format!("a batch holds {found}; metrics need all of them")));
+            }
             let batch = batch.to_device(device)?;
             let _autocast = autocast(device, precision)?;
             let predictions = model.predict(&batch)?;

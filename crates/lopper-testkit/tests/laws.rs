@@ -286,6 +286,11 @@ impl Dataset for Flawed {
         self.0.task()
     }
 
+    fn keep(&self, _: &Split, predictions: Predictions) -> Result<Predictions> {
+        let worst = || predictions.logits.neg();
+        Ok(if self.1 == "forgets" { Predictions { logits: worst(), ..predictions } } else { predictions })
+    }
+
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
         let name = self.task().primary_metric.clone();
         match self.1 {
@@ -314,6 +319,7 @@ fn broken_datasets_are_noticed() {
         ("percents", "perfect predictions score best"),
         ("renames", "perfect predictions score best"),
         ("forgives", "predictions must cover the split once"),
+        ("forgets", "what is kept of predictions is judged as they are"),
     ] {
         check(law, || laws::dataset(&Flawed(dataset(), fault)));
     }

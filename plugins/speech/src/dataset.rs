@@ -1,6 +1,6 @@
 //! Transcribed recordings in splits, of which only paths, lengths and labels are in memory.
 
-use crate::audio::{self, AudioError};
+use crate::audio;
 use crate::cache::Cache;
 use crate::decode::{best_paths, collapse, spell};
 use crate::labels::Lexicon;
@@ -31,7 +31,7 @@ pub(crate) struct Utterance {
 
 /// Why a recording gives a batch nothing.
 enum Fault {
-    /// Its content cannot be decoded, now or ever.
+    /// Its content cannot be decoded, now or ever ([`audio::AudioError::lasts`]).
     Damaged(Error),
     /// Anything else, which may be otherwise the next time: nothing is left out for it.
     Other(Error),
@@ -141,6 +141,27 @@ impl SpeechDataset {
         }
         let split = utterances.split.as_str();
         Err(Error::Other(format!("none of the {len} recordings of the {split} split can be decoded")))
+    }
+
+    /// Refuses to judge a split of which recordings were left out: in a batch of nothing else, what was predicted is
+    /// another recording's.
+    fn refuse_substitutes(&self, number: usize, utterances: &Utterances) -> Result<()> {
+        let damaged = self.count(&self.damaged, number);
+        if damaged == 0 {
+            return Ok(());
+        }
+        let (name, split, all) = (&self.parts.task.name, utterances.split.as_str(), utterances.rows.len());
+        let remedy = "`check = \"decode\"` leaves them out when the data are opened";
+        Err(Error::Other(format!(
+            "{damaged} of {all} recordings of {name} in its {split} split are damaged and were left out of their batches, so \
+             the split cannot be judged; {remedy}"
+        )))
+    }
+
+    /// Those of `keys` that are of the split of that number.
+    fn count(&self, keys: &Mutex<HashSet<(usize, usize)>>, number: usize) -> u64 {
+        let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().filter(|(split, _)| *split == number).count() as u64
     }
 
     fn leave_out(&self, key: (usize, usize), error: &Error) {
@@ -299,7 +320,7 @@ fn load(utterance: &Utterance) -> Result<Vec<f32>, Fault> {
             let is_row = utterance.place.line == 0 && utterance.place.file.as_ref() == path.as_path();
             let reason = if is_row { e.to_string() } else { format!("{} {e}", path.display()) };
             let error = utterance.place.error(reason);
-            if matches!(e, AudioError::Unreadable(_)) { Fault::Other(error) } else { Fault::Damaged(error) }
+            if e.lasts() { Fault::Damaged(error) } else { Fault::Other(error) }
         })?);
     }
     Ok(samples)
@@ -315,7 +336,7 @@ impl Dataset for SpeechDataset {
     }
 
     /// With `skip_bad`, a training batch has fewer rows than `indices` where recordings are damaged, and another
-    /// recording where all are.
+    /// recording where all are. [`evaluate`](Dataset::evaluate) refuses to judge a split of which anything was left out.
     fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch> {
         let (number, utterances) = self.split(split)?;
         let mut rows = self.usable(number, utterances, indices)?;
@@ -341,10 +362,11 @@ impl Dataset for SpeechDataset {
         self.paths(self.split(split)?.1, &predictions)
     }
 
-    /// For letters `wer` and `cer`, for phones `per` and `per_mean` (the mean over utterances); in a joint run also each
+    /// Refuses a split of which recordings were left out as damaged. For letters `wer` and `cer`, for phones `per` and `per_mean` (the mean over utterances); in a joint run also each
     /// with `_own` after its name, decoded among the symbols of the split's language alone.
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
-        let (_, utterances) = self.split(split)?;
+        let (number, utterances) = self.split(split)?;
+        self.refuse_substitutes(number, utterances)?;
         let decoded = self.decode(utterances, outputs)?;
         let endings = if self.own(utterances).is_some() { &["", "_own"][..] } else { &[""] };
         let mut metrics = Vec::new();
@@ -359,14 +381,10 @@ impl Dataset for SpeechDataset {
     /// out of their batches, and `silent_recordings`.
     fn counts(&self, split: &Split) -> BTreeMap<&'static str, u64> {
         let Ok((number, utterances)) = self.split(split) else { return BTreeMap::new() };
-        let of = |keys: &Mutex<HashSet<(usize, usize)>>| {
-            let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-            keys.iter().filter(|(split, _)| *split == number).count() as u64
-        };
         let all = [
             ("rows_left_out", utterances.skipped),
-            ("damaged_recordings", of(&self.damaged)),
-            ("silent_recordings", of(&self.silent)),
+            ("damaged_recordings", self.count(&self.damaged, number)),
+            ("silent_recordings", self.count(&self.silent, number)),
         ];
         all.into_iter().filter(|(_, count)| *count > 0).collect()
     }

@@ -1,6 +1,6 @@
 //! The laws of datasets.
 
-use super::{Broken, Law, bits, close, for_all, holds, law};
+use super::{Broken, Law, bits, close, deep_copy, for_all, holds, law};
 use lopper_core::{Batch, Dataset, Head, MetricValue, Predictions, Result, Split, Targets};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -16,6 +16,7 @@ use tch::{Device, Kind, Tensor};
 /// 5. Metrics are finite, named once, and hold the primary one; for heads other than CTC, perfect predictions score 1
 ///    (0 for error rates) and wrong ones worse. Predictions may come in any order.
 /// 6. Predictions that do not cover a split once, or are of another shape, are refused.
+/// 7. What is kept of predictions is judged as the predictions are: 20 random ones of each split.
 ///
 /// # Panics
 /// When a law is broken, with its name and what breaks it.
@@ -50,6 +51,9 @@ pub fn dataset(dataset: &dyn Dataset) {
     for split in dataset.evaluation_splits().iter().filter(|split| dataset.len(split) > 0) {
         law("perfect predictions score best", || perfect(dataset, split));
         law("predictions must cover the split once", || covers(dataset, split));
+        for_all("what is kept of predictions is judged as they are", 20, any::<i64>(), |seed| {
+            kept(dataset, split, seed)
+        });
     }
 }
 
@@ -197,6 +201,33 @@ fn perfect(dataset: &dyn Dataset, split: &Split) -> Law {
     holds!(loses, "{} of wrong predictions is {worse}, of perfect ones {best}", dataset.task().primary_metric);
     right.reverse();
     holds!(dataset.evaluate(split, &right)? == metrics, "predictions in another order give other metrics");
+    Ok(())
+}
+
+/// Logits by chance, for a CTC head of rows that are not all as long.
+fn random(head: &Head, rows: usize, seed: i64) -> Result<Predictions, Broken> {
+    tch::manual_seed(seed);
+    let (rows, outputs, options) = (rows as i64, head.outputs() as i64, (Kind::Float, Device::Cpu));
+    if !matches!(head, Head::Ctc { .. }) {
+        return Ok(Predictions { logits: Tensor::f_randn([rows, outputs], options)?, lengths: None });
+    }
+    let time = 9;
+    let lengths = (0..rows).map(|row| (row + seed.rem_euclid(time)) % (time + 1)).collect();
+    Ok(Predictions { logits: Tensor::f_randn([rows, time, outputs], options)?, lengths: Some(lengths) })
+}
+
+fn kept(dataset: &dyn Dataset, split: &Split, seed: i64) -> Law {
+    let all: Vec<usize> = (0..dataset.len(split)).collect();
+    let (mut whole, mut less) = (Vec::new(), Vec::new());
+    for (number, indices) in (0..).zip(all.chunks(64)) {
+        let Predictions { logits, lengths } = random(&dataset.task().head, indices.len(), seed.wrapping_add(number))?;
+        let given = Predictions { logits: deep_copy(&logits)?, lengths: lengths.clone() };
+        less.push((indices.to_vec(), dataset.keep(split, given)?));
+        whole.push((indices.to_vec(), Predictions { logits, lengths }));
+    }
+    let (expected, found) = (dataset.evaluate(split, &whole)?, dataset.evaluate(split, &less)?);
+    // As text, because a metric of chance answers may be NaN.
+    holds!(format!("{found:?}") == format!("{expected:?}"), "{expected:?} become {found:?}");
     Ok(())
 }
 
