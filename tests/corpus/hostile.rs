@@ -2,6 +2,7 @@
 //! chance.
 
 use crate::parsers;
+use lopper_speech::audio;
 
 /// As many bytes as a parser reads whole.
 const LARGE: usize = 8 << 20;
@@ -179,6 +180,58 @@ fn archives() {
         let names: Vec<_> = (0..count).map(|i| format!("{i:05}{}", "x".repeat(20))).collect();
         let storages: Vec<_> = names.iter().map(|name| (name.as_str(), 0)).collect();
         parsers::torch_file(&parsers::torch_archive(b"\x80\x02}.", &storages));
+    }
+}
+
+/// The bits of `bytes` divided by a polynomial of so many bits, as FLAC checks its headers and frames.
+fn remainder(bytes: &[u8], width: u32, polynomial: u32) -> u32 {
+    let top = 1 << (width - 1);
+    bytes.iter().fold(0, |rest, byte| {
+        (0..8).fold(rest ^ u32::from(*byte) << (width - 8), |rest, _| {
+            (rest << 1 ^ if rest & top == 0 { 0 } else { polynomial }) & (2 * top - 1)
+        })
+    })
+}
+
+/// A FLAC file of silence at 16 kHz; `declared` are the samples that its header tells, 0 for none (RFC 9639).
+fn silence(samples: u64, declared: u64) -> Vec<u8> {
+    const BLOCK: u64 = 65_535;
+    let mut file = b"fLaC\x80\0\0\x22".to_vec();
+    file.extend([BLOCK as u16; 2].map(u16::to_be_bytes).concat());
+    file.extend([0; 6]);
+    // Rate (20 bits), channels - 1 (3), bits - 1 (5), samples (36).
+    file.extend((16_000u64 << 44 | 15 << 36 | declared).to_be_bytes());
+    file.extend([0; 16]);
+    for number in 0..samples.div_ceil(BLOCK) {
+        let length = BLOCK.min(samples - number * BLOCK);
+        // A block of a length that follows, 16 kHz, mono, 16 bits.
+        let mut frame = vec![0xff, 0xf8, 0x75, 0x08];
+        let number = char::from_u32(number as u32).expect("few blocks");
+        frame.extend(number.encode_utf8(&mut [0; 4]).as_bytes());
+        frame.extend(((length - 1) as u16).to_be_bytes());
+        frame.push(remainder(&frame, 8, 0x07) as u8);
+        // One value for the whole block.
+        frame.extend([0, 0, 0]);
+        let check = remainder(&frame, 16, 0x8005) as u16;
+        frame.extend(check.to_be_bytes());
+        file.extend(frame);
+    }
+    file
+}
+
+#[test]
+fn recordings() {
+    let hour = audio::LONGEST * u64::from(audio::RATE);
+    for (samples, declared, read) in [(hour, hour, true), (hour, 0, true), (hour + 1, 0, false), (1 << 16, hour, false)]
+    {
+        let file = silence(samples, declared);
+        assert!(file.len() < 15_000, "{} bytes", file.len());
+        parsers::recording(&file);
+        let folder = tempfile::tempdir().expect("a directory");
+        let path = folder.path().join("silence");
+        std::fs::write(&path, &file).expect("room for a small file");
+        let found = audio::load(&path).map(|samples| samples.len() as u64);
+        assert_eq!(found.ok(), read.then_some(samples), "{samples} samples, declared as {declared}");
     }
 }
 

@@ -18,7 +18,7 @@ use safetensors::SafeTensors;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::fmt::{Debug, Display};
-use std::panic::{set_hook, take_hook};
+use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -51,12 +51,17 @@ pub(crate) const TARGETS: [Target; 19] = [
 
 /// Runs `parse`, which may hold at most 64 MiB and four times the input at once. An error must say something.
 fn bounded<T, E: Display>(bytes: &[u8], parse: impl FnOnce() -> Result<T, E>) -> Option<T> {
+    bounded_beside(0, bytes, parse)
+}
+
+/// As [`bounded`], where so many bytes more are asked for.
+fn bounded_beside<T, E: Display>(more: u64, bytes: &[u8], parse: impl FnOnce() -> Result<T, E>) -> Option<T> {
     let mut result = None;
     let used = allocation_counter::measure(|| {
         result =
             Some(parse().map_err(|error| assert!(!error.to_string().trim().is_empty(), "an error without a word")));
     });
-    let most = (64 << 20) + 4 * bytes.len() as u64;
+    let most = (64 << 20) + 4 * bytes.len() as u64 + more;
     assert!(used.bytes_max <= most, "{} bytes were held at once for an input of {}", used.bytes_max, bytes.len());
     result.and_then(Result::ok)
 }
@@ -570,18 +575,47 @@ impl Preprocessor for Waveform {
     }
 }
 
-/// A recording in any format that is told by its content.
-pub(crate) fn recording(bytes: &[u8]) {
-    with_directory(|directory| {
-        let path = put(directory, "recording", bytes);
-        // A decoder's panic is an error of ours, and no broken promise: fuzzing would stop at it.
+/// What [`set_hook`] takes.
+type Hook = Box<dyn Fn(&PanicHookInfo<'_>) + Send + Sync>;
+
+/// While it lives, panics are silent: a decoder's is an error of ours and no broken promise, and fuzzing would stop at it.
+/// It must not live where an assertion of a target may fail, because its message would be lost, and because a thread that
+/// panics can set no hook.
+struct Silence(Option<Hook>);
+
+impl Silence {
+    fn new() -> Self {
         let hook = take_hook();
         set_hook(Box::new(|_| {}));
-        // What is asked for is not of this input's size: nothing longer than an hour is read.
+        Self(Some(hook))
+    }
+}
+
+impl Drop for Silence {
+    fn drop(&mut self) {
+        if let (Some(hook), false) = (self.0.take(), std::thread::panicking()) {
+            set_hook(hook);
+        }
+    }
+}
+
+/// A recording in any format that is told by its content.
+pub(crate) fn recording(bytes: &[u8]) {
+    /// Bytes of the longest recording's samples, which is what `load` is asked for: an hour may be a few kB of silence.
+    const HOUR: u64 = 4 * audio::LONGEST * audio::RATE as u64;
+    with_directory(|directory| {
+        let path = put(directory, "recording", bytes);
+        let look = |check| {
+            let _silence = Silence::new();
+            audio::inspect(&path, check)
+        };
+        let load = || {
+            let _silence = Silence::new();
+            audio::load(&path)
+        };
         let looks = [audio::Check::Headers, audio::Check::Content, audio::Check::Decode];
-        let seen = looks.map(|check| bounded(bytes, || audio::inspect(&path, check)));
-        let samples = bounded(bytes, || audio::load(&path));
-        set_hook(hook);
+        let seen = looks.map(|check| bounded(bytes, || look(check)));
+        let samples = bounded_beside(HOUR, bytes, load);
         if let (Some(samples), [_, _, Some(decoded)]) = (&samples, &seen) {
             assert!(samples.iter().all(|sample| sample.is_finite()));
             assert_eq!(samples.len() as u64, u64::from(decoded.samples));

@@ -120,11 +120,13 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
 fn read(parts: &splits::Parts, settings: &Settings<'_>, problems: &mut Problems) -> Vec<Read> {
     let mut rows = Vec::new();
     for part in &parts.parts {
+        problems.read_shared(part.mixed);
         match read_part(part, settings, problems) {
             Ok(read) => rows.extend(read.into_iter().map(|row| (row, part.language))),
             Err(e) => e.into_single().into_iter().for_each(|e| problems.push(e)),
         }
     }
+    problems.read_shared(false);
     rows
 }
 
@@ -138,7 +140,7 @@ fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> R
     rows.retain(|row| match &row.language {
         Some(found) => *found == languages[language],
         None => {
-            // The file is read for each language; one report is enough.
+            // Each split of a language reads the file; one report is enough.
             if language == 0 {
                 let reason = format!("has no language; `languages` are {}", languages.join(", "));
                 problems.row(&row.place, reason);

@@ -1,6 +1,7 @@
 //! What is wrong with a corpus, gathered until all of it is known.
 
 use lopper_core::{Error, Result, Split};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,20 +39,44 @@ pub(crate) struct Problems {
     skipped: u64,
     quoted: Vec<String>,
     hint: Option<String>,
+    /// Rows of files that languages share, which are read for each of them: what is wrong there counts once.
+    shared: HashSet<(Arc<Path>, u64)>,
+    reads_shared: bool,
 }
 
 impl Problems {
     pub(crate) fn new(skip_bad: bool) -> Self {
-        Self { skip_bad, listed: Vec::new(), rows: 0, unlisted: 0, skipped: 0, quoted: Vec::new(), hint: None }
+        Self {
+            skip_bad,
+            listed: Vec::new(),
+            rows: 0,
+            unlisted: 0,
+            skipped: 0,
+            quoted: Vec::new(),
+            hint: None,
+            shared: HashSet::new(),
+            reads_shared: false,
+        }
+    }
+
+    /// From now on problems are of a file that is read once for each language, or no longer.
+    pub(crate) fn read_shared(&mut self, shared: bool) {
+        self.reads_shared = shared;
     }
 
     /// What no leaving out of rows mends.
     pub(crate) fn push(&mut self, error: Error) {
-        self.list(error);
+        let told = |listed: &Error| listed.to_string() == error.to_string();
+        if !(self.reads_shared && self.listed.iter().any(told)) {
+            self.list(error);
+        }
     }
 
     /// What is wrong with one row, which is then not used.
     pub(crate) fn row(&mut self, place: &Place, reason: impl Into<String>) {
+        if self.reads_shared && !self.shared.insert((place.file.clone(), place.line)) {
+            return;
+        }
         if !self.skip_bad {
             self.rows += 1;
             return self.list(place.error(reason));

@@ -172,7 +172,7 @@ fn only_regular_files_are_read() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for path in [pipe.as_path(), Path::new("/dev/zero")] {
         let message = inspect(path, Check::Headers).unwrap_err().to_string();
-        assert_eq!(message, "cannot be read: it is no regular file", "{}", path.display());
+        assert_eq!(message, "cannot be read: is no regular file", "{}", path.display());
         assert!(load(path).is_err());
     }
 }

@@ -3,32 +3,13 @@
 
 mod common;
 
-use common::{labels, open, refused, second, wav, write};
+use common::{labels, lines, open, refused, second, small, write};
 use lopper_core::registry::{self, DatasetEntry};
 use lopper_core::{Dataset, DatasetRequest, Error, Head, MetricValue, Predictions, Split, Targets};
 use lopper_speech::SpeechDataset;
 use std::fs;
 use std::path::Path;
 use tch::Tensor;
-
-/// JSON lines with one recording a row, as long as the row says. Its letters are its phones, too.
-fn lines(directory: &Path, name: &str, rows: &[(f64, &str)]) {
-    let mut text = String::new();
-    for (number, (seconds, transcript)) in rows.iter().enumerate() {
-        let stem = name.replace('/', "-");
-        let audio = format!("{stem}{number}.wav");
-        wav(&directory.join(name).parent().unwrap().join(&audio), 16_000, 1, 16, *seconds);
-        let phones: Vec<_> = transcript.split_whitespace().flat_map(str::chars).map(String::from).collect();
-        let phones = phones.join(" ");
-        text += &format!("{{\"audio\": \"{audio}\", \"text\": \"{transcript}\", \"phones\": \"{phones}\"}}\n");
-    }
-    write(&directory.join(format!("{name}.jsonl")), text);
-}
-
-fn small(directory: &Path) {
-    lines(directory, "train", &[(0.5, "A BC"), (0.25, "B"), (0.75, "C C A"), (0.5, "A"), (0.3, "B B")]);
-    lines(directory, "dev", &[(0.5, "A B C"), (0.25, "B"), (0.4, "CAB")]);
-}
 
 /// Predictions that decode to `rows`, in the dictionary of `data`, a blank between any two symbols.
 fn saying(data: &SpeechDataset, rows: &[Vec<u32>]) -> Predictions {
@@ -385,57 +366,6 @@ fn silence_is_counted_once() {
     assert!(data.counts(&Split::VALIDATION).is_empty() && data.counts(&Split::named("none")).is_empty());
 }
 
-/// A recording whose header is right, and whose last sample is not a number.
-fn damage(path: &Path) {
-    wav(path, 16_000, 1, 32, 0.25);
-    let mut bytes = fs::read(path).unwrap();
-    let end = bytes.len() - 4;
-    bytes[end..].copy_from_slice(&f32::NAN.to_le_bytes());
-    fs::write(path, bytes).unwrap();
-}
-
-#[test]
-fn training_goes_on_without_what_cannot_be_decoded() {
-    let folder = tempfile::tempdir().unwrap();
-    small(folder.path());
-    ["train1.wav", "train4.wav"].iter().for_each(|name| damage(&folder.path().join(name)));
-    let fresh = || open(folder.path(), "skip_bad = true").unwrap();
-    let taken = |data: &SpeechDataset, indices: &[usize]| {
-        let batch = data.batch(&Split::TRAIN, indices).unwrap();
-        let Some(Targets::Sequences(targets)) = batch.targets else { panic!("no sequences") };
-        assert_eq!((batch.len as i64, batch.len), (batch.inputs["input_values"].size()[0], targets.len()));
-        targets
-    };
-    let data = fresh();
-    assert_eq!((data.len(&Split::TRAIN), data.skipped(), data.damaged()), (5, 0, 0));
-    let whole = |index: usize| taken(&data, &[index])[0].clone();
-    assert_eq!(taken(&data, &[0, 1, 2]), [whole(0), whole(2)]);
-    assert_eq!(taken(&data, &[0, 1, 2]), [whole(0), whole(2)]);
-    assert_eq!(data.damaged(), 1, "each file is counted once");
-    // Of a batch of which nothing is left the next recording takes the place, also beyond the end.
-    assert_eq!(taken(&data, &[1]), [whole(2)]);
-    assert_eq!(taken(&data, &[4, 1]), [whole(0)]);
-    assert_eq!(data.damaged(), 2);
-    assert_eq!(data.counts(&Split::TRAIN).into_iter().collect::<Vec<_>>(), [("damaged_recordings", 2)]);
-    // It depends on the files alone, not on what was asked for before.
-    for indices in [&[4, 1][..], &[1, 2], &[1], &[0, 4, 3]] {
-        assert_eq!(taken(&fresh(), indices), taken(&data, indices), "{indices:?}");
-    }
-    // A file that is gone may come back, so nothing goes on without it.
-    fs::remove_file(folder.path().join("train1.wav")).unwrap();
-    let message = data.batch(&Split::TRAIN, &[0, 1]).unwrap_err().to_string();
-    assert!(message.contains("train.jsonl, line 2: ") && message.contains("train1.wav cannot be read"), "{message}");
-    // A metric is over all of its split.
-    damage(&folder.path().join("dev2.wav"));
-    let message = open(folder.path(), "skip_bad = true\ntrain = 'dev.jsonl'").unwrap();
-    let message = message.batch(&Split::VALIDATION, &[0, 1, 2]).unwrap_err().to_string();
-    assert!(message.contains("dev.jsonl, line 3: ") && message.contains("not a finite number"), "{message}");
-    (0..3).for_each(|n| damage(&folder.path().join(format!("dev{n}.wav"))));
-    let none = open(folder.path(), "skip_bad = true\ntrain = 'dev.jsonl'").unwrap();
-    let message = none.batch(&Split::TRAIN, &[1]).unwrap_err().to_string();
-    assert!(message.contains("none of the 3 recordings of the train split can be decoded"), "{message}");
-}
-
 #[test]
 fn what_is_kept_of_predictions_is_judged_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
@@ -472,20 +402,29 @@ fn what_is_kept_of_predictions_is_judged_as_they_are() {
 }
 
 #[test]
-fn damage_is_found_when_everything_is_decoded() {
+fn a_bad_row_of_a_file_that_languages_share_counts_once() {
     let folder = tempfile::tempdir().unwrap();
-    small(folder.path());
-    damage(&folder.path().join("train1.wav"));
-    refused(
-        folder.path(),
-        "check = 'decode'",
-        &["train.jsonl, line 2: ", "train1.wav sample 3999 is not a finite number"],
-    );
-    let data = open(folder.path(), "").unwrap();
-    let message = data.batch(&Split::TRAIN, &[1]).unwrap_err().to_string();
-    assert!(message.contains("train.jsonl, line 2: "), "{message}");
-    assert!(message.contains("train1.wav sample 3999 is not a finite number"), "{message}");
-    assert_eq!(open(folder.path(), "check = 'decode'\nskip_bad = true").unwrap().skipped(), 1);
-    // Headers are enough for lengths.
-    assert_eq!(open(folder.path(), "check = 'headers'").unwrap().cost(&Split::TRAIN, 1), 4000);
+    let path = folder.path();
+    second(&path.join("x.wav"));
+    let row = |language: &str| format!("{{\"audio\": \"x.wav\", \"phones\": \"a\", \"language\": \"{language}\"}}\n");
+    let good = ["es", "fr", "it"].map(row).concat();
+    write(&path.join("mixed.jsonl"), [good.as_str(), "[]\n", "{\"audio\": 1}\n"].concat());
+    write(&path.join("good.jsonl"), &good);
+    let options = "unit = 'phones'\nlanguages = ['es', 'fr', 'it']\ntrain = 'mixed.jsonl'\nvalidation = 'good.jsonl'";
+    let message = open(path, options).err().unwrap().to_string();
+    for part in ["mixed.jsonl, line 4: `[]` is not a JSON object", "mixed.jsonl, line 5: "] {
+        assert_eq!(message.matches(part).count(), 1, "`{part}` in: {message}");
+    }
+    assert!(message.contains("2 rows of the train split cannot be used"), "{message}");
+    let data = open(path, &format!("{options}\nskip_bad = true")).unwrap();
+    assert_eq!((data.len(&Split::TRAIN), data.skipped()), (3, 2));
+    assert_eq!(data.counts(&Split::TRAIN).into_iter().collect::<Vec<_>>(), [("rows_left_out", 2)]);
+    // A file that is listed twice has its rows twice.
+    let twice = "unit = 'phones'\ntrain = ['mixed.jsonl', 'mixed.jsonl']\nvalidation = 'good.jsonl'\nskip_bad = true";
+    let data = open(path, twice).unwrap();
+    assert_eq!((data.len(&Split::TRAIN), data.skipped()), (6, 4));
+    // What no row can be read without is said once, too.
+    write(&path.join("mixed.tsv"), "what\tis\tthis\n");
+    let message = open(path, &options.replace("mixed.jsonl", "mixed.tsv")).err().unwrap().to_string();
+    assert_eq!(message.matches("mixed.tsv: begins with").count(), 1, "{message}");
 }

@@ -7,7 +7,7 @@ mod wave;
 
 pub use inspect::{Check, Inspection, inspect};
 
-use resample::Resampler;
+use resample::{Resampler, Room};
 use source::Source;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -68,18 +68,41 @@ pub enum AudioError {
     Damaged(String),
 }
 
+impl AudioError {
+    /// Whether it lies in the content behind a header that makes sense, so that the next attempt would meet it again.
+    /// The others are refused when a recording is first looked at. Met later, they may pass: a decoder library that is
+    /// kept from reading a file's beginning says that it is no audio, and a file that is being replaced is empty.
+    pub(crate) fn lasts(&self) -> bool {
+        match self {
+            Self::Truncated { .. }
+            | Self::NoLastPage
+            | Self::NoSamples
+            | Self::TooLong(_)
+            | Self::NotFinite(_)
+            | Self::Damaged(_) => true,
+            Self::Unreadable(_)
+            | Self::Empty
+            | Self::NotAudio(_)
+            | Self::NoTrack(_)
+            | Self::Rate(_)
+            | Self::Channels(_) => false,
+        }
+    }
+}
+
 /// The samples of a recording at [`RATE`], its channels averaged; from -1 to 1, or as far beyond as a floating-point
 /// file goes. As many as [`inspect`] says, but for lossy formats that do not know their own length.
+///
+/// What bounds them is [`LONGEST`] and not the size of the file: an hour, which may be silence in 14 kB of FLAC, is 57.6
+/// million samples or 220 MiB. While it is read, at most another 64 MiB and four times the file are held.
 ///
 /// # Errors
 /// [`AudioError`].
 pub fn load(path: &Path) -> Result<Vec<f32>, AudioError> {
     guarded(|| {
         let mut source = Source::open(path)?;
-        // A header may claim more than the file can hold.
-        let likely =
-            source.frames.map_or(0, |frames| resampled(frames, source.rate)).min(source.bytes.saturating_mul(16));
-        let mut resampler = Resampler::new(source.rate, likely as usize)?;
+        let declared = source.frames.map(|frames| resampled(frames, source.rate));
+        let mut resampler = Resampler::new(source.rate, Room::of(declared, source.bytes))?;
         source.decode(|mono| resampler.push(mono))?;
         resampler.finish()
     })

@@ -1,7 +1,7 @@
 //! One file as a stream of packets.
 
 use super::{AudioError, MOST_CHANNELS, RATES, check_length};
-use std::fs::File;
+use lopper_weights::open_regular;
 use std::io::ErrorKind;
 use std::path::Path;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_FLAC, CODEC_ID_MP3, CODEC_ID_VORBIS};
@@ -29,19 +29,10 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
-        let unreadable = |e: std::io::Error| AudioError::Unreadable(e.to_string());
-        // Before it is opened, because opening a pipe waits for who writes into it.
-        let metadata = std::fs::metadata(path).map_err(unreadable)?;
-        if metadata.is_dir() {
-            return Err(AudioError::Unreadable("it is a directory".into()));
-        }
-        if !metadata.is_file() {
-            return Err(AudioError::Unreadable("it is no regular file".into()));
-        }
-        if metadata.len() == 0 {
+        let (file, bytes) = open_regular(path).map_err(|e| AudioError::Unreadable(e.to_string()))?;
+        if bytes == 0 {
             return Err(AudioError::Empty);
         }
-        let file = File::open(path).map_err(unreadable)?;
         let stream = MediaSourceStream::new(Box::new(file), Default::default());
         // By content alone: an ending may lie.
         let probe = symphonia::default::get_probe();
@@ -62,7 +53,7 @@ impl Source {
         }
         let (track, frames, has_delay) = (track.id, track.num_frames, track.delay.is_some());
         check_length(frames.unwrap_or_default(), rate)?;
-        Ok(Self { format, track, parameters, has_delay, rate, frames, bytes: metadata.len() })
+        Ok(Self { format, track, parameters, has_delay, rate, frames, bytes })
     }
 
     /// Whether the header tells the number of samples exactly, so that fewer mean a truncated file.

@@ -41,6 +41,26 @@ pub(crate) fn second(path: &Path) {
     wav(path, 16_000, 1, 16, 1.0);
 }
 
+/// JSON lines with one recording a row, as long as the row says. Its letters are its phones, too.
+pub(crate) fn lines(directory: &Path, name: &str, rows: &[(f64, &str)]) {
+    let mut text = String::new();
+    for (number, (seconds, transcript)) in rows.iter().enumerate() {
+        let stem = name.replace('/', "-");
+        let audio = format!("{stem}{number}.wav");
+        wav(&directory.join(name).parent().unwrap().join(&audio), 16_000, 1, 16, *seconds);
+        let phones: Vec<_> = transcript.split_whitespace().flat_map(str::chars).map(String::from).collect();
+        let phones = phones.join(" ");
+        text += &format!("{{\"audio\": \"{audio}\", \"text\": \"{transcript}\", \"phones\": \"{phones}\"}}\n");
+    }
+    write(&directory.join(format!("{name}.jsonl")), text);
+}
+
+/// Five recordings to train on, and three to validate on.
+pub(crate) fn small(directory: &Path) {
+    lines(directory, "train", &[(0.5, "A BC"), (0.25, "B"), (0.75, "C C A"), (0.5, "A"), (0.3, "B B")]);
+    lines(directory, "dev", &[(0.5, "A B C"), (0.25, "B"), (0.4, "CAB")]);
+}
+
 pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
