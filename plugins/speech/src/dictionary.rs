@@ -71,8 +71,8 @@ impl Dictionary {
     }
 
     /// Reads fairseq's `dict.*.txt` (a symbol and its count a line) or, from a file whose name ends with `.json`, the
-    /// `vocab.json` of `transformers`. There the blank is the padding symbol that a `tokenizer_config.json` or a
-    /// `config.json` beside it names, and `<pad>` or `[PAD]` where neither does.
+    /// `vocab.json` of `transformers`. There the blank is the padding symbol of a `config.json` beside it, or else of a
+    /// `tokenizer_config.json`, and `<pad>` or `[PAD]` where neither names one.
     ///
     /// # Errors
     /// [`Error::File`] and [`Error::Line`], all problems of the file together.

@@ -26,7 +26,11 @@ impl<'de> Deserialize<'de> for Paths {
 
 /// Where a dictionary comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a name, a path, or { vocabulary = [\"<s>\", …], blank = 0 }")]
+#[serde(
+    untagged,
+    deny_unknown_fields,
+    expecting = "expected a name, a path, or { vocabulary = [\"<s>\", …], blank = 0 } without other keys"
+)]
 pub enum DictionarySource {
     /// `letters`, `train`, or a file.
     Named(String),
@@ -63,7 +67,7 @@ options! {
         test: Paths = Paths::default(),
         /// What the model writes: letters, phones or words-as-letters (letters spelled from the .wrd of a fairseq manifest).
         unit: String = "letters".into(),
-        /// The model's symbols: a dict.*.txt of fairseq, a vocab.json of transformers (whose blank is what tokenizer_config.json or config.json beside it call padding), `letters` (the 32 of LibriSpeech), `train` (those of the training set), or themselves: `{ vocabulary = ["<s>", …], blank = 0 }`. When absent, `letters` for letters of no named language, `train` otherwise; `lopper eval` takes the model's own.
+        /// The model's symbols: a dict.*.txt of fairseq, a vocab.json of transformers (whose blank is what config.json or tokenizer_config.json beside it call padding), `letters` (the 32 of LibriSpeech), `train` (those of the training set), or themselves: `{ vocabulary = ["<s>", …], blank = 0 }`. When absent, `letters` for letters of no named language, `train` otherwise; `lopper eval` takes the model's own.
         dictionary: Option<DictionarySource> = None,
         /// Languages of a joint run, each with validation and test splits of its own. `{language}` in a path stands for each; without it, rows are told apart by their own language.
         languages: Vec<String> = Vec::new(),

@@ -32,13 +32,14 @@ pub(crate) fn symbols(bytes: &[u8]) -> Result<Vec<String>, String> {
 }
 
 /// What the files beside a `vocab.json` say of its padding symbol, which is CTC's blank. fairseq's blank is `<s>`, so a
-/// dictionary of fairseq's in this layout has a `<pad>` that is not the blank.
+/// dictionary of fairseq's in this layout has a `<pad>` that is not the blank. `transformers` trains with the output that
+/// `config.json` numbers, so that one comes first.
 #[derive(Debug, Default)]
 pub(crate) struct Padding {
-    /// `pad_token` of `tokenizer_config.json`.
-    symbol: Option<String>,
     /// `pad_token_id` of `config.json`.
     id: Option<usize>,
+    /// `pad_token` of `tokenizer_config.json`.
+    symbol: Option<String>,
 }
 
 impl Padding {
@@ -58,16 +59,17 @@ impl Padding {
         Ok(Self { symbol, id })
     }
 
-    /// The output that is the blank: the named one, where it is one of `symbols`; otherwise `<pad>` or `[PAD]`.
+    /// The output that is the blank: the numbered one, or else the named one, where it is one of `symbols`; otherwise
+    /// `<pad>` or `[PAD]`.
     ///
     /// # Errors
     /// As one text, when nothing names one.
     pub(crate) fn output(&self, symbols: &[String]) -> Result<usize, String> {
         let find = |name: &str| symbols.iter().position(|symbol| symbol == name);
-        let named = self.symbol.as_deref().and_then(find);
-        let numbered = || self.id.filter(|id| *id < symbols.len());
-        named
-            .or_else(numbered)
+        let numbered = self.id.filter(|id| *id < symbols.len());
+        let named = || self.symbol.as_deref().and_then(find);
+        numbered
+            .or_else(named)
             .or_else(|| find("<pad>"))
             .or_else(|| find("[PAD]"))
             .ok_or_else(|| "has neither `<pad>` nor `[PAD]`, which is the blank of CTC".into())

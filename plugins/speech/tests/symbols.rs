@@ -88,10 +88,14 @@ fn the_blank_of_a_vocabulary_is_the_padding_of_the_files_beside_it() {
     let blank = |tokenizer, config| read(tokenizer, config).unwrap().blank();
     assert_eq!(blank(None, None), 1);
     assert_eq!(blank(Some(r#"{"pad_token": "<s>"}"#), None), 0);
-    assert_eq!(blank(Some(r#"{"pad_token": {"content": "<s>", "lstrip": false}}"#), Some(r#"{"pad_token_id": 2}"#)), 0);
+    assert_eq!(blank(Some(r#"{"pad_token": {"content": "<s>", "lstrip": false}}"#), None), 0);
+    // Where they differ, transformers trains with the number.
+    assert_eq!(blank(Some(r#"{"pad_token": "<s>"}"#), Some(r#"{"pad_token_id": 2}"#)), 2);
+    assert_eq!(blank(Some(r#"{"pad_token": "<s>"}"#), Some(r#"{"pad_token_id": null}"#)), 0);
+    assert_eq!(blank(Some(r#"{"pad_token": "<s>"}"#), Some(r#"{"pad_token_id": 6}"#)), 0);
     assert_eq!(blank(None, Some(r#"{"pad_token_id": 0}"#)), 0);
     // A token that was never added to the vocabulary, and a number that is no output.
-    assert_eq!(blank(Some(r#"{"pad_token": "[PAD]"}"#), Some(r#"{"pad_token_id": 2}"#)), 2);
+    assert_eq!(blank(Some(r#"{"pad_token": "[PAD]"}"#), None), 1);
     assert_eq!(blank(Some(r#"{"pad_token": null}"#), Some(r#"{"pad_token_id": 6}"#)), 1);
     // Whatever the blank is, no transcript is written with it.
     let dictionary = read(Some(r#"{"pad_token": "_"}"#), None).unwrap();
@@ -123,6 +127,8 @@ fn a_configuration_may_list_the_symbols() {
     assert_eq!(labels(&data, &Split::TRAIN), ["a b | b |"]);
     assert_eq!((data.dictionary().blank(), data.dictionary().len()), (3, 4));
     refused(folder.path(), "dictionary = { vocabulary = ['a'], blank = 3 }", &["[data] dictionary", "the blank 3"]);
+    let unknown = "dictionary = { vocabulary = ['a', '|', 'b', '<pad>'], blank = 3, delimiter = '|' }";
+    refused(folder.path(), unknown, &["expected a name, a path, or { vocabulary", "without other keys"]);
     refused(folder.path(), "dictionary = { vocabulary = ['a'] }", &["expected a name, a path, or { vocabulary"]);
 }
 

@@ -213,6 +213,11 @@ impl Wav2Vec2Config {
         self.pad_token_id
     }
 
+    /// Whether the `config.json` that was read gives that blank, which is otherwise transformers' default.
+    pub(crate) fn names_padding(&self) -> bool {
+        self.source.get("pad_token_id").is_some_and(|id| !id.is_null())
+    }
+
     /// Steps that come out of the feature encoder for `samples` samples; 0 when they are too few.
     pub fn steps(&self, samples: i64) -> i64 {
         self.convolutions

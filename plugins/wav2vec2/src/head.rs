@@ -14,6 +14,7 @@ const FAIRSEQ: [&str; 4] = ["<s>", "<pad>", "</s>", "<unk>"];
 /// fairseq's dictionaries, one symbol and its count a line: letters, phones, or what a user named.
 const DICTIONARIES: [&str; 3] = ["dict.ltr.txt", "dict.phn.txt", "dict.txt"];
 const VOCABULARY: &str = "vocab.json";
+const TOKENIZER: &str = "tokenizer_config.json";
 
 /// Whether the head can be a CTC head of this model.
 ///
@@ -40,12 +41,13 @@ pub(crate) fn check(head: &Head) -> Result<()> {
 }
 
 /// What the head of a checkpoint with `outputs` outputs means, from the files beside it: Hugging Face's `vocab.json`,
-/// whose blank is `config.json`'s `pad_token_id`, or a fairseq dictionary. Without any, outputs are only numbered.
+/// whose blank is `config.json`'s `pad_token_id`, or else `tokenizer_config.json`'s `pad_token`, as in a dataset's
+/// dictionary; or a fairseq dictionary. Without any, outputs are only numbered.
 ///
 /// # Errors
 /// [`Error::File`] for a file that cannot be read, or does not give `outputs` symbols.
 pub(crate) fn stored(directory: &Path, config: &Wav2Vec2Config, outputs: usize) -> Result<Head> {
-    // Hugging Face's word for the blank, and fairseq's first symbol where there is no config.json.
+    // Hugging Face's word for the blank, and the first output, as in transformers and fairseq, where nothing names it.
     let blank = usize::try_from(config.pad_token_id()).unwrap_or(usize::MAX);
     if blank >= outputs {
         let reason = format!("pad_token_id, the blank, is {blank}; the head has outputs 0 to {}", outputs - 1);
@@ -54,7 +56,10 @@ pub(crate) fn stored(directory: &Path, config: &Wav2Vec2Config, outputs: usize) 
     let path = directory.join(VOCABULARY);
     if let Some(text) = text(&path)? {
         let tokens = tokens(&Reader::object(text.as_bytes(), &path)?, outputs);
-        return Ok(Head::Ctc { vocabulary: tokens.map_err(|e| Error::file(&path, e))?, blank });
+        let vocabulary = tokens.map_err(|e| Error::file(&path, e))?;
+        let named = if config.names_padding() { None } else { padding(directory)? };
+        let blank = named.and_then(|named| vocabulary.iter().position(|symbol| *symbol == named)).unwrap_or(blank);
+        return Ok(Head::Ctc { vocabulary, blank });
     }
     for name in DICTIONARIES {
         let path = directory.join(name);
@@ -72,7 +77,20 @@ pub(crate) fn stored(directory: &Path, config: &Wav2Vec2Config, outputs: usize) 
         return Ok(Head::Ctc { vocabulary, blank: 0 });
     }
     tracing::warn!(checkpoint = %directory.display(), "nothing beside the head tells its symbols: they are numbered");
-    Ok(Head::Ctc { vocabulary: (0..outputs).map(|id| format!("<{id}>")).collect(), blank })
+    Ok(Head::numbered(outputs, blank))
+}
+
+/// The `pad_token` of the `tokenizer_config.json` in `directory`, if there is one.
+///
+/// # Errors
+/// [`Error::File`] for a file that is there and cannot be read, or is no JSON object.
+fn padding(directory: &Path) -> Result<Option<String>> {
+    let path = directory.join(TOKENIZER);
+    let Some(text) = text(&path)? else { return Ok(None) };
+    let object = Reader::object(text.as_bytes(), &path)?;
+    // A token with settings of its own is an object.
+    let token = object.get("pad_token").map(|token| token.get("content").unwrap_or(token));
+    Ok(token.and_then(Value::as_str).map(str::to_owned))
 }
 
 fn text(path: &Path) -> Result<Option<String>> {
@@ -130,5 +148,5 @@ pub(crate) fn artifacts(head: &Head) -> Result<Vec<Artifact>> {
         "replace_word_delimiter_char": " ",
         "do_lower_case": false,
     });
-    Ok(vec![json_file(VOCABULARY, &Value::Object(ids))?, json_file("tokenizer_config.json", &settings)?])
+    Ok(vec![json_file(VOCABULARY, &Value::Object(ids))?, json_file(TOKENIZER, &settings)?])
 }

@@ -85,6 +85,47 @@ fn dictionaries_beside_a_checkpoint_name_its_outputs() {
     assert_eq!(vocabulary[10], "<10>");
 }
 
+/// As a dictionary of the `speech` dataset has it: `config.json` first, then `tokenizer_config.json`.
+#[test]
+fn the_blank_is_what_transformers_trains_with() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    copy(fixtures().join("base/model.safetensors"), at("model.safetensors")).unwrap();
+    let symbols = ["<pad>", "<s>", "</s>", "<unk>", "|", "E", "T", "A", "O", "N", "_"];
+    let ids: serde_json::Map<_, _> = (0..).zip(symbols).map(|(id, s)| (s.to_owned(), serde_json::json!(id))).collect();
+    std::fs::write(at("vocab.json"), serde_json::to_vec(&ids).unwrap()).unwrap();
+    let base: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(fixtures().join("base/config.json")).unwrap()).unwrap();
+    let blank = |id: Option<serde_json::Value>, tokenizer: Option<&str>| {
+        let mut config = base.clone();
+        config.as_object_mut().unwrap().remove("pad_token_id");
+        if let Some(id) = id {
+            config["pad_token_id"] = id;
+        }
+        std::fs::write(at("config.json"), config.to_string()).unwrap();
+        let _ = std::fs::remove_file(at("tokenizer_config.json"));
+        tokenizer.into_iter().for_each(|text| std::fs::write(at("tokenizer_config.json"), text).unwrap());
+        let model = open(directory.path(), "", None)?;
+        assert_eq!(model.config().to_json(model.head())["pad_token_id"], blank_of(&model));
+        Ok::<_, lopper_core::Error>(blank_of(&model))
+    };
+    let (number, token) = (|id: u64| Some(id.into()), r#"{"pad_token": "_"}"#);
+    assert_eq!(blank(number(2), Some(token)).unwrap(), 2, "they differ");
+    for none in [None, Some(serde_json::Value::Null)] {
+        assert_eq!(blank(none.clone(), Some(token)).unwrap(), 10);
+        assert_eq!(blank(none.clone(), Some(r#"{"pad_token": {"content": "_", "lstrip": false}}"#)).unwrap(), 10);
+        assert_eq!(blank(none.clone(), Some(r#"{"pad_token": "[PAD]"}"#)).unwrap(), 0, "no symbol of this head");
+        assert_eq!(blank(none.clone(), None).unwrap(), 0);
+        assert!(blank(none, Some("[")).unwrap_err().to_string().contains("tokenizer_config.json: not a JSON object"));
+    }
+    assert!(blank(number(11), Some(token)).unwrap_err().to_string().contains("pad_token_id, the blank, is 11"));
+}
+
+fn blank_of(model: &Wav2Vec2Model) -> usize {
+    let Some(Head::Ctc { blank, .. }) = model.head() else { panic!("a CTC head") };
+    *blank
+}
+
 #[test]
 fn two_plugins_recognise_what_is_theirs() {
     let recognised =

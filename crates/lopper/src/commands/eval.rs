@@ -232,10 +232,7 @@ fn takes(entry: &DatasetEntry, name: &str) -> bool {
 /// The symbols of a CTC head, as a dataset's option. `None` for any other head, and for one whose outputs are only
 /// numbered, because nothing beside its weights tells what they are.
 fn symbols(head: Option<&Head>) -> Option<Value> {
-    let Some(Head::Ctc { vocabulary, blank }) = head else { return None };
-    if vocabulary.iter().enumerate().all(|(output, symbol)| *symbol == format!("<{output}>")) {
-        return None;
-    }
+    let Head::Ctc { vocabulary, blank } = head.filter(|head| !head.is_numbered())? else { return None };
     let mut symbols = Options::new();
     symbols.insert("vocabulary".into(), vocabulary.clone().into());
     symbols.insert("blank".into(), Value::Integer(i64::try_from(*blank).ok()?));
@@ -334,7 +331,8 @@ mod tests {
     fn only_outputs_with_a_meaning_are_a_dictionary() {
         let given = symbols(Some(&ctc("<s> a", 0))).unwrap();
         assert_eq!(given, "vocabulary = ['<s>', 'a']\nblank = 0".parse::<Options>().unwrap().into());
-        assert_eq!(symbols(Some(&ctc("<0> <1> <2>", 0))), None);
+        assert_eq!(Head::numbered(3, 1), ctc("<0> <1> <2>", 1));
+        assert_eq!(symbols(Some(&Head::numbered(3, 1))), None);
         assert_eq!(symbols(Some(&Head::Regression)).or_else(|| symbols(None)), None);
     }
 }
