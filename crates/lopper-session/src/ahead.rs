@@ -1,6 +1,8 @@
 //! Batches fetched while the model computes.
 
 use lopper_core::{Batch, Dataset, Error, Result, Split};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, sync_channel};
 
 /// Batches that wait for the model; decoded audio takes memory.
@@ -8,22 +10,35 @@ const WAITING: usize = 2;
 
 /// Batches in the order in which they were asked for, fetched by a thread of their own.
 pub(crate) struct Ahead {
-    batches: Receiver<(Vec<usize>, Result<Batch>)>,
+    batches: Receiver<(Vec<usize>, Fetched)>,
 }
+
+/// A batch, an error of the dataset, or its panic.
+type Fetched = Result<Result<Batch>, Box<dyn Any + Send>>;
 
 impl Ahead {
     /// The next batch and the examples in it; `None` after the last.
     ///
     /// # Errors
     /// Those of the dataset; nothing comes after one.
+    ///
+    /// # Panics
+    /// Where the dataset did, with its message, so that whoever guards this call names it.
     pub(crate) fn next(&mut self) -> Result<Option<(Vec<usize>, Batch)>> {
-        self.batches.recv().ok().map(|(indices, batch)| Ok((indices, batch?))).transpose()
+        let Ok((indices, fetched)) = self.batches.recv() else { return Ok(None) };
+        match fetched {
+            Ok(batch) => Ok(Some((indices, batch?))),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// The next batch of an endless sequence and the examples in it.
     ///
     /// # Errors
     /// Those of the dataset.
+    ///
+    /// # Panics
+    /// As [`next`](Self::next).
     pub(crate) fn expect_next(&mut self) -> Result<(Vec<usize>, Batch)> {
         self.next()?.ok_or_else(|| Error::Other("the training batches ended early".into()))
     }
@@ -33,7 +48,10 @@ impl Ahead {
 /// `work` returns, nothing more is fetched.
 ///
 /// # Errors
-/// Those of `work`, which meets the dataset's as it takes batches; a dataset's panic is one of them.
+/// Those of `work`, which meets the dataset's as it takes batches.
+///
+/// # Panics
+/// As `work` does, which meets the dataset's panics as it takes batches.
 pub(crate) fn fetch_ahead<T>(
     dataset: &dyn Dataset,
     split: &Split,
@@ -44,8 +62,8 @@ pub(crate) fn fetch_ahead<T>(
     std::thread::scope(|scope| {
         scope.spawn(move || {
             for indices in order {
-                let batch = lopper_torch::guarded("the dataset", || dataset.batch(split, &indices));
-                let last = batch.is_err();
+                let batch = catch_unwind(AssertUnwindSafe(|| dataset.batch(split, &indices)));
+                let last = !matches!(batch, Ok(Ok(_)));
                 // Nobody takes any more batches: the work is done, or has failed.
                 if sender.send((indices, batch)).is_err() || last {
                     break;
@@ -99,7 +117,7 @@ mod tests {
         let mut taken = Vec::new();
         let done = fetch_ahead(&dataset, &Split::TRAIN, order.into_iter(), |ahead| {
             while taken.len() < most {
-                let Some((indices, batch)) = ahead.next()? else { break };
+                let Some((indices, batch)) = lopper_torch::guarded("plugin `p`", || ahead.next())? else { break };
                 assert_eq!(batch.len, indices.len());
                 taken.push(indices);
             }
@@ -126,6 +144,12 @@ mod tests {
         assert_eq!((before, error.as_deref()), (vec![vec![0]], Some("an example that fails")));
         let (before, error) = taken(vec![vec![0], vec![3], vec![2]], usize::MAX);
         assert_eq!(before.len(), 2);
-        assert!(error.unwrap().contains("an example that breaks"));
+        let error = error.unwrap();
+        assert!(error.starts_with("plugin `p` panicked: ") && error.contains("an example that breaks"), "{error}");
+        // And one that nobody guards ends the thread that takes it, with its own message.
+        let dataset = Fragile(ToyDataset::new(&ToyData::default()).unwrap());
+        let unguarded = || fetch_ahead(&dataset, &Split::TRAIN, std::iter::once(vec![2]), |ahead| ahead.next());
+        let panic = catch_unwind(AssertUnwindSafe(unguarded)).err().unwrap();
+        assert!(panic.downcast_ref::<String>().unwrap().contains("an example that breaks"));
     }
 }

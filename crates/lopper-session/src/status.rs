@@ -226,17 +226,18 @@ fn lock_by(out: &Path, try_lock: impl Fn(&File) -> Result<(), TryLockError>) -> 
     }
 }
 
-/// Whether a process is at work in `out`; `process` is the one that was last.
+/// Whether a process is at work in `out`, as far as can be told; `process` is the one that was last.
 fn is_locked(out: &Path, process: u32) -> bool {
-    File::open(out.join(LOCK)).is_ok_and(|file| is_held(file.try_lock_shared(), process))
+    File::open(out.join(LOCK)).is_ok_and(|file| is_held(file.try_lock_shared(), process, Path::new("/proc")))
 }
 
-/// Whether an attempt to lock shows a process at work. Where there are no locks, a process of its number is one.
-fn is_held(attempt: Result<(), TryLockError>, process: u32) -> bool {
+/// Whether an attempt to lock shows a process at work. Where there are no locks, a process of its number is one; where
+/// `processes` does not list them either, nothing says that it ended.
+fn is_held(attempt: Result<(), TryLockError>, process: u32, processes: &Path) -> bool {
     match attempt {
         Ok(()) => false,
         Err(TryLockError::WouldBlock) => true,
-        Err(TryLockError::Error(_)) => Path::new("/proc").join(process.to_string()).exists(),
+        Err(TryLockError::Error(_)) => !processes.join("self").exists() || processes.join(process.to_string()).exists(),
     }
 }
 
@@ -335,11 +336,14 @@ mod tests {
         drop(lock_by(directory.path(), |_| none()).unwrap());
         let broken = |_: &File| Err(TryLockError::Error(ErrorKind::Other.into()));
         assert!(lock_by(directory.path(), broken).unwrap_err().to_string().contains(LOCK));
-        assert!(!is_held(Ok(()), std::process::id()));
-        assert!(is_held(Err(TryLockError::WouldBlock), u32::MAX));
-        if Path::new("/proc/self").exists() {
-            assert!(is_held(none(), std::process::id()));
-            assert!(!is_held(none(), u32::MAX), "no process has this number");
+        let processes = directory.path().join("proc");
+        let held = |attempt, process| is_held(attempt, process, &processes);
+        // Nothing lists processes: what the run said last stands.
+        assert!(!held(Ok(()), 7) && held(Err(TryLockError::WouldBlock), 7) && held(none(), 7));
+        for name in ["self", "7"] {
+            std::fs::create_dir_all(processes.join(name)).unwrap();
         }
+        assert!(!held(Ok(()), 7) && held(Err(TryLockError::WouldBlock), 8));
+        assert!(held(none(), 7) && !held(none(), 8));
     }
 }

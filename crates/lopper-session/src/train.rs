@@ -140,9 +140,7 @@ impl Trainer<'_> {
             if update == freeze + 1 {
                 self.weights.set_encoder_trains(true)?;
             }
-            let target =
-                schedule.map(|s| lopper_torch::guarded("the mask schedule", || Ok(s.target(update, stage.updates))));
-            let target = target.transpose()?.flatten();
+            let target = self.target(schedule, update)?;
             let loss = self.update(state, batches, rates, update, target)?;
             bar.update(update, loss);
             state.progress.update = update;
@@ -177,6 +175,12 @@ impl Trainer<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The sparsity that the schedule wants after `update`.
+    fn target(&self, schedule: Option<&dyn MaskSchedule>, update: u64) -> Result<Option<Sparsity>> {
+        let (Some(schedule), Some(spec)) = (schedule, &self.stage.schedule) else { return Ok(None) };
+        lopper_torch::guarded(&schedule_plugin(spec), || Ok(schedule.target(update, self.stage.updates)))
     }
 
     /// One optimizer step. Returns the mean loss.
@@ -291,7 +295,7 @@ impl Trainer<'_> {
         let mut count = 0.0;
         for micro in 0..accumulate {
             let number = (update - 1) * accumulate + micro;
-            let (examples, batch) = batches.expect_next()?;
+            let (examples, batch) = self.plugins.dataset(|| batches.expect_next())??;
             add(counts, LEFT_OUT, self.plugins.dataset(|| self.dataset.left_out(&Split::TRAIN, &examples))?);
             let batch = batch.to_device(self.settings.device)?;
             // From (seed, micro-batch) alone, so that a continued run draws what an uninterrupted one would, and methods
@@ -430,7 +434,13 @@ pub(crate) fn rank(
 }
 
 fn open_schedule(spec: &lopper_core::ScheduleSpec) -> Result<Box<dyn MaskSchedule>> {
-    (lopper_core::registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.open)(&spec.options)
+    let entry = lopper_core::registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?;
+    lopper_torch::guarded(&schedule_plugin(spec), || (entry.open)(&spec.options))
+}
+
+/// A mask schedule, as errors name it.
+fn schedule_plugin(spec: &lopper_core::ScheduleSpec) -> String {
+    format!("mask schedule plugin `{}`", spec.name)
 }
 
 /// Adds what is not zero.

@@ -2,12 +2,14 @@
 //! progress.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
+mod common;
+
+use common::{UPDATES, directory};
 use lopper_core::*;
 use lopper_session::{
-    CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, RunRecord, RunState, RunStatus, Session,
-    SessionSettings, StageStore,
+    CheckpointEvery, EvaluationBatches, Precision, RunRecord, RunState, RunStatus, Session, SessionSettings, StageStore,
 };
-use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec, serial};
+use lopper_testkit::{ToyDataset, ToyModel, serial};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +17,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tch::{Device, Kind, Tensor};
 
-const UPDATES: u64 = 14;
 /// More than any machine can address.
 const ABSURD: [i64; 1] = [1 << 50];
 
@@ -40,6 +41,11 @@ enum Trouble {
 enum Panics {
     #[default]
     Nowhere,
+    /// The mask schedule.
+    Schedule,
+    /// A batch of that split.
+    TrainingBatch,
+    ValidationBatch,
     Predict,
     AfterBackward,
     NextMask,
@@ -106,6 +112,25 @@ impl Model for Troubled {
     }
 }
 
+/// A mask schedule that breaks.
+struct Broken;
+
+impl MaskSchedule for Broken {
+    fn target(&self, _: u64, _: u64) -> Option<Sparsity> {
+        panic!("a target went wrong")
+    }
+}
+
+inventory::submit! {
+    MaskScheduleEntry {
+        name: "broken",
+        summary: "panics when it is asked",
+        options: &[],
+        origin: "tests",
+        open: |_| Ok(Box::new(Broken)),
+    }
+}
+
 /// Prunes what has had small gradients; its sum is spoilt for ever by a single NaN.
 struct Sum {
     sums: BTreeMap<String, Tensor>,
@@ -115,7 +140,10 @@ struct Sum {
 
 impl PruningStrategy for Sum {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-        let schedule = ScheduleSpec::linear(3, Sparsity::DENSE, run.sparsity);
+        let schedule = match self.panics {
+            Panics::Schedule => ScheduleSpec { name: "broken".into(), options: Default::default() },
+            _ => ScheduleSpec::linear(3, Sparsity::DENSE, run.sparsity),
+        };
         Ok(vec![Stage {
             name: "sums".into(),
             schedule: Some(schedule),
@@ -155,10 +183,11 @@ impl PruningStrategy for Sum {
     }
 }
 
-/// The toy's data, whose metrics may panic.
+/// The toy's data, whose batches and metrics may panic, and whose batches may lack their last example.
 struct Data {
     inner: ToyDataset,
     panics: Panics,
+    forgets: bool,
 }
 
 impl Dataset for Data {
@@ -171,7 +200,9 @@ impl Dataset for Data {
     }
 
     fn batch(&self, split: &Split, indices: &[usize]) -> Result<Batch> {
-        self.inner.batch(split, indices)
+        let broken = if *split == Split::TRAIN { Panics::TrainingBatch } else { Panics::ValidationBatch };
+        assert!(self.panics != broken, "an example went wrong");
+        self.inner.batch(split, &indices[..indices.len() - usize::from(self.forgets)])
     }
 
     fn task(&self) -> &Task {
@@ -214,7 +245,7 @@ impl Run {
             checkpoint: CheckpointEvery::OnInterrupt,
             max_skipped: 3,
             model_origin: "testkit 1",
-            spec: run_spec(Sparsity::new(0.6).unwrap(), UPDATES),
+            spec: common::spec(0.6),
             passes: Arc::default(),
         }
     }
@@ -228,43 +259,25 @@ impl Run {
     }
 
     fn run(&self) -> Result<RunRecord> {
-        tch::set_num_threads(1);
         let stop = Arc::new(AtomicBool::new(false));
-        let config = ToyConfig { hidden: vec![16, 12], ..Default::default() };
         let model = Troubled {
-            inner: ToyModel::new(config, 1, 2, Device::Cpu).unwrap(),
+            inner: common::model(0.1),
             passes: self.passes.clone(),
             troubles: self.troubles.clone(),
             panics: self.panics,
             memory_in_evaluation: self.memory_in_evaluation,
             stop: stop.clone(),
         };
-        let data = ToyData { train: 100, validation: 40, ..Default::default() };
-        let participants = Participants {
-            model: Box::new(model),
-            dataset: Box::new(Data { inner: ToyDataset::new(&data).unwrap(), panics: self.panics }),
-            strategy: Box::new(Sum { sums: BTreeMap::new(), pruned: self.pruned, panics: self.panics }),
-            identity: RunIdentity {
-                model: "troubled".into(),
-                model_origin: self.model_origin.into(),
-                dataset_origin: "testkit 1".into(),
-                strategy: "sum".into(),
-                strategy_origin: "tests".into(),
-                strategy_options: Default::default(),
-            },
-        };
+        let data = Data { inner: common::data(), panics: self.panics, forgets: false };
+        let strategy = Sum { sums: BTreeMap::new(), pruned: self.pruned, panics: self.panics };
+        let mut participants = common::participants(model, data, (Box::new(strategy), "sum", "tests"));
+        participants.identity.model = "troubled".into();
+        participants.identity.model_origin = self.model_origin.into();
         let settings = SessionSettings {
-            seed: self.spec.seed,
-            device: Device::Cpu,
-            precision: Precision::Float32,
-            out: self.out(),
-            store: self.directory.join("store"),
             evaluate_every: 5,
-            evaluation: EvaluationBatches { rows: 64, budget: None },
             checkpoint: self.checkpoint,
-            configuration: None,
             max_skipped: self.max_skipped,
-            stop,
+            ..common::settings(&self.spec, &self.out(), &self.directory.join("store"), stop)
         };
         Session::new(participants, self.spec.clone(), settings).and_then(|mut session| session.run())
     }
@@ -303,11 +316,6 @@ impl Run {
         let text = std::fs::read_to_string(self.out().join("metrics.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
-}
-
-/// In memory where that is possible.
-fn directory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn gradients_are_recorded() -> bool {
@@ -377,6 +385,10 @@ fn a_panic_of_a_plugin_is_an_error_that_names_it() {
     let panics = |panics| Run { panics, ..run.with([]) };
     let both = "in an evaluation, model plugin `troubled` or dataset plugin of testkit 1 panicked: ";
     for (broken, message) in [
+        // First, because its stage is another one than the others': it leaves no checkpoint in their way.
+        (panics(Panics::Schedule), "mask schedule plugin `broken` panicked: a target went wrong".to_owned()),
+        (panics(Panics::TrainingBatch), "dataset plugin of testkit 1 panicked: an example went wrong".to_owned()),
+        (panics(Panics::ValidationBatch), format!("{both}an example went wrong")),
         (run.with([(2, Trouble::Panic)]), "model plugin `troubled` panicked: a weight went missing".to_owned()),
         (panics(Panics::NextMask), "strategy plugin `sum` panicked: a score went wrong".to_owned()),
         (panics(Panics::AfterBackward), "strategy plugin `sum` panicked: a gradient went wrong".to_owned()),
@@ -390,6 +402,19 @@ fn a_panic_of_a_plugin_is_an_error_that_names_it() {
     }
     run.run().unwrap();
     assert!(run.outcome() == whole.outcome(), "a panic changes what comes after it");
+}
+
+#[test]
+fn what_lacks_an_example_is_not_judged() {
+    let (model, split) = (common::model(0.0), Split::VALIDATION);
+    let evaluated = |rows, forgets| {
+        let data = Data { inner: common::data(), panics: Panics::Nowhere, forgets };
+        let batches = EvaluationBatches { rows, budget: None };
+        lopper_session::evaluate(&model, &data, &split, Device::Cpu, Precision::Float32, batches)
+    };
+    let error = evaluated(8, true).unwrap_err().to_string();
+    assert_eq!(error, "a batch holds 7 of 8 examples of the validation split of toy; metrics need all of them");
+    assert_eq!(evaluated(8, false).unwrap(), evaluated(64, false).unwrap());
 }
 
 #[test]

@@ -1,20 +1,20 @@
 //! What a run promises, watched from inside: a model that remembers its weights at every forward pass.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
+mod common;
+
+use common::{UPDATES, directory, model as toy};
 use lopper_core::*;
-use lopper_session::{
-    CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, RunRecord, Session, SessionSettings,
-    StageStore,
-};
+use lopper_session::{CheckpointEvery, RunRecord, Session, SessionSettings, StageStore};
 use lopper_strategies as _;
-use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec, serial};
+use lopper_testkit::{ToyModel, run_spec, serial};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 type Values = BTreeMap<String, Vec<f32>>;
 
@@ -164,23 +164,16 @@ struct Run {
     at: At,
 }
 
-const UPDATES: u64 = 14;
-
 fn of(method: &'static str, options: &'static str, sparsity: f64) -> Run {
     Run {
         method,
         options,
-        spec: run_spec(Sparsity::new(sparsity).unwrap(), UPDATES),
+        spec: common::spec(sparsity),
         evaluate_every: 0,
         checkpoint: CheckpointEvery::OnInterrupt,
         dropout: 0.1,
         at: At::Never,
     }
-}
-
-fn toy(dropout: f64) -> ToyModel {
-    let config = ToyConfig { hidden: vec![16, 12], dropout, ..Default::default() };
-    ToyModel::new(config, 1, 2, Device::Cpu).unwrap()
 }
 
 impl Run {
@@ -197,38 +190,16 @@ impl Run {
 
     /// The session, writing into `out` and sharing `store`, and what its model will see.
     fn open(&self, out: &Path, store: &Path) -> (Session, Diary) {
-        // Two sessions must not train at once (`serial`), so more threads than one only wait for each other.
-        tch::set_num_threads(1);
         let diary = Diary::default();
         let stop = Arc::new(AtomicBool::new(false));
         let spy = Spy { inner: toy(self.dropout), diary: diary.clone(), at: self.at, stop: stop.clone() };
-        let data = ToyData { train: 100, validation: 40, ..Default::default() };
-        let (strategy, strategy_origin) = self.strategy();
-        let participants = Participants {
-            model: Box::new(spy),
-            dataset: Box::new(ToyDataset::new(&data).unwrap()),
-            strategy,
-            identity: RunIdentity {
-                model: "toy".into(),
-                model_origin: "testkit".into(),
-                dataset_origin: "testkit".into(),
-                strategy: self.method.into(),
-                strategy_origin: strategy_origin.into(),
-                strategy_options: self.options.parse().unwrap(),
-            },
-        };
+        let (strategy, origin) = self.strategy();
+        let mut participants = common::participants(spy, common::data(), (strategy, self.method, origin));
+        participants.identity.strategy_options = self.options.parse().unwrap();
         let settings = SessionSettings {
-            seed: self.spec.seed,
-            device: Device::Cpu,
-            precision: Precision::Float32,
-            out: out.to_owned(),
-            store: store.to_owned(),
             evaluate_every: self.evaluate_every,
-            evaluation: EvaluationBatches { rows: 64, budget: None },
             checkpoint: self.checkpoint,
-            configuration: None,
-            max_skipped: 0,
-            stop,
+            ..common::settings(&self.spec, out, store, stop)
         };
         (Session::new(participants, self.spec.clone(), settings).unwrap(), diary)
     }
@@ -312,11 +283,6 @@ fn same_bits(a: &Values, b: &Values) -> bool {
         values.iter().map(|(name, values)| (name.clone(), values.iter().map(|v| v.to_bits()).collect())).collect()
     };
     bits(a) == bits(b)
-}
-
-/// A directory of its own, in memory where that is possible: a thousand runs would otherwise wait for a disk.
-fn directory() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// A thousand random runs, or the number in `LOPPER_RUNS`, each of a few updates.

@@ -188,23 +188,25 @@ fn remove_dir_io(path: &Path) -> io::Result<()> {
 pub fn sweep(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
-        if let Some(name) = entry.file_name().to_str().and_then(|name| name.strip_suffix(ASIDE)) {
-            // As below, what cannot be locked stays.
-            if File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
-                let _ = settle(&directory.join(name));
-            }
-            continue;
-        }
-        let temporary = entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY_PREFIX));
-        // Links are not followed: nothing here makes any, so they are somebody else's.
+        let name = entry.file_name();
+        let Some(name) = name.to_str() else { continue };
+        // Links are not followed, and pipes, of which opening would wait for somebody, are not opened: nothing here makes
+        // any, so they are somebody else's.
         let Ok(kind) = entry.file_type() else { continue };
-        if !temporary || kind.is_symlink() {
+        let target = name.strip_suffix(ASIDE).filter(|target| !target.is_empty() && kind.is_dir());
+        let temporary = name.starts_with(TEMPORARY_PREFIX) && (kind.is_dir() || kind.is_file());
+        if target.is_none() && !temporary {
             continue;
         }
-        let Ok(left) = File::open(entry.path()) else { continue };
-        if left.try_lock().is_ok() {
-            let _ = if kind.is_dir() { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+        // What cannot be locked stays.
+        if !File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
+            continue;
         }
+        let _ = match target {
+            Some(target) => settle(&directory.join(target)),
+            None if kind.is_dir() => fs::remove_dir_all(entry.path()),
+            None => fs::remove_file(entry.path()),
+        };
     }
 }
 
@@ -445,6 +447,29 @@ mod tests {
         assert_eq!(fs::read(at.join("new")).unwrap(), b"first second");
         drop(alive);
         assert_eq!(entries(at), ["mine", "new"]);
+    }
+
+    /// Names like those of leftovers, of what is none.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_like_a_leftover_only_in_its_name_stays() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("at");
+        // A directory that has nothing but the ending for a name would be settled as its own parent.
+        create_dir(&at.join(ASIDE)).unwrap();
+        let pipes = ["pipe".to_owned() + ASIDE, format!("{TEMPORARY_PREFIX}pipe")];
+        for pipe in &pipes {
+            // Opening it would wait for ever.
+            mknodat(CWD, at.join(pipe), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        std::os::unix::fs::symlink("mine", at.join(format!("link{ASIDE}"))).unwrap();
+        create_dir(&at.join("mine")).unwrap();
+        write_atomic(&at.join(format!("file{ASIDE}")), b"mine").unwrap();
+        let before = entries(&at);
+        assert_eq!(before.len(), 6);
+        sweep(&at);
+        assert_eq!(entries(&at), before);
     }
 
     /// The states in which a kill leaves a replacement in three renames, and a replacement after it.

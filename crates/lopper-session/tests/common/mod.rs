@@ -1,0 +1,71 @@
+//! What tests of whole runs have in common: a toy that trains within milliseconds, and what a session is told of it.
+
+use lopper_core::{PruningStrategy, RunSpec, Sparsity};
+use lopper_session::{CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, SessionSettings};
+use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tch::Device;
+
+/// Updates of a stage.
+pub(crate) const UPDATES: u64 = 14;
+
+/// A run of that many updates to a sparsity.
+pub(crate) fn spec(sparsity: f64) -> RunSpec {
+    run_spec(Sparsity::new(sparsity).unwrap(), UPDATES)
+}
+
+/// In memory where that is possible: a thousand runs would otherwise wait for a disk.
+pub(crate) fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+pub(crate) fn model(dropout: f64) -> ToyModel {
+    let config = ToyConfig { hidden: vec![16, 12], dropout, ..Default::default() };
+    ToyModel::new(config, 1, 2, Device::Cpu).unwrap()
+}
+
+pub(crate) fn data() -> ToyDataset {
+    ToyDataset::new(&ToyData { train: 100, validation: 40, ..Default::default() }).unwrap()
+}
+
+/// `strategy` on the toy's data; the strategy comes with its name and its origin.
+pub(crate) fn participants(
+    model: impl lopper_core::Model + 'static,
+    dataset: impl lopper_core::Dataset + 'static,
+    (strategy, name, origin): (Box<dyn PruningStrategy>, &str, &str),
+) -> Participants {
+    Participants {
+        model: Box::new(model),
+        dataset: Box::new(dataset),
+        strategy,
+        identity: RunIdentity {
+            model: "toy".into(),
+            model_origin: "testkit 1".into(),
+            dataset_origin: "testkit 1".into(),
+            strategy: name.into(),
+            strategy_origin: origin.into(),
+            strategy_options: Default::default(),
+        },
+    }
+}
+
+/// One sitting of `spec`, writing into `out` and sharing `store`.
+pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<AtomicBool>) -> SessionSettings {
+    // Two sessions must not train at once (`serial`), so more threads than one only wait for each other.
+    tch::set_num_threads(1);
+    SessionSettings {
+        seed: spec.seed,
+        device: Device::Cpu,
+        precision: Precision::Float32,
+        out: out.to_owned(),
+        store: store.to_owned(),
+        evaluate_every: 0,
+        evaluation: EvaluationBatches { rows: 64, budget: None },
+        checkpoint: CheckpointEvery::OnInterrupt,
+        configuration: None,
+        max_skipped: 0,
+        stop,
+    }
+}
