@@ -68,6 +68,9 @@ impl CheckpointRecord {
     }
 }
 
+/// A record, and the Lopper that wrote it, if it says so.
+pub(crate) type Signed = (CheckpointRecord, Option<String>);
+
 /// A stage under way, in memory.
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progressed,
@@ -102,6 +105,11 @@ pub(crate) struct CheckpointStore {
 impl CheckpointStore {
     pub(crate) fn new(out: &Path) -> Self {
         Self { root: out.join("checkpoints") }
+    }
+
+    /// Where they lie.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     fn latest_path(&self) -> PathBuf {
@@ -179,8 +187,8 @@ impl CheckpointStore {
         self.names().ok()?.into_iter().find_map(read).map(|record| record.progress)
     }
 
-    /// The newest checkpoint of a stage that none of `keys` names: its directory, and its record or why there is none to be
-    /// had. One of a stage that `finished` knows holds nothing that is not elsewhere, and does not count.
+    /// The newest checkpoint of a stage that none of `keys` names: its record and the Lopper that wrote it, or why there is
+    /// none to be had. One of a stage that `finished` knows holds nothing that is not elsewhere, and does not count.
     ///
     /// # Errors
     /// [`Error::File`] when the directory cannot be read.
@@ -188,22 +196,28 @@ impl CheckpointStore {
         &self,
         keys: &[&str],
         finished: impl Fn(&str) -> bool,
-    ) -> Result<Option<(PathBuf, Result<CheckpointRecord>)>> {
+    ) -> Result<Option<Result<Signed>>> {
         for name in self.names()? {
-            let at = self.root.join(&name);
-            match self.record(&at) {
-                Ok(record) if keys.contains(&record.progress.key.as_str()) || finished(&record.progress.key) => {}
+            match self.signed(&self.root.join(&name)) {
+                Ok((record, _)) if keys.contains(&record.progress.key.as_str()) || finished(&record.progress.key) => {}
                 // Damaged, and by its name one of this run: `load` knows what to do with it.
                 Err(_) if keys.iter().any(|key| name.starts_with(prefix(key))) => {}
-                record => return Ok(Some((at, record))),
+                found => return Ok(Some(found)),
             }
         }
         Ok(None)
     }
 
     fn record(&self, at: &Path) -> Result<CheckpointRecord> {
+        self.signed(at).map(|(record, _)| record)
+    }
+
+    /// The record of the checkpoint in `at`.
+    fn signed(&self, at: &Path) -> Result<Signed> {
         let path = at.join(RECORD);
-        CheckpointRecord::from_bytes(&crate::identity::read(&path)?).map_err(|e| Error::file(path, e))
+        let bytes = crate::identity::read(&path)?;
+        let record = CheckpointRecord::from_bytes(&bytes).map_err(|e| Error::file(path, e))?;
+        Ok((record, sealed::writer(&bytes)))
     }
 
     /// The checkpoint `name`, unless it is of another stage.

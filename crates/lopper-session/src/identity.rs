@@ -114,13 +114,23 @@ pub(crate) fn device_kind(device: Device) -> &'static str {
     }
 }
 
-/// The identity of `stage`, in hexadecimal.
+/// The hash of the mask file that `stage` starts from, in hexadecimal; `None` where it starts from none.
+///
+/// # Errors
+/// [`Error::File`](lopper_core::Error::File) for a file that cannot be read.
+pub(crate) fn mask_hash(stage: &Stage) -> Result<Option<String>> {
+    let InitialMask::Load(path) = &stage.mask else { return Ok(None) };
+    Ok(Some(blake3::hash(&read(path)?).to_hex().to_string()))
+}
+
+/// The identity of `stage`, in hexadecimal. `mask_file` is its [`mask_hash`].
 ///
 /// Left out are its name and its snapshots (they change no result) and, unless it depends on them, the stage before
 /// and the strategy: that is what lets methods share their stages.
 pub(crate) fn stage_key(
     surroundings: &Surroundings,
     stage: &Stage,
+    mask_file: Option<&str>,
     previous: Option<&str>,
     rewind_source: Option<&str>,
     identity: &RunIdentity,
@@ -130,7 +140,7 @@ pub(crate) fn stage_key(
     struct Identity<'a> {
         surroundings: &'a Surroundings,
         stage: serde_json::Value,
-        mask_file: Option<String>,
+        mask_file: Option<&'a str>,
         schedule_origin: Option<&'a str>,
         strategy: Option<(&'a str, &'a str, &'a toml::Table)>,
         previous: Option<&'a str>,
@@ -144,13 +154,9 @@ pub(crate) fn stage_key(
         &identity.strategy_options,
     ));
     let mut anonymous = Stage { name: String::new(), snapshots: Vec::new(), ..stage.clone() };
-    let mask_file = match &stage.mask {
-        InitialMask::Load(path) => {
-            anonymous.mask = InitialMask::Load(std::path::PathBuf::new());
-            Some(blake3::hash(&read(path)?).to_hex().to_string())
-        }
-        _ => None,
-    };
+    if let InitialMask::Load(path) = &mut anonymous.mask {
+        path.clear();
+    }
     let schedule_origin = match &stage.schedule {
         Some(spec) => Some(origin(registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.origin)),
         None => None,
@@ -173,6 +179,10 @@ fn json(value: &impl Serialize) -> Result<serde_json::Value> {
         .map_err(|e| lopper_core::Error::Other(format!("a stage cannot be written as JSON: {e}")))
 }
 
+/// The content of a file that a run wrote or was given.
+///
+/// # Errors
+/// [`Error::File`](lopper_core::Error::File) for what cannot be read or is no regular file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| lopper_core::Error::file(path, e))
+    lopper_weights::read_regular(path, u64::MAX).map_err(|e| lopper_core::Error::file(path, e))
 }

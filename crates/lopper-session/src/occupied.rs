@@ -1,7 +1,7 @@
 //! What a run directory holds already: progress of another run is not thrown away, and its result not without a word.
 
 use crate::checkpoint::CheckpointStore;
-use crate::{CheckpointRecord, PlannedStage, RunRecord, StageStore, sealed};
+use crate::{CheckpointRecord, PlannedStage, RunRecord, StageStore};
 use lopper_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -55,28 +55,29 @@ pub(crate) fn check(
 ) -> Result<()> {
     let keys: Vec<&str> = plan.iter().map(|planned| planned.key.as_str()).collect();
     let finished = |key: &str| store.find(key, &[]).is_some();
-    if let Some((at, record)) = CheckpointStore::new(out).foreign(&keys, finished)? {
-        let holds = match &record {
-            Ok(record) => progress(&at, record, plan, versions),
+    let checkpoints = CheckpointStore::new(out);
+    if let Some(found) = checkpoints.foreign(&keys, finished)? {
+        let holds = match found {
+            Ok((record, lopper)) => progress(&record, lopper, plan, versions),
             Err(e) => format!("a checkpoint of another run, which cannot be read ({e})"),
         };
-        let checkpoints = out.join("checkpoints");
         return Err(Error::file(
             out,
             format!(
                 "holds {holds}; beginning here would throw it away. Give another --out, or remove {} to start over",
-                checkpoints.display()
+                checkpoints.root().display()
             ),
         ));
     }
-    warn_of_result(&out.join("record.json"), out, &keys);
+    warn_of_result(&out.join(RunRecord::FILE), out, &keys);
     Ok(())
 }
 
-/// How far the other run has come, whose it is, and why this one cannot take it up.
+/// How far the other run has come, whose it is, and why this one cannot take it up. `lopper` is the version that wrote
+/// the record.
 fn progress(
-    at: &Path,
     record: &CheckpointRecord,
+    lopper: Option<String>,
     plan: &[PlannedStage],
     versions: &BTreeMap<String, String>,
 ) -> String {
@@ -87,7 +88,6 @@ fn progress(
     } else {
         (format!("{update} of {} updates", writer.updates), format!("`{}`", writer.stage))
     };
-    let lopper = std::fs::read(at.join("checkpoint.json")).ok().and_then(|bytes| sealed::writer(&bytes));
     let lopper = lopper.map(|version| format!(", written by Lopper {version}")).unwrap_or_default();
     let why = match writer.differences(plan, versions) {
         Some(changed) => format!("of this configuration, but {changed}, and results depend on that"),

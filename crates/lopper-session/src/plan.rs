@@ -1,6 +1,6 @@
 //! The stages of a run, checked and identified before anything is trained.
 
-use crate::identity::{Surroundings, stage_key};
+use crate::identity::{Surroundings, mask_hash, stage_key};
 use crate::store::read_mask;
 use crate::weights::Weights;
 use crate::{RunIdentity, StageStore};
@@ -35,10 +35,11 @@ pub(crate) fn identify(
     let without_versions = surroundings.without_versions();
     let mut plan: Vec<PlannedStage> = Vec::new();
     for (index, stage) in stages.iter().enumerate() {
+        let mask_file = mask_hash(stage)?;
         let key = |surroundings: &Surroundings, key_of: fn(&PlannedStage) -> &str| {
             let previous = plan.last().map(key_of);
             let rewind_source = plan.first().filter(|_| rewinds(stage).is_some()).map(key_of);
-            stage_key(surroundings, stage, previous, rewind_source, identity, ranking)
+            stage_key(surroundings, stage, mask_file.as_deref(), previous, rewind_source, identity, ranking)
         };
         let versionless = key(&without_versions, |planned| &planned.versionless)?;
         let key = key(surroundings, |planned| &planned.key)?;

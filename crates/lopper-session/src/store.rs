@@ -305,12 +305,9 @@ fn size(directory: &Path) -> u64 {
     entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
-/// Reads a mask file; errors name the path.
+/// The mask of a mask file; errors name the path.
 pub(crate) fn read_mask(path: &Path) -> Result<MaskSet> {
-    match MaskSet::from_file_bytes(&crate::identity::read(path)?) {
-        Ok((mask, _)) => Ok(mask),
-        Err(e) => Err(Error::file(path, e)),
-    }
+    lopper_weights::read_mask(path).map(|(mask, _)| mask)
 }
 
 #[cfg(test)]

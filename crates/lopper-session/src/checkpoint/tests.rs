@@ -143,7 +143,13 @@ fn a_checkpoint_of_no_stage_of_the_run_is_foreign() {
     let store = CheckpointStore::new(directory.path());
     let foreign = |keys: &[&str]| {
         let found = store.foreign(keys, |key| key == "in the store").unwrap();
-        found.map(|(_, record)| record.map(|record| record.progress.update).map_err(|e| e.to_string()))
+        found.map(|signed| match signed {
+            Ok((record, lopper)) => {
+                assert_eq!(lopper.as_deref(), Some(env!("CARGO_PKG_VERSION")));
+                Ok(record.progress.update)
+            }
+            Err(e) => Err(e.to_string()),
+        })
     };
     assert_eq!(foreign(&[]), None);
     store.save(&checkpoint(3), &Writer::default()).unwrap();
