@@ -160,10 +160,15 @@ fn every_command_works_for_speech() {
         let metrics = fs::read_to_string(s.f.path(&format!("{out}/metrics.jsonl"))).unwrap();
         let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
         let eval = s.eval(&format!("{out}/model"), &[]).json();
-        for metric in ["wer", "cer"] {
-            let value = number(&eval["metrics"][metric]);
-            assert!(last.to_string().contains(&value.to_string()), "{metric} {value}: {last}");
-        }
+        assert_eq!(
+            (&last["event"], &last["splits"][0]["split"]),
+            (&json!("validation"), &json!("validation")),
+            "{last}"
+        );
+        let measured = last["splits"][0]["metrics"].as_array().unwrap().iter();
+        let measured: Vec<_> = measured.map(|m| (m["name"].as_str().unwrap(), number(&m["value"]))).collect();
+        let evaluated = ["wer", "cer"].map(|name| (name, number(&eval["metrics"][name])));
+        assert_eq!(measured, evaluated, "{last}");
         assert_eq!((eval["splits"][0]["examples"].as_u64(), &eval["task"]), (Some(3), &json!("speech")), "{record}");
     }
     let pair = s.run(&["mask", "iou", "mpi/model", "parp/model", "--json"]).json();

@@ -4,8 +4,8 @@ use crate::interval::Interval;
 use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
 use lopper_core::{Error, OptionDoc, Result, nearest, options};
 use lopper_session::Precision;
+use lopper_weights::open_regular;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
@@ -216,10 +216,10 @@ impl FromStr for Setting {
 /// Reads a configuration file.
 ///
 /// # Errors
-/// [`Error::File`] when it cannot be read or is not TOML.
+/// [`Error::File`] when it cannot be read, is no regular file or is not TOML.
 pub(crate) fn read(path: &Path) -> Result<Table> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(LONGEST + 1).read_to_end(&mut bytes));
+    let read = open_regular(path).and_then(|(file, _)| file.take(LONGEST + 1).read_to_end(&mut bytes));
     let length = read.map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {
             Error::file(path, "does not exist; the path of a TOML configuration was expected")
@@ -386,6 +386,14 @@ mod tests {
         let settings: Vec<Setting> = settings.iter().map(|s| s.parse().unwrap()).collect();
         apply(&mut table, &settings).unwrap();
         table
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let message = |path: &str| read(Path::new(path)).unwrap_err().to_string();
+        assert_eq!(message("/dev/zero"), "/dev/zero: cannot be read: is no regular file");
+        assert_eq!(message("/dev"), "/dev: is a directory; a TOML configuration was expected");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use lopper_core::registry::{self, ModelEntry};
 use lopper_core::{Error, Model, ModelRequest, Result, Task};
+use lopper_weights::open_regular;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use tch::Device;
@@ -65,10 +65,12 @@ pub(crate) fn plugin(name: Option<&str>, directory: &Path) -> Result<&'static Mo
 fn unrecognised(directory: &Path, names: &str) -> Error {
     let config = directory.join("config.json");
     let mut text = Vec::new();
-    let read = File::open(&config).and_then(|file| file.take(LONGEST_CONFIG).read_to_end(&mut text));
-    let what = match read.map_err(|e| e.kind()) {
-        Err(ErrorKind::NotFound) => "holds no config.json, nor a checkpoint that is known without one".to_owned(),
-        Err(kind) => return Error::file(config, format!("cannot be read: {kind}")),
+    let read = open_regular(&config).and_then(|(file, _)| file.take(LONGEST_CONFIG).read_to_end(&mut text));
+    let what = match read {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            "holds no config.json, nor a checkpoint that is known without one".to_owned()
+        }
+        Err(e) => return Error::file(config, format!("cannot be read: {e}")),
         Ok(_) => match serde_json::from_slice::<serde_json::Value>(&text) {
             Err(e) => return Error::file(config, format!("is not JSON: {e}")),
             Ok(config) => match config.get("model_type").and_then(|kind| kind.as_str()) {
@@ -150,6 +152,16 @@ pub(crate) mod tests {
     use lopper_core::{Artifact, Batch, Features, Input, Inputs, Loss, Mode, ParameterName, Parameters, Predictions};
     use lopper_testkit::{ToyConfig, ToyModel};
     use tch::{Kind, Tensor};
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("config.json");
+        std::os::unix::fs::symlink("/dev/zero", &config).unwrap();
+        let message = unrecognised(directory.path(), "bert").to_string();
+        assert_eq!(message, format!("{}: cannot be read: is no regular file", config.display()));
+    }
 
     /// What goes wrong when it is asked for predictions.
     #[derive(Debug, Clone, Copy)]
