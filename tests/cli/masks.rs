@@ -152,7 +152,8 @@ fn files_of_torch_save_are_converted() {
         convert("n", &[]);
         assert_eq!(positions(&f, "n", prefix), kept, "{name}");
     }
-    refused(&f, &["mask", "apply", "n", "model", "--out", "o"], &["`module.bert.pooler.dense.weight`"]);
+    let parts = ["26 problems", "`module.bert.encoder.layer.0.attention.self.key.weight` is missing", "and 16 more"];
+    refused(&f, &["mask", "apply", "n", "model", "--out", "o"], &parts);
 }
 
 /// The kept positions of a mask file, by the names behind `prefix`.

@@ -424,7 +424,7 @@ fn a_checkpoint_of_another_architecture_is_named() {
     let run = |model: &str| s.run(&["run", "run.toml", "--out", "r", "--set", &format!("model.path={model}")]);
     // By what its configuration says, and where there is none by its tensors.
     s.f.write("hubert/config.json", r#"{"model_type": "hubert"}"#);
-    refused(&run("hubert"), &["hubert: is a \"hubert\" by its config.json"]);
+    refused(&run("hubert"), &["hubert ([model] path): is a \"hubert\" by its config.json"]);
     let bytes = s.f.read("small/model.safetensors");
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     for (name, tensor, says) in [
@@ -434,7 +434,7 @@ fn a_checkpoint_of_another_architecture_is_named() {
         let mut tensors = file.tensors();
         tensors.push((tensor.into(), tensors[0].1.clone()));
         s.f.write(&format!("{name}/model.safetensors"), safetensors::serialize(tensors, None).unwrap());
-        refused(&run(name), &[&format!("{name}: {says}")]);
+        refused(&run(name), &[&format!("{name} ([model] path): {says}")]);
     }
     // A BERT that is said to be a wav2vec 2.0.
     let named = ["run", "run.toml", "--out", "r", "--set", "model.path=model", "model.name=wav2vec2"];

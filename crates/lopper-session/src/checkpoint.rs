@@ -192,11 +192,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// [`Error::File`] when the directory cannot be read.
-    pub(crate) fn foreign(
-        &self,
-        keys: &[&str],
-        finished: impl Fn(&str) -> bool,
-    ) -> Result<Option<Result<Signed>>> {
+    pub(crate) fn foreign(&self, keys: &[&str], finished: impl Fn(&str) -> bool) -> Result<Option<Result<Signed>>> {
         for name in self.names()? {
             match self.signed(&self.root.join(&name)) {
                 Ok((record, _)) if keys.contains(&record.progress.key.as_str()) || finished(&record.progress.key) => {}

@@ -5,6 +5,7 @@ use lopper_core::{
     Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
 };
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind as Element, Tensor};
 
@@ -33,6 +34,8 @@ struct Encoded {
     split: Split,
     features: Vec<Features>,
     labels: Vec<Label>,
+    /// Rows of its file that are not among them.
+    left_out: u64,
 }
 
 /// Labelled texts in splits, tokenised once.
@@ -92,10 +95,18 @@ impl TextDataset {
                     split: split.clone(),
                     features: features.into_iter().collect::<Result<_>>()?,
                     labels: examples.iter().map(|e| e.label).collect(),
+                    left_out: 0,
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Self { task: kind.task(name), kind, splits, preprocessor, identity })
+    }
+
+    /// The same with the number of rows that are missing from a split because they cannot be used; for the record alone.
+    #[must_use]
+    pub fn with_left_out(mut self, split: &Split, rows: u64) -> Self {
+        self.splits.iter_mut().filter(|found| found.split == *split).for_each(|found| found.left_out = rows);
+        self
     }
 
     fn split(&self, split: &Split) -> Result<&Encoded> {
@@ -180,6 +191,12 @@ impl Dataset for TextDataset {
             0 => self.kind.evaluate(&rows, &split.labels),
             missing => Err(Error::Other(format!("{missing} of {} examples of {name} were not predicted", rows.len()))),
         }
+    }
+
+    /// `rows_left_out`.
+    fn counts(&self, split: &Split) -> BTreeMap<&'static str, u64> {
+        let left_out = self.split(split).map_or(0, |split| split.left_out);
+        (left_out > 0).then_some(("rows_left_out", left_out)).into_iter().collect()
     }
 
     fn identity(&self) -> String {

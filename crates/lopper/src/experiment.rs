@@ -101,7 +101,8 @@ impl Experiment {
         let context = path.display().to_string();
         let mut draft = Draft::new(&table, &context);
         // A dictionary that the training set makes, a list of the corpus: what is absent is not wrong.
-        draft.problems.retain(|problem| !matches!(problem, Error::File { .. }));
+        let problems = std::mem::take(&mut draft.problems).into_iter().flat_map(Error::into_single);
+        draft.problems = problems.filter(|problem| !matches!(problem, Error::File { .. })).collect();
         if let Length::Epochs(epochs) = draft.length {
             let expected = "updates, or the data, which tell how many updates that is";
             draft.problems.push(Error::invalid("[train] epochs", epochs, expected));

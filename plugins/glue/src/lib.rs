@@ -9,6 +9,7 @@ mod tasks;
 
 pub use tasks::{Columns, GlueTask, TASKS, parse_task};
 
+use crate::read::Parsed;
 use lopper_core::{Dataset, DatasetEntry, DatasetRequest, Error, Result, Split, Task, options};
 use lopper_text::{Example, Kind, Label, TextDataset};
 use std::path::PathBuf;
@@ -61,12 +62,15 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
     task(request.options)?;
     let options = GlueOptions::parse(request.options, "[data]")?;
     let task = GlueTask::find(&options.task)?;
-    let mut splits = Vec::new();
+    let (mut splits, mut left_out) = (Vec::new(), Vec::new());
     let mut problems = Vec::new();
     for (split, path) in files::find(task, &options)? {
         let limit = if split == Split::TRAIN { options.limit_train } else { options.limit_validation };
         match read::read(&path, task, options.skip_malformed) {
-            Ok(examples) => splits.push((split, subset(examples, limit, options.limit_seed))),
+            Ok(Parsed { examples, skipped }) => {
+                left_out.push((split.clone(), skipped));
+                splits.push((split, subset(examples, limit, options.limit_seed)));
+            }
             Err(e) => problems.push(e),
         }
     }
@@ -74,7 +78,8 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
     for (_, examples) in splits.iter().filter(|(split, _)| *split == Split::TRAIN) {
         warn_of_absent_classes(task, examples);
     }
-    TextDataset::new(task.name, task.kind, &splits, options.max_length, request.preprocessor.clone())
+    let dataset = TextDataset::new(task.name, task.kind, &splits, options.max_length, request.preprocessor.clone())?;
+    Ok(left_out.iter().fold(dataset, |dataset, (split, rows)| dataset.with_left_out(split, *rows)))
 }
 
 fn warn_of_absent_classes(task: &GlueTask, examples: &[Example]) {

@@ -87,18 +87,18 @@ pub struct Parsed {
     pub skipped: u64,
 }
 
-/// The examples of a file. `skip_malformed` leaves out TSV rows with a wrong number of columns.
+/// What a file holds. `skip_malformed` leaves out TSV rows with a wrong number of columns.
 ///
 /// # Errors
 /// [`Error::File`] for a file that cannot be read, is empty or lacks a column; [`Error::Line`] for every line that
 /// cannot be used, the first 20 listed and the rest counted.
-pub fn read(path: &Path, task: &GlueTask, skip_malformed: bool) -> Result<Vec<Example>> {
+pub fn read(path: &Path, task: &GlueTask, skip_malformed: bool) -> Result<Parsed> {
     let bytes = read_regular(path, u64::MAX).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
     let parsed = parse(&bytes, Format::of(path), task, skip_malformed).map_err(|p| p.into_error(path))?;
     if parsed.skipped > 0 {
         tracing::warn!(path = %path.display(), rows = parsed.skipped, "left out rows with a wrong number of columns");
     }
-    Ok(parsed.examples)
+    Ok(parsed)
 }
 
 /// The examples in a file's bytes.
