@@ -362,8 +362,9 @@ impl Dataset for SpeechDataset {
         self.paths(self.split(split)?.1, &predictions)
     }
 
-    /// Refuses a split of which recordings were left out as damaged. For letters `wer` and `cer`, for phones `per` and `per_mean` (the mean over utterances); in a joint run also each
-    /// with `_own` after its name, decoded among the symbols of the split's language alone.
+    /// For letters `wer` and `cer`, for phones `per` and `per_mean` (the mean over utterances); in a joint run also each with
+    /// `_own` after its name, decoded among the symbols of the split's language alone. A split of which recordings were left
+    /// out as damaged is refused.
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
         let (number, utterances) = self.split(split)?;
         self.refuse_substitutes(number, utterances)?;
