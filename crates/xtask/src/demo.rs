@@ -147,13 +147,13 @@ pub(crate) fn run(checkout: &Checkout) -> Result<()> {
 
 /// Builds the command line and returns where it is.
 ///
-/// In the development profile, which is optimised: a release profile would build torch-sys' C++ a second time, for
-/// minutes, and the tests need the first one anyway.
+/// In the development profile, which is optimised, and with the features of the whole workspace: another profile or fewer
+/// features would build torch-sys' C++ a second time, for minutes, and the tests need the first one anyway.
 ///
 /// # Errors
 /// A failed build.
 pub(crate) fn build(checkout: &Checkout) -> Result<PathBuf> {
-    run_command(&mut checkout.cargo(["build", "--locked", "--package", "lopper", "--bin", "lopper"]))?;
+    run_command(&mut checkout.cargo(["build", "--locked", "--workspace", "--bin", "lopper"]))?;
     Ok(target_directory(checkout)?.join("debug/lopper"))
 }
 
