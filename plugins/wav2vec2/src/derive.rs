@@ -11,8 +11,12 @@ use std::path::Path;
 
 /// Kernels of every published model, and their strides.
 const USUAL: ([i64; 7], [i64; 7]) = ([10, 3, 3, 3, 3, 2, 2], [5, 2, 2, 2, 2, 2, 2]);
-/// Channels of a head of attention in base, large and XLSR-53.
-const HEAD: i64 = 64;
+/// Widths of the published models, and their heads of attention: base, large and XLSR-53, XLS-R with 1 and 2 billion weights.
+/// The number of heads shows in no tensor, and a wrong one gives wrong logits without a word.
+const HEADS: [(i64, i64); 4] = [(768, 12), (1024, 16), (1280, 16), (1920, 16)];
+
+/// The tensor without which a checkpoint is no wav2vec 2.0; its rows are the model's width.
+pub(crate) const PROJECTION: &str = "wav2vec2.feature_projection.projection.weight";
 
 /// The configuration that `named` tensors and `settings` give; `path` names the checkpoint in errors.
 ///
@@ -38,7 +42,7 @@ impl<S: Source> Derivation<'_, S> {
     fn config(&mut self) -> Wav2Vec2Config {
         let layered = self.named.contains("wav2vec2.feature_extractor.conv_layers.1.layer_norm.weight");
         let feat_extract_norm = if layered { FeatureNorm::Layer } else { FeatureNorm::Group };
-        let [hidden_size, _] = self.shape("wav2vec2.feature_projection.projection.weight", MAX_WIDTH);
+        let [hidden_size, _] = self.shape(PROJECTION, MAX_WIDTH);
         let [intermediate_size, _] =
             self.shape("wav2vec2.encoder.layers.0.feed_forward.intermediate_dense.weight", 1 << 20);
         let [_, group, kernel] = self.shape("wav2vec2.encoder.pos_conv_embed.conv.weight_v", MAX_WIDTH);
@@ -140,15 +144,19 @@ impl<S: Source> Derivation<'_, S> {
     }
 
     fn heads(&mut self, hidden_size: i64) -> i64 {
-        let given = self.settings.integer("encoder_attention_heads");
-        let heads = given.unwrap_or(hidden_size / HEAD);
-        if heads >= 1 && hidden_size % heads == 0 {
-            return heads;
+        let published = HEADS.iter().find(|(width, _)| *width == hidden_size).map(|(_, heads)| *heads);
+        match self.settings.integer("encoder_attention_heads") {
+            Some(heads) if heads >= 1 && hidden_size % heads == 0 => return heads,
+            Some(heads) => {
+                self.refuse(format!("its {heads} encoder_attention_heads do not divide its width of {hidden_size}"));
+            }
+            None => match published {
+                Some(heads) => return heads,
+                None => self.refuse(format!(
+                    "nothing tells its number of attention heads, and its width of {hidden_size} is that of no published model"
+                )),
+            },
         }
-        self.refuse(match given {
-            Some(heads) => format!("its {heads} encoder_attention_heads do not divide its width of {hidden_size}"),
-            None => format!("nothing tells its number of attention heads, and {HEAD} does not divide {hidden_size}"),
-        });
         1
     }
 

@@ -2,7 +2,7 @@
 
 use crate::architecture::{Other, other};
 use crate::config::Wav2Vec2Config;
-use crate::derive::derive;
+use crate::derive::{PROJECTION, derive};
 use crate::fairseq::Settings;
 use crate::names::canonical;
 use crate::shapes::{MASK, parameter_shapes};
@@ -113,8 +113,7 @@ impl Found {
 /// [`Error::File`] for several such checkpoints, as fairseq leaves them.
 fn weights(path: &Path) -> Result<PathBuf> {
     let entries = std::fs::read_dir(path).into_iter().flatten().take(10_000).flatten().map(|entry| entry.path());
-    let pickled = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "pt" || kind == "pth");
-    let (mut found, usual): (Vec<_>, Vec<_>) = entries.filter(|path| path.is_file()).partition(|path| pickled(path));
+    let (mut found, usual): (Vec<_>, Vec<_>) = entries.filter(|path| path.is_file()).partition(|path| is_torch(path));
     let named = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         name.starts_with("model.safetensors") || name.starts_with("pytorch_model.bin")
@@ -132,6 +131,11 @@ fn weights(path: &Path) -> Result<PathBuf> {
     Err(Error::file(path, format!("holds {number} checkpoints ({shown}{more}); give one of them")))
 }
 
+/// Whether a file has a name that fairseq and torchaudio give to theirs.
+fn is_torch(path: &Path) -> bool {
+    path.extension().is_some_and(|kind| kind == "pt" || kind == "pth")
+}
+
 /// Whether a directory or file holds a wav2vec 2.0, or what is easily taken for one and named when it is opened, and
 /// whether it is one that normalises as XLSR-53 does: layer norms in the feature encoder and before the parts of a
 /// block. `None` for anything else.
@@ -144,18 +148,20 @@ pub(crate) fn recognise(path: &Path) -> Option<bool> {
             let is = |key: &str, value: serde_json::Value| source.get(key) == Some(&value);
             return Some(is("feat_extract_norm", "layer".into()) && is("do_stable_layer_norm", true.into()));
         }
-        Err(_) => match weights(path).map(|weights| Checkpoint::open(&weights)) {
-            // So that opening it says what is wrong, which nobody else can.
-            Err(_) => return Some(false),
-            Ok(checkpoint) => {
-                let checkpoint = checkpoint.ok()?;
-                let settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
-                if other(checkpoint.names(), &settings).is_some_and(|other| other.hears()) {
-                    return Some(false);
-                }
-                Found::open(path).ok()?.config
+        // What is said to be ours here may be unusable: then opening it says what is wrong, which nobody else can.
+        Err(_) => {
+            let Ok(weights) = weights(path) else { return Some(false) };
+            let Ok(checkpoint) = Checkpoint::open(&weights) else {
+                return (is_torch(&weights) && weights.is_file()).then_some(false);
+            };
+            let settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
+            if let Some(other) = other(checkpoint.names(), &settings) {
+                return other.hears().then_some(false);
             }
-        },
+            Named::new(&checkpoint, canonical).contains(PROJECTION).then_some(())?;
+            let Ok(found) = Found::open(path) else { return Some(false) };
+            found.config
+        }
     };
     Some(config.feat_extract_norm() == FeatureNorm::Layer && config.do_stable_layer_norm())
 }

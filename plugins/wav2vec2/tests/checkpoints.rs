@@ -24,19 +24,58 @@ fn every_format_gives_the_same_logits() {
     let finetuned = open(&fixtures().join("fairseq_finetuned.pt"), "", None).unwrap();
     assert!(logits(&finetuned, "base") == logits(&hugging_face, "base"));
     // torchaudio's files say nothing of strides and heads.
-    let directory = tempfile::tempdir().unwrap();
-    copy(fixtures().join("torchaudio_base.pt"), directory.path().join("model.pt")).unwrap();
-    copy(fixtures().join("base/config.json"), directory.path().join("config.json")).unwrap();
-    let torchaudio = open(directory.path(), "", None).unwrap();
-    assert!(logits(&torchaudio, "base") == logits(&hugging_face, "base"));
+    let described = |case: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        copy(fixtures().join(format!("torchaudio_{case}.pt")), directory.path().join("model.pt")).unwrap();
+        copy(fixtures().join(case).join("config.json"), directory.path().join("config.json")).unwrap();
+        open(directory.path(), "", None).unwrap()
+    };
+    assert!(logits(&described("base"), "base") == logits(&hugging_face, "base"));
 
-    let usual = open(&fixtures().join("usual"), "", None).unwrap();
-    let alone = open(&fixtures().join("torchaudio_usual.pt"), "", None).unwrap();
-    assert!(logits(&alone, "usual") == logits(&usual, "usual"));
-    assert_eq!(alone.config().num_attention_heads(), 1);
-    let fresh = alone.parameters().get(&"wav2vec2.masked_spec_embed".into()).unwrap().tensor.shallow_clone();
+    let (usual, torchaudio) = (open(&fixtures().join("usual"), "", None).unwrap(), described("usual"));
+    assert!(logits(&torchaudio, "usual") == logits(&usual, "usual"));
+    let fresh = torchaudio.parameters().get(&"wav2vec2.masked_spec_embed".into()).unwrap().tensor.shallow_clone();
     assert!(fresh.min().double_value(&[]) >= 0.0 && fresh.max().double_value(&[]) < 1.0);
-    assert!(alone.identity().contains("\"fresh_mask_seed\":5"), "{}", alone.identity());
+    assert!(torchaudio.identity().contains("\"fresh_mask_seed\":5"), "{}", torchaudio.identity());
+}
+
+/// A wrong number would give wrong logits without a word.
+#[test]
+fn heads_that_nothing_tells_are_not_guessed() {
+    let message = open(&fixtures().join("torchaudio_usual.pt"), "", None).err().unwrap().to_string();
+    for part in ["torchaudio_usual.pt: nothing tells its number of attention heads", "width of 64", "config.json beside"] {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+    // The width of the published base.
+    let directory = changed("usual", |tensors| {
+        for (name, tensor) in tensors.iter_mut() {
+            let shape: Vec<_> = tensor.size().into_iter().map(|d| if d == 64 { 768 } else { d }).collect();
+            let keeps = name.starts_with("wav2vec2.feature_extractor.");
+            *tensor = if keeps { tensor.shallow_clone() } else { Tensor::zeros(shape, (Kind::Float, Device::Cpu)) };
+        }
+    });
+    std::fs::remove_file(directory.path().join("config.json")).unwrap();
+    assert_eq!(open(directory.path(), "", None).unwrap().config().num_attention_heads(), 12);
+}
+
+/// No other plugin can say what is wrong with them.
+#[test]
+fn a_checkpoint_of_torch_that_cannot_be_used_is_claimed() {
+    let whole = std::fs::read(fixtures().join("fairseq_finetuned.pt")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for (name, bytes, part) in [
+        ("empty.pt", &[][..], "is empty"),
+        ("half.pt", &whole[..whole.len() / 2], "truncated"),
+        ("text.pth", b"hello, world", "no checkpoint"),
+    ] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let recognised = |name| (registry::find::<ModelEntry>(name).unwrap().recognises)(&path);
+        assert!(recognised("wav2vec2") && !recognised("xlsr"), "{name}");
+        let message = open(&path, "", None).err().unwrap().to_string();
+        assert!(message.contains(name) && message.contains(part), "`{part}` is not in: {message}");
+        std::fs::remove_file(path).unwrap();
+    }
 }
 
 #[test]
