@@ -104,6 +104,7 @@ const CASES: &[Case] = &[
         let train = "epochs = 1\nupdates = 5\nbatch_size = 1\nbudget = 9\n";
         prune(f, &format!("method = 'mpi'\nsparsity = 0.5\n[train]\n{train}"));
     }),
+    case("the same on the command line", "plan run.toml --set train.epochs=1 train.updates=5", 1, |_| {}),
     case("shares that do not add up", "plan run.toml --set train.schedule=tri-stage train.hold=0.9", 1, |_| {}),
     case("dense at a sparsity", "plan run.toml --set prune.method=dense", 1, |_| {}),
     case("a ramp from above the target", "plan run.toml --set prune.method=parp-p prune.from=[0.7]", 1, |_| {}),
@@ -122,6 +123,18 @@ const CASES: &[Case] = &[
     case("paths beside plugins that are wrong", RUN, 1, |f| {
         let text = GOOD.replace("'SST-2'", "'SST2'").replace("'sst-2'", "'stt'");
         f.write("run.toml", format!("{text}[prune]\nmethod = 'trnasfer'\nmask = 'no.safetensors'\nsparsity = 0.5\n"));
+    }),
+    case("speech that is not there, for a model of texts", RUN, 1, |f| {
+        let text = GOOD.replace("'glue'\ntask = 'sst-2'", "'speech'").replace("'SST-2'", "'speech'");
+        f.write("run.toml", format!("{text}unit = 'phones'\n[prune]\nmethod = 'mpi'\nsparsity = 0.5\n"));
+    }),
+    case("recordings for a model of texts", RUN, 1, |f| {
+        let text = GOOD.replace("'glue'\ntask = 'sst-2'", "'speech'").replace("'SST-2'", "'speech'");
+        for split in ["train", "valid"] {
+            f.write(&format!("speech/{split}.jsonl"), "{\"audio\": \"a.wav\", \"text\": \"SEVEN\"}\n");
+        }
+        let dictionary = "dictionary = 'letters'";
+        f.write("run.toml", format!("{text}{dictionary}\n[prune]\nmethod = 'mpi'\nsparsity = 0.5\n"));
     }),
     case("a file as model", "plan run.toml --set model.path=model/model.safetensors", 1, |_| {}),
     case("a file of weights as data", "plan run.toml --set data.path=model/model.safetensors", 1, |_| {}),
@@ -289,6 +302,9 @@ const CASES: &[Case] = &[
     case("predict: nothing to answer", "predict classifier", 2, |_| {}),
     case("eval: no such data", "eval classifier --task sst-2 --data gone", 1, |_| {}),
     case("eval: no data named", "eval classifier --task sst-2", 1, |_| {}),
+    case("eval: a run's directory", "eval r --task sst-2 --data SST-2", 1, |f| {
+        f.model("r/model", 16, &json!({}), Some(2));
+    }),
     case("eval: no such task", "eval classifier --task rtee --data SST-2", 1, |_| {}),
     case("eval: a typo in an option", "eval classifier --task sst-2 --data SST-2 --set max_len=8", 1, |_| {}),
     case("eval: no head", "eval model --task sst-2 --data SST-2", 1, |_| {}),
@@ -298,6 +314,7 @@ const CASES: &[Case] = &[
     case("eval: data that are not UTF-8", "eval classifier --task sst-2 --data d.tsv", 1, |f| {
         f.write("d.tsv", b"sentence\tlabel\nb\xffd\t0\n");
     }),
+    case("transcribe: neither model nor recording", "transcribe gone gone.wav", 1, |_| {}),
     case("prune: sparsity above 1", "prune model --by magnitude --sparsity 1.5 --out o", 1, |_| {}),
     case("prune: sparsity NaN", "prune model --by magnitude --sparsity=nan --out o", 1, |_| {}),
     case("prune: sparsity in words", "prune model --by random --sparsity half --out o", 2, |_| {}),

@@ -33,6 +33,9 @@ fn an_initial_configuration_needs_only_what_it_says() {
 fn every_method_can_be_started_with() {
     let f = Fixture::new();
     f.run(&["prune", "model", "--by", "magnitude", "--sparsity", "0.5", "--out", "pruned"]).ok();
+    // A dataset of recordings brings its model.
+    f.run(&["init", "speech", "--dataset", "speech"]).ok();
+    assert!(String::from_utf8(f.read("speech/lopper.toml")).unwrap().contains("name = \"wav2vec2\""));
     for method in METHODS {
         f.run(&["init", method, "--method", method, "--dataset", "agreement"]).ok();
         let file = format!("{method}/lopper.toml");

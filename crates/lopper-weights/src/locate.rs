@@ -1,6 +1,7 @@
 //! Which file of what the user named holds the weights.
 
 use crate::header::first_names;
+use crate::save::MASK;
 use lopper_core::{Error, Result, nearest};
 use std::path::{Path, PathBuf};
 
@@ -33,7 +34,7 @@ pub(crate) fn locate(path: &Path) -> Result<PathBuf> {
     }
     let entries = list(path);
     let looked = format!("holds no weights: none of {}", WEIGHTS.join(", "));
-    let other = |name: &&String| name.ends_with(".safetensors") || is_pickled(name);
+    let other = |name: &&String| *name != MASK && name.ends_with(".safetensors") || is_pickled(name);
     Err(Error::file(
         path,
         if let Some(name) = entries.iter().find(other) {

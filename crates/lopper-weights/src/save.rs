@@ -13,7 +13,7 @@ use tch::Kind;
 /// The file that tells a directory saved by Lopper from any other.
 pub const MARKER: &str = "lopper.json";
 const WEIGHTS: &str = "model.safetensors";
-const MASK: &str = "mask.safetensors";
+pub(crate) const MASK: &str = "mask.safetensors";
 const FORMAT: u32 = 1;
 
 /// What may be in the way of a saved model.

@@ -267,14 +267,15 @@ pub(crate) fn apply(table: &mut Table, settings: &[Setting]) -> Result<()> {
     let mut problems = Vec::new();
     for setting in plugins.into_iter().chain(others) {
         let value = typed(table, setting);
-        if let Err(e) = insert(table, setting, value) {
+        if let Err(e) = insert(table, setting, value, settings) {
             problems.push(e);
         }
     }
     Error::all(problems)
 }
 
-fn insert(table: &mut Table, setting: &Setting, value: Value) -> Result<()> {
+/// `settings` are all of the command line: of two alternatives that both stand there neither gives way.
+fn insert(table: &mut Table, setting: &Setting, value: Value, settings: &[Setting]) -> Result<()> {
     let mut parts: Vec<&str> = setting.key.split('.').collect();
     let last = parts.pop().unwrap_or_default();
     let mut at = table;
@@ -284,9 +285,11 @@ fn insert(table: &mut Table, setting: &Setting, value: Value) -> Result<()> {
         })?;
     }
     if parts == ["train"] {
-        for alternative in ALTERNATIVES.iter().filter(|pair| pair.contains(&last)).flatten().filter(|key| **key != last)
-        {
-            at.remove(*alternative);
+        let is_set = |key: &str| settings.iter().any(|setting| setting.key.strip_prefix("train.") == Some(key));
+        for alternative in ALTERNATIVES.iter().filter(|pair| pair.contains(&last)).flatten() {
+            if *alternative != last && !is_set(alternative) {
+                at.remove(*alternative);
+            }
         }
     }
     at.insert(last.to_owned(), value);

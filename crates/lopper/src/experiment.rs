@@ -400,7 +400,20 @@ impl<'a> Draft<'a> {
         if self.problems.is_empty() {
             return;
         }
-        let mut problems = std::mem::take(&mut self.problems);
+        let known: Vec<Error> = std::mem::take(&mut self.problems).into_iter().flat_map(Error::into_single).collect();
+        // Without its task a dataset is not opened, and without its options a method plans nothing.
+        let dataset = self.dataset.filter(|_| self.task.is_some());
+        let (data, prune) =
+            (options_of(self.dataset, registry::all()), options_of(self.strategy, registry::all::<StrategyEntry>()));
+        let mut missing = Vec::new();
+        if dataset.is_none() {
+            missing.extend(inspect::missing_paths("[data]", &self.dataset_options, &data, &known));
+        }
+        if self.method.is_none() {
+            missing.extend(inspect::missing_paths("[prune]", &self.strategy_options, &prune, &known));
+        }
+        let keys = inspect::path_keys("[data]", &self.dataset_options, &data);
+        let mut problems: Vec<Error> = known.into_iter().map(|error| inspect::named_one(error, &keys)).collect();
         keep(&mut problems, inspect::check_directory("[run] out", out));
         keep(&mut problems, inspect::check_directory("[run] store", Path::new(&self.run.store)));
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
@@ -418,16 +431,7 @@ impl<'a> Draft<'a> {
             }
             _ => self.model,
         };
-        // Without its task a dataset is not opened, and without its options a method plans nothing.
-        let dataset = self.dataset.filter(|_| self.task.is_some());
-        if dataset.is_none() {
-            let docs = options_of(self.dataset, registry::all());
-            problems.extend(inspect::missing_paths("[data]", &self.dataset_options, &docs));
-        }
-        if self.method.is_none() {
-            let docs = options_of(self.strategy, registry::all());
-            problems.extend(inspect::missing_paths("[prune]", &self.strategy_options, &docs));
-        }
+        problems.extend(missing);
         let spec = |sparsity| nominal_spec(sparsity, &self.recipe, self.length, self.general.seed);
         let inspection = Inspection {
             device: device.unwrap_or(Device::Cpu),

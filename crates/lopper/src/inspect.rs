@@ -49,6 +49,10 @@ impl Inspection<'_> {
         let model = self.model.as_ref().and_then(|(path, Part { entry, options })| {
             tracing::info!(path = %path.display(), plugin = entry.name, device = ?self.device, "opening the model");
             let opened = models::open(entry, path.clone(), options, self.task, self.device, self.seed);
+            let opened = opened.map_err(|error| match error {
+                Error::Unsupported { .. } => Error::file(path, error),
+                error => error,
+            });
             keep(problems, named(opened, &model_key(path)))
         });
         if let Some(model) = &model {
@@ -116,7 +120,7 @@ pub(crate) fn model_key(path: &Path) -> Keys {
 }
 
 /// The paths among a plugin's options, those first that are paths by their type: an initial mask may be a word as well.
-fn path_keys(context: &str, options: &Table, docs: &[OptionDoc]) -> Keys {
+pub(crate) fn path_keys(context: &str, options: &Table, docs: &[OptionDoc]) -> Keys {
     let is_path = |name: &str| docs.iter().any(|doc| doc.name == name && doc.kind.contains("PathBuf"));
     let texts = options.iter().filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)));
     let (first, then): (Vec<_>, Vec<_>) = texts.partition(|(name, _)| is_path(name));
@@ -125,29 +129,34 @@ fn path_keys(context: &str, options: &Table, docs: &[OptionDoc]) -> Keys {
 
 /// The result; an error about a path that the configuration names says under which key.
 pub(crate) fn named<T>(result: Result<T>, keys: &Keys) -> Result<T> {
-    let one = |error: Error| {
-        let key = |path: &Path| keys.iter().find(|(_, configured)| configured == path).map(|(key, _)| key);
-        match &error {
-            Error::File { path, reason } if let Some(key) = key(path) => {
-                Error::Other(format!("{} ({key}): {reason}", path.display()))
-            }
-            Error::Line { path, line, reason } if let Some(key) = key(path) => {
-                Error::Other(format!("{} ({key}), line {line}: {reason}", path.display()))
-            }
-            // Whoever refuses it does not know where it was written.
-            Error::InvalidValue { key: unknown, value, expected } if !unknown.starts_with('[') => {
-                match key(Path::new(value)) {
-                    Some(key) => Error::invalid(key, value, expected),
-                    None => error,
-                }
-            }
-            _ => error,
-        }
-    };
     result.map_err(|error| match error {
-        Error::Many(errors) => Error::Many(errors.into_iter().flat_map(Error::into_single).map(one).collect()),
-        error => one(error),
+        Error::Many(errors) => {
+            let each = errors.into_iter().flat_map(Error::into_single);
+            Error::Many(each.map(|error| named_one(error, keys)).collect())
+        }
+        error => named_one(error, keys),
     })
+}
+
+/// One error, with the key of the path that it is about.
+pub(crate) fn named_one(error: Error, keys: &Keys) -> Error {
+    let key = |path: &Path| keys.iter().find(|(_, configured)| configured == path).map(|(key, _)| key);
+    match &error {
+        Error::File { path, reason } if let Some(key) = key(path) => {
+            Error::Other(format!("{} ({key}): {reason}", path.display()))
+        }
+        Error::Line { path, line, reason } if let Some(key) = key(path) => {
+            Error::Other(format!("{} ({key}), line {line}: {reason}", path.display()))
+        }
+        // Whoever refuses it does not know where it was written.
+        Error::InvalidValue { key: unknown, value, expected } if !unknown.starts_with('[') => {
+            match key(Path::new(value)) {
+                Some(key) => Error::invalid(key, value, expected),
+                None => error,
+            }
+        }
+        _ => error,
+    }
 }
 
 /// Reads a mask file and holds it against the model.
@@ -205,10 +214,13 @@ pub(crate) fn check_directory(key: &str, path: &Path) -> Result<()> {
 }
 
 /// Options that are paths, by their type, and lead nowhere: for a plugin that cannot be asked itself.
-pub(crate) fn missing_paths(context: &str, options: &Table, docs: &[OptionDoc]) -> Vec<Error> {
+/// What is `known` to be wrong already is left out.
+pub(crate) fn missing_paths(context: &str, options: &Table, docs: &[OptionDoc], known: &[Error]) -> Vec<Error> {
     let is_path = |doc: &&OptionDoc| doc.kind.contains("PathBuf");
+    let told = |sought: &str| known.iter().any(|e| matches!(e, Error::File { path, .. } if path == Path::new(sought)));
     let missing = |doc: &OptionDoc| {
         let path = options.get(doc.name)?.as_str().filter(|path| !path.is_empty() && !Path::new(path).exists())?;
+        (!told(path)).then_some(())?;
         Some(Error::invalid(format!("{context} {}", doc.name), path, format!("does not exist ({})", doc.doc)))
     };
     docs.iter().filter(is_path).filter_map(missing).collect()

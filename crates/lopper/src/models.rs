@@ -79,7 +79,13 @@ fn unrecognised(directory: &Path, names: &str) -> Error {
             },
         },
     };
-    Error::file(directory, format!("{what}, and no model plugin recognises it; there are {names}"))
+    // A run's directory holds its model in one of its own.
+    let below = directory.join("model");
+    let hint = match below.join("config.json").is_file() {
+        true => format!("; did you mean {}?", below.display()),
+        false => String::new(),
+    };
+    Error::file(directory, format!("{what}, and no model plugin recognises it; there are {names}{hint}"))
 }
 
 /// Which model a command works on.
@@ -118,10 +124,19 @@ impl ModelArguments {
     /// An unusable device, a checkpoint that does not exist or cannot be used.
     pub(crate) fn open(&self) -> Result<OpenModel> {
         let device = lopper_torch::resolve_device(&self.device)?;
-        let path = locate(&self.model)?;
-        let entry = plugin(self.plugin.as_deref(), &path)?;
+        let (path, entry) = self.locate()?;
         let model = open(entry, path, &Table::new(), None, device, 0)?;
         Ok(OpenModel { entry, model, device })
+    }
+
+    /// Where it is, and the plugin that reads it; a model of the hub is fetched first.
+    ///
+    /// # Errors
+    /// A checkpoint that does not exist or that no plugin reads.
+    pub(crate) fn locate(&self) -> Result<(PathBuf, &'static ModelEntry)> {
+        let path = locate(&self.model)?;
+        let entry = plugin(self.plugin.as_deref(), &path)?;
+        Ok((path, entry))
     }
 
     /// As it was written.

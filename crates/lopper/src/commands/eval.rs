@@ -178,7 +178,16 @@ impl Arguments {
                 &self.task,
                 format!("a task of, or one of, the dataset plugins {}", plugins.join(", ")),
             ),
-            1 => problems.remove(0),
+            1 => match problems.remove(0) {
+                // A name of this plugin's or of another one.
+                Error::InvalidValue { value, expected, .. }
+                    if self.dataset.is_none() && value.trim_matches('`') == self.task =>
+                {
+                    let expected = format!("{expected}, or a dataset plugin: {}", plugins.join(", "));
+                    Error::InvalidValue { key: "--task".into(), value, expected }
+                }
+                problem => problem,
+            },
             _ => Error::Many(problems),
         })
     }

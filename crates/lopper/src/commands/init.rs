@@ -28,9 +28,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "glue")]
     dataset: String,
 
-    /// The model plugin whose options are listed
-    #[arg(long, value_name = "NAME", default_value = "bert")]
-    model: String,
+    /// The model plugin whose options are listed [default: wav2vec2 for recordings, bert for texts]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -58,10 +58,18 @@ impl Arguments {
     }
 
     fn plugins(&self) -> Result<Plugins> {
-        let model_and_dataset = Error::both(registry::find(&self.model), registry::find(&self.dataset));
+        let dataset = registry::find::<DatasetEntry>(&self.dataset);
+        let model = self.model.as_deref().unwrap_or_else(|| usual_model(dataset.as_ref().ok().copied()));
+        let model_and_dataset = Error::both(registry::find(model), dataset);
         let ((model, dataset), strategy) = Error::both(model_and_dataset, registry::find(&self.method))?;
         Ok(Plugins { model, dataset, strategy })
     }
+}
+
+/// The model that a dataset is for: one that writes symbols of a dictionary hears.
+fn usual_model(dataset: Option<&DatasetEntry>) -> &'static str {
+    let has_dictionary = |entry: &DatasetEntry| entry.options.iter().any(|option| option.name == "dictionary");
+    if dataset.is_some_and(has_dictionary) { "wav2vec2" } else { "bert" }
 }
 
 struct Plugins {

@@ -2,7 +2,7 @@
 
 use crate::models::{ModelArguments, OpenModel};
 use crate::output;
-use lopper_core::{Batch, Error, Features, Head, Input, Predictions, Preprocessor, Result};
+use lopper_core::{Batch, Error, Features, Head, Input, Model, Predictions, Preprocessor, Result};
 use lopper_session::guarded;
 use lopper_speech::decode::{greedy, transcript};
 use lopper_speech::{Dictionary, audio};
@@ -43,14 +43,18 @@ impl Arguments {
             .recordings
             .iter()
             .filter_map(|path| audio::inspect(path, audio::Check::Headers).err().map(|e| Error::file(path, e)));
+        let problems = self.model.locate().err().into_iter().chain(problems);
         Error::all(problems.collect())?;
         let open = self.model.open()?;
         let model = open.model.as_ref();
         let Some(Head::Ctc { vocabulary, blank }) = model.head() else {
-            return Err(Error::Unsupported {
-                what: format!("{}, which has no CTC head,", self.model.source()),
-                feature: "transcripts; finetune it on speech first with `lopper run`".into(),
-            });
+            let feature = if hears(model) {
+                "transcripts; finetune it on speech first with `lopper run`"
+            } else {
+                "recordings; give a speech model"
+            };
+            let what = format!("{}, which has no CTC head,", self.model.source());
+            return Err(Error::Unsupported { what, feature: feature.into() });
         };
         let dictionary = Dictionary::of_head(vocabulary.clone(), *blank)
             .map_err(|reason| Error::Other(format!("the head of {} {reason}", self.model.source())))?;
@@ -90,6 +94,12 @@ impl Transcript {
         }
         text
     }
+}
+
+/// Whether recordings are what a model reads.
+fn hears(model: &dyn Model) -> bool {
+    let silence = Input::Audio { samples: &[0.0; audio::RATE as usize], sample_rate: audio::RATE };
+    model.preprocessor().is_some_and(|preprocessor| preprocessor.features(silence, None).is_ok())
 }
 
 /// The logits of a recording, on the CPU; `path` names it in errors.

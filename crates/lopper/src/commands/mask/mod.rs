@@ -97,7 +97,11 @@ fn read_all(paths: &[PathBuf]) -> Result<Vec<MaskFile>> {
     if let Some((first, others)) = files.split_first() {
         for other in others {
             let context = format!("{} and {}", first.path.display(), other.path.display());
-            first.mask.layout().check_same(other.mask.layout(), &context)?;
+            let (one, another) = (first.mask.layout(), other.mask.layout());
+            one.check_same_tensors(another, &context)?;
+            one.check_same(another, &context).map_err(|error| {
+                Error::Other(format!("{error}; `lopper mask convert --model` gives masks of torch their model's order"))
+            })?;
         }
     }
     Ok(files)
