@@ -93,13 +93,16 @@ impl Wav2Vec2Model {
     /// beside them; [`Error::Unsupported`] for a head that is no CTC head.
     pub fn open(request: &ModelRequest<'_>) -> Result<Self> {
         let options = Wav2Vec2Options::parse(request.options, "[model]")?;
-        let (from_checkpoint, padding) = choices(&options)?;
-        let found = Found::open(&request.path)?;
-        let config = found.config.clone().with(&options);
-        let weights = head_and_weights(request, &found, from_checkpoint);
-        let directory = request.path.is_dir().then_some(request.path.as_path());
-        let preprocessor = Wav2Vec2Preprocessor::read(directory, &found.config, &found.settings, options.normalize);
-        let (preprocessor, (config, (head, tensors))) = Error::both(preprocessor, Error::both(config, weights))?;
+        let chosen = choices(&options);
+        let from_checkpoint = chosen.as_ref().is_ok_and(|(from_checkpoint, _)| *from_checkpoint);
+        let read = Found::open(&request.path).and_then(|found| {
+            let config = found.config.clone().with(&options);
+            let weights = head_and_weights(request, &found, from_checkpoint);
+            let directory = request.path.is_dir().then_some(request.path.as_path());
+            let preprocessor = Wav2Vec2Preprocessor::read(directory, &found.config, &found.settings, options.normalize);
+            Ok((Error::both(preprocessor, Error::both(config, weights))?, found))
+        });
+        let ((_, padding), ((preprocessor, (config, (head, tensors))), found)) = Error::both(chosen, read)?;
 
         let masks = config.mask_time().probability() > 0.0;
         let mut entries = Vec::with_capacity(tensors.len());

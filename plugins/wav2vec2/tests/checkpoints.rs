@@ -43,7 +43,9 @@ fn every_format_gives_the_same_logits() {
 #[test]
 fn heads_that_nothing_tells_are_not_guessed() {
     let message = open(&fixtures().join("torchaudio_usual.pt"), "", None).err().unwrap().to_string();
-    for part in ["torchaudio_usual.pt: nothing tells its number of attention heads", "width of 64", "config.json beside"] {
+    for part in
+        ["torchaudio_usual.pt: nothing tells its number of attention heads", "width of 64", "config.json beside"]
+    {
         assert!(message.contains(part), "`{part}` is not in: {message}");
     }
     // The width of the published base.

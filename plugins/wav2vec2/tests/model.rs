@@ -289,6 +289,17 @@ fn options_are_checked() {
 }
 
 #[test]
+fn options_are_refused_together() {
+    let options = "padding = \"exakt\"\nhead = \"old\"\nmask_time_prob = 2.0\nmask_feature_length = 0\nlayerdrop = 1.0";
+    let message = open(&fixtures().join("base"), options, None).err().unwrap().to_string();
+    for part in
+        ["5 problems", "padding = exakt", "head = old", "mask_time_prob = 2", "mask_feature_length = 0", "layerdrop"]
+    {
+        assert!(message.contains(part), "`{part}` is not in: {message}");
+    }
+}
+
+#[test]
 fn wrong_configurations_are_refused_with_every_reason() {
     let parse = |text: &str| Wav2Vec2Config::parse(text.as_bytes(), Path::new("config.json"));
     let message = parse(
