@@ -250,9 +250,13 @@ fn recordings_of_any_kind_are_read() {
     s.f.write("data/train.jsonl", lines);
     let answer = s.run(&["run", "run.toml", "--out", "r", "--set", "train.updates=1"]);
     assert_eq!(answer.code, Some(0), "{answer:?}");
-    // Nothing is left out, and what is silent is said once.
-    assert_eq!(answer.stderr.matches("a recording is silent").count(), 1, "{answer:?}");
-    assert!(answer.stderr.contains("silent.wav") && !answer.stderr.contains("left out"), "{answer:?}");
+    // Nothing is left out, and what is silent is said once, where it stands, and counted.
+    assert_eq!(answer.stderr.matches("recordings are silent").count(), 1, "{answer:?}");
+    let place = "first=\"data/train.jsonl, line 4: data/silent.wav is silent\"";
+    assert!(answer.stderr.contains(place) && !answer.stderr.contains("left out"), "{answer:?}");
+    assert!(answer.stdout.contains("silent_recordings"), "{answer:?}");
+    let record: Value = serde_json::from_slice(&s.f.read("r/record.json")).unwrap();
+    assert_eq!(record["counts"], json!({"train": {"silent_recordings": 1}}), "{record}");
 }
 
 #[test]
@@ -289,8 +293,11 @@ fn what_is_wrong_with_recordings_is_named_and_counted() {
     refused(&s.run(&["run", "run.toml", "--out", "r"]), &parts);
     assert!(!s.f.path("r/record.json").exists());
     // Training goes on without them, and says without how many.
-    let on = s.run(&["run", "run.toml", "--out", "r", "--set", "data.skip_bad=true"]);
+    let on = s.run(&["run", "run.toml", "--out", "r", "-vv", "--set", "data.skip_bad=true"]);
     assert_eq!(on.code, Some(0), "{on:?}");
+    for part in &parts[..7] {
+        assert_eq!(on.stderr.matches(&format!("left out: data/{part}")).count(), 1, "`{part}` in: {}", on.stderr);
+    }
     s.f.write("data/valid.jsonl", lines.join("\n"));
     let eval = s.eval("r/model", &["skip_bad=true"]).json();
     let split = &eval["splits"][0];
@@ -370,13 +377,20 @@ fn targets_that_do_not_fit_are_counted_by_the_model() {
     assert!(on.stderr.contains("targets do not fit into the audio and are left out"), "{on:?}");
 }
 
-/// One row that cannot be used, one recording that cannot be decoded and one sentence that cannot be aligned, in every
-/// epoch of one update; killed on the way, and not.
+/// One row that cannot be used, one recording that cannot be decoded, a silent one, and one sentence that cannot be
+/// aligned, in every epoch of one update; killed on the way, and not.
 #[test]
 fn what_a_run_goes_without_stands_in_its_record_whether_it_was_killed_or_not() {
     let s = Speech::new();
     s.f.write("data/short.wav", Wav::new(tone(16_000, 500.0, 0.01)).bytes()).write("data/damaged.wav", not_a_number());
-    let rows = [("short.wav", "ABCABCABC"), ("train0.wav", "A B"), ("damaged.wav", "C"), ("gone.wav", "A")];
+    s.f.write("data/silent.wav", Wav::new(vec![0.0; 4800]).bytes());
+    let rows = [
+        ("short.wav", "ABCABCABC"),
+        ("train0.wav", "A B"),
+        ("damaged.wav", "C"),
+        ("gone.wav", "A"),
+        ("silent.wav", "A"),
+    ];
     let rows: Vec<_> = rows.iter().map(|(audio, text)| json!({"audio": audio, "text": text}).to_string()).collect();
     s.f.write("data/train.jsonl", rows.join("\n"));
     let settings = ["data.frame_stride=0", "data.min_seconds=0.005", "data.unit=letters", "data.skip_bad=true"];
@@ -402,7 +416,7 @@ fn what_a_run_goes_without_stands_in_its_record_whether_it_was_killed_or_not() {
     assert!(metrics("killed") == metrics("whole"), "a continued run tells what one that was never stopped tells");
     for name in ["whole", "killed"] {
         let record: Value = serde_json::from_slice(&s.f.read(&format!("{name}/record.json"))).unwrap();
-        assert_eq!(record["counts"], json!({"train": {"rows_left_out": 1}}), "{record}");
+        assert_eq!(record["counts"], json!({"train": {"rows_left_out": 1, "silent_recordings": 1}}), "{record}");
         let of_updates = json!({"examples_left_out": 40, "unaligned_sentences": 40});
         assert_eq!(record["stages"][0]["counts"], of_updates, "{record}");
     }

@@ -4,7 +4,7 @@ use crate::audio;
 use crate::cache::Cache;
 use crate::decode::{best_paths, collapse, spell};
 use crate::labels::Lexicon;
-use crate::problems::Place;
+use crate::problems::{Place, QUOTED};
 use crate::{Dictionary, Unit};
 use lopper_core::{
     Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
@@ -12,7 +12,8 @@ use lopper_core::{
 use lopper_metrics::{Edits, character_edits, edits, error_rate, mean_error_rate, word_edits};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Kind, Tensor};
 
@@ -23,10 +24,24 @@ pub(crate) struct Utterance {
     pub(crate) audio: Box<[Arc<PathBuf>]>,
     /// Samples at 16 kHz.
     pub(crate) samples: u32,
+    /// Whether they are all zero.
+    pub(crate) silent: bool,
     /// Ids of the dictionary, and of the lexicon beyond it.
     pub(crate) label: Box<[u32]>,
     /// The row of the corpus that it is.
     pub(crate) place: Place,
+}
+
+impl Utterance {
+    /// What is said of one of its files, with the row that it is in.
+    fn error(&self, path: &Path, reason: impl Display) -> Error {
+        let is_row = self.place.line == 0 && self.place.file.as_ref() == path;
+        self.place.error(if is_row { reason.to_string() } else { format!("{} {reason}", path.display()) })
+    }
+
+    fn silence(&self) -> Option<Error> {
+        self.audio.first().filter(|_| self.silent).map(|path| self.error(path, "is silent"))
+    }
 }
 
 /// Why a recording gives a batch nothing.
@@ -46,6 +61,24 @@ pub(crate) struct Utterances {
     pub(crate) rows: Vec<Utterance>,
     /// Rows that were left out because they cannot be used.
     pub(crate) skipped: u64,
+}
+
+impl Utterances {
+    /// Warns of silent recordings. They are used: a model may have to learn that nothing was said.
+    pub(crate) fn warn_of_silence(&self) {
+        let all: Vec<String> = self.rows.iter().filter_map(Utterance::silence).map(|e| e.to_string()).collect();
+        if all.is_empty() {
+            return;
+        }
+        let (split, used) = (self.split.as_str(), self.rows.len());
+        all.iter().for_each(|silent| tracing::debug!(split, "{silent}"));
+        let (silent, first) = (all.len(), all[..QUOTED.min(all.len())].join("; "));
+        tracing::warn!(split, silent, used, first, "recordings are silent");
+    }
+
+    fn silent(&self) -> usize {
+        self.rows.iter().filter(|row| row.silent).count()
+    }
 }
 
 /// What a dataset is made of.
@@ -68,13 +101,12 @@ pub(crate) struct Parts {
 pub struct SpeechDataset {
     parts: Parts,
     cache: Cache,
-    silent: Mutex<HashSet<(usize, usize)>>,
     damaged: Mutex<HashSet<(usize, usize)>>,
 }
 
 impl SpeechDataset {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { cache: Cache::new(parts.cache_bytes), parts, silent: Mutex::default(), damaged: Mutex::default() }
+        Self { cache: Cache::new(parts.cache_bytes), parts, damaged: Mutex::default() }
     }
 
     /// The symbols of its labels.
@@ -87,9 +119,9 @@ impl SpeechDataset {
         self.parts.splits.iter().map(|utterances| utterances.skipped).sum()
     }
 
-    /// Recordings decoded so far that hold nothing but zeros.
+    /// Recordings that hold nothing but zeros.
     pub fn silent(&self) -> usize {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.parts.splits.iter().map(Utterances::silent).sum()
     }
 
     /// Recordings that turned out damaged when they were decoded, and were left out of their batches.
@@ -146,7 +178,7 @@ impl SpeechDataset {
     /// Refuses to judge a split of which recordings were left out: in a batch of nothing else, what was predicted is
     /// another recording's.
     fn refuse_substitutes(&self, number: usize, utterances: &Utterances) -> Result<()> {
-        let damaged = self.count(&self.damaged, number);
+        let damaged = self.count_damaged(number);
         if damaged == 0 {
             return Ok(());
         }
@@ -158,10 +190,10 @@ impl SpeechDataset {
         )))
     }
 
-    /// Those of `keys` that are of the split of that number.
-    fn count(&self, keys: &Mutex<HashSet<(usize, usize)>>, number: usize) -> u64 {
-        let keys = keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.iter().filter(|(split, _)| *split == number).count() as u64
+    /// Damaged recordings of the split of that number.
+    fn count_damaged(&self, number: usize) -> u64 {
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner);
+        damaged.iter().filter(|(split, _)| *split == number).count() as u64
     }
 
     fn leave_out(&self, key: (usize, usize), error: &Error) {
@@ -178,23 +210,12 @@ impl SpeechDataset {
             Some(samples) => samples,
             None => {
                 let samples: Arc<[f32]> = load(utterance)?.into();
-                self.count_silence(key, &samples, utterance);
                 self.cache.put(key, &samples);
                 samples
             }
         };
         let input = Input::Audio { samples: &samples, sample_rate: audio::RATE };
         self.parts.preprocessor.features(input, None).map_err(Fault::Other)
-    }
-
-    fn count_silence(&self, key: (usize, usize), samples: &[f32], utterance: &Utterance) {
-        if samples.iter().any(|sample| *sample != 0.0) {
-            return;
-        }
-        if self.silent.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
-            let file = utterance.audio.first().map(|path| path.display().to_string()).unwrap_or_default();
-            tracing::warn!(file, "a recording is silent");
-        }
     }
 
     /// What a target is trained with: a symbol outside the dictionary is its unknown symbol.
@@ -317,9 +338,7 @@ fn load(utterance: &Utterance) -> Result<Vec<f32>, Fault> {
     let mut samples = Vec::new();
     for path in &utterance.audio {
         samples.extend(audio::load(path).map_err(|e| {
-            let is_row = utterance.place.line == 0 && utterance.place.file.as_ref() == path.as_path();
-            let reason = if is_row { e.to_string() } else { format!("{} {e}", path.display()) };
-            let error = utterance.place.error(reason);
+            let error = utterance.error(path, &e);
             if e.lasts() { Fault::Damaged(error) } else { Fault::Other(error) }
         })?);
     }
@@ -378,14 +397,14 @@ impl Dataset for SpeechDataset {
         Ok(metrics)
     }
 
-    /// `rows_left_out` when the data were opened; of the recordings decoded so far `damaged_recordings`, which were left
-    /// out of their batches, and `silent_recordings`.
+    /// `rows_left_out` when the data were opened, and `silent_recordings`, which were not; of the recordings decoded so far
+    /// `damaged_recordings`, which were left out of their batches.
     fn counts(&self, split: &Split) -> BTreeMap<&'static str, u64> {
         let Ok((number, utterances)) = self.split(split) else { return BTreeMap::new() };
         let all = [
             ("rows_left_out", utterances.skipped),
-            ("damaged_recordings", self.count(&self.damaged, number)),
-            ("silent_recordings", self.count(&self.silent, number)),
+            ("silent_recordings", utterances.silent() as u64),
+            ("damaged_recordings", self.count_damaged(number)),
         ];
         all.into_iter().filter(|(_, count)| *count > 0).collect()
     }

@@ -93,19 +93,19 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
-    /// The symbols of a transcript, a word ended by `delimiter`.
+    /// The symbols of a transcript, at least one; a word is ended by `delimiter`.
     ///
     /// # Errors
-    /// A reason, for a text where phones are needed, and for a transcript of more than a megabyte.
+    /// A reason, for a text where phones are needed, and for a transcript of nothing or of more than a megabyte.
     pub(crate) fn symbols(&self, transcript: &Transcript, delimiter: &str) -> Result<Vec<String>, String> {
-        match transcript {
+        let symbols: Vec<String> = match transcript {
             Transcript::Text(text) | Transcript::Spaced(text) if text.len() > LONGEST => {
-                Err(format!("has a transcript of {} bytes; at most {LONGEST} are accepted", text.len()))
+                return Err(format!("has a transcript of {} bytes; at most {LONGEST} are accepted", text.len()));
             }
-            Transcript::Symbols(symbols) => Ok(symbols.clone()),
-            Transcript::Spaced(text) => Ok(text.split_whitespace().map(str::to_owned).collect()),
+            Transcript::Symbols(symbols) => symbols.clone(),
+            Transcript::Spaced(text) => text.split_whitespace().map(str::to_owned).collect(),
             Transcript::Text(_) if self.unit == Unit::Phones => {
-                Err("has a text and no phones; give `phones`, or `unit = \"letters\"`".into())
+                return Err("has a text and no phones; give `phones`, or `unit = \"letters\"`".into());
             }
             Transcript::Text(text) => {
                 let kept: String = text.chars().filter(|c| !self.remove.contains(c)).collect();
@@ -117,9 +117,10 @@ impl Writing {
                 let spelled = |word: &str| -> Vec<String> {
                     word.chars().map(String::from).chain([delimiter.to_owned()]).collect()
                 };
-                Ok(text.split_whitespace().flat_map(spelled).collect())
+                text.split_whitespace().flat_map(spelled).collect()
             }
-        }
+        };
+        if symbols.is_empty() { Err("has an empty transcript".into()) } else { Ok(symbols) }
     }
 }
 

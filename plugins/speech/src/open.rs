@@ -1,13 +1,13 @@
 //! From options to a dataset.
 
 use crate::corpora::{self, PhoneFile, Row};
-use crate::dataset::{Parts, SpeechDataset, Utterances};
+use crate::dataset::{self, SpeechDataset, Utterances};
 use crate::labels::{Lexicon, add_counts};
 use crate::problems::Problems;
 use crate::recordings::Recordings;
 use crate::rows::{Read, label, subset, use_rows};
 use crate::settings::{Settings, Source};
-use crate::splits::{self, Part};
+use crate::splits::{self, Part, Parts};
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{DatasetRequest, Error, Head, Input, Preprocessor, Result, Split, Task};
 use std::collections::{BTreeMap, HashSet};
@@ -20,19 +20,29 @@ use std::collections::{BTreeMap, HashSet};
 /// being read.
 pub fn task(options: &toml::Table) -> Result<Task> {
     let options = SpeechOptions::parse(options, "[data]")?;
-    let (settings, found) = Error::both(Settings::new(&options), splits::find(&options))?;
+    let (settings, found) = settled(&options)?;
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => dictionary.clone(),
-        Source::Training => {
-            let train = found.iter().find(|parts| parts.split == Split::TRAIN);
-            // Rows that cannot be used are reported when the data are opened.
-            let mut problems = Problems::new(true);
-            let rows = train.map_or_else(Vec::new, |parts| read(parts, &settings, &mut problems));
-            problems.finish_quietly()?;
-            made_of(&rows, &settings)?
-        }
+        // What else is wrong with the rows is reported when the data are opened.
+        Source::Training => transcripts(&found, &settings)?.1,
     };
     Ok(described(&settings, &dictionary))
+}
+
+/// What the options mean, and the splits that there are.
+fn settled(options: &SpeechOptions) -> Result<(Settings<'_>, Vec<Parts>)> {
+    let (settings, found) = Error::both(Settings::new(options), splits::find(options))?;
+    let trains = found.iter().any(|parts| parts.split == Split::TRAIN);
+    if matches!(settings.dictionary, Source::Training) && !trains {
+        let expected = "there are no training transcripts to make it of; give `train`, or a dict.*.txt or vocab.json";
+        return Err(Error::invalid("[data] dictionary", given(options), expected));
+    }
+    Ok((settings, found))
+}
+
+/// The option `dictionary`, for a message.
+fn given(options: &SpeechOptions) -> String {
+    options.dictionary.as_ref().map_or_else(|| "(not given)".to_owned(), ToString::to_string)
 }
 
 fn described(settings: &Settings<'_>, dictionary: &Dictionary) -> Task {
@@ -51,30 +61,13 @@ fn described(settings: &Settings<'_>, dictionary: &Dictionary) -> Task {
 /// [`Error::Unsupported`] for a model that does not read audio.
 pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     let options = SpeechOptions::parse(request.options, "[data]")?;
-    let (settings, found) = Error::both(Settings::new(&options), splits::find(&options))?;
-    let mut splits = Vec::new();
-    for parts in &found {
-        let mut problems = Problems::new(options.skip_bad);
-        let rows = read(parts, &settings, &mut problems);
-        splits.push((parts, rows, problems));
-    }
-    let training = splits.iter().find(|(parts, ..)| parts.split == Split::TRAIN).map(|(_, rows, _)| rows.as_slice());
-    let dictionary = match &settings.dictionary {
-        Source::Given(dictionary) => Ok(dictionary.clone()),
-        Source::Training => made_of(training.unwrap_or_default(), &settings),
-    };
-    let dictionary = match dictionary {
-        Ok(dictionary) => dictionary,
-        Err(e) => {
-            let read =
-                splits.into_iter().map(|(parts, rows, problems)| problems.finish(&parts.split, rows.len()).err());
-            return Err(Error::Many(read.flatten().chain([e]).flat_map(Error::into_single).collect()));
-        }
-    };
+    let (settings, found) = settled(&options)?;
+    let (read, dictionary) = transcripts(&found, &settings)?;
+    let training = read.iter().find(|split| split.parts.split == Split::TRAIN);
+    let languages = languages(training.map_or(&[], |split| split.rows.as_slice()), &settings, &dictionary);
     let mut lexicon = Lexicon::default();
-    let languages = languages(training.unwrap_or_default(), &settings, &dictionary);
     let mut labelled = Vec::new();
-    for (parts, rows, mut problems) in splits {
+    for ReadSplit { parts, rows, mut problems } in read {
         let rows = label(rows, &settings, &dictionary, &mut lexicon, &mut problems);
         let limit = if parts.split == Split::TRAIN { options.limit_train } else { options.limit_validation };
         labelled.push((parts, subset(rows, limit, options.limit_seed), problems));
@@ -85,16 +78,12 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     for (parts, rows, mut problems) in labelled {
         let rows = use_rows(rows, &settings, &dictionary, &recordings, &mut problems);
         let skipped = problems.skipped();
-        if rows.is_empty() && problems.is_clean() {
-            let from = parts.parts.first().map(|part| part.path.as_path()).unwrap_or(&options.path);
-            problems.push(Error::file(from, format!("holds no recordings for the {} split", parts.split.as_str())));
-        }
-        errors.extend(problems.finish(&parts.split, rows.len()).err());
+        errors.extend(finish(parts, problems, rows.len()).err());
         let language = parts.parts.first().and_then(|part| part.language).filter(|_| parts.split != Split::TRAIN);
         splits.push(Utterances { split: parts.split.clone(), language, rows, skipped });
     }
     Error::all(errors)?;
-    recordings.warn_of_silence();
+    splits.iter().for_each(Utterances::warn_of_silence);
     let preprocessor = request.preprocessor.clone().ok_or_else(|| Error::Unsupported {
         what: "this model, which has no preprocessor,".into(),
         feature: "speech; use a model that reads audio".into(),
@@ -102,7 +91,7 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     // A model that reads no audio says so now.
     preprocessor.features(Input::Audio { samples: &[0.0; 16_000], sample_rate: crate::audio::RATE }, None)?;
     let identity = identity(&settings, &dictionary, &lexicon, &languages, &splits, &recordings, preprocessor.as_ref());
-    Ok(SpeechDataset::new(Parts {
+    Ok(SpeechDataset::new(dataset::Parts {
         task: described(&settings, &dictionary),
         unit: settings.writing.unit,
         dictionary,
@@ -116,8 +105,51 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     }))
 }
 
+/// A split whose transcripts have been read.
+struct ReadSplit<'a> {
+    parts: &'a Parts,
+    rows: Vec<Read>,
+    problems: Problems,
+}
+
+/// The transcripts of all splits, and the dictionary that is given or made of them.
+///
+/// # Errors
+/// Everything that is wrong with all splits, when that leaves nothing to make the dictionary of.
+fn transcripts<'a>(found: &'a [Parts], settings: &Settings<'_>) -> Result<(Vec<ReadSplit<'a>>, Dictionary)> {
+    let read = |parts| {
+        let mut problems = Problems::new(settings.options.skip_bad);
+        ReadSplit { rows: read(parts, settings, &mut problems), parts, problems }
+    };
+    let mut splits: Vec<_> = found.iter().map(read).collect();
+    let dictionary = match &settings.dictionary {
+        Source::Given(dictionary) => Some(dictionary.clone()),
+        Source::Training => {
+            let train = splits.iter_mut().find(|split| split.parts.split == Split::TRAIN);
+            train.and_then(|train| made_of(train, settings))
+        }
+    };
+    match dictionary {
+        Some(dictionary) => Ok((splits, dictionary)),
+        None => {
+            let errors =
+                splits.into_iter().filter_map(|split| finish(split.parts, split.problems, split.rows.len()).err());
+            Err(Error::all(errors.collect()).expect_err("a training set without a dictionary says why"))
+        }
+    }
+}
+
+/// Reports on a split of which `used` rows are left.
+fn finish(parts: &Parts, mut problems: Problems, used: usize) -> Result<()> {
+    if let (0, true, Some(part)) = (used, problems.is_clean(), parts.parts.first()) {
+        let reason = format!("holds no recordings for the {} split", parts.split.as_str());
+        problems.push(Error::file(&part.path, reason));
+    }
+    problems.finish(&parts.split, used)
+}
+
 /// The rows of all parts of a split; what is wrong with them goes to `problems`.
-fn read(parts: &splits::Parts, settings: &Settings<'_>, problems: &mut Problems) -> Vec<Read> {
+fn read(parts: &Parts, settings: &Settings<'_>, problems: &mut Problems) -> Vec<Read> {
     let mut rows = Vec::new();
     for part in &parts.parts {
         problems.read_shared(part.mixed);
@@ -151,25 +183,21 @@ fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> R
     Ok(rows)
 }
 
-/// The dictionary of a training set.
-fn made_of(rows: &[Read], settings: &Settings<'_>) -> Result<Dictionary> {
-    let (mut counts, mut unusable) = (BTreeMap::new(), None);
-    for (row, _) in rows {
-        match settings.writing.symbols(&row.transcript, "|") {
-            Ok(symbols) => add_counts(&mut counts, symbols),
-            Err(reason) => unusable = unusable.or_else(|| Some(row.place.error(reason))),
-        }
-    }
-    let given = settings.options.dictionary.as_ref().map_or_else(|| "\"\"".to_owned(), ToString::to_string);
-    if let (true, Some(e)) = (counts.is_empty(), unusable) {
-        return Err(e);
-    }
+/// The dictionary of a training set. Where there is none, its problems say why.
+fn made_of(train: &mut ReadSplit<'_>, settings: &Settings<'_>) -> Option<Dictionary> {
+    let mut counts = BTreeMap::new();
+    let symbols = |row: &Row| settings.writing.symbols(&row.transcript, "|");
+    train.rows.iter().filter_map(|(row, _)| symbols(row).ok()).for_each(|symbols| add_counts(&mut counts, symbols));
     if counts.is_empty() {
-        let expected = "there are no training transcripts to make it of; give `train`, or a dict.*.txt or vocab.json";
-        return Err(Error::invalid("[data] dictionary", given, expected));
+        // Not one of them can be used.
+        for (row, _) in train.rows.drain(..) {
+            symbols(&row).err().into_iter().for_each(|reason| train.problems.row(&row.place, reason));
+        }
+        return None;
     }
-    Dictionary::from_counts(&counts)
-        .map_err(|reason| Error::invalid("[data] dictionary", given, format!("the training set {reason}")))
+    let refuse =
+        |reason| Error::invalid("[data] dictionary", given(settings.options), format!("the training set {reason}"));
+    Dictionary::from_counts(&counts).map_err(|reason| train.problems.push(refuse(reason))).ok()
 }
 
 /// The outputs that occur in the training data of each language, where there are several.

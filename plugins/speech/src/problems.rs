@@ -1,14 +1,15 @@
 //! What is wrong with a corpus, gathered until all of it is known.
 
 use lopper_core::{Error, Result, Split};
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 /// Problems listed of one split; the rest is counted.
 const LISTED: usize = 20;
-/// Rows left out that a warning quotes.
-const QUOTED: usize = 3;
+/// Rows, or kinds of rows, that a warning quotes.
+pub(crate) const QUOTED: usize = 3;
 
 /// Where a row stands.
 #[derive(Debug, Clone)]
@@ -28,6 +29,9 @@ impl Place {
     }
 }
 
+/// A row that is left out, and why.
+type LeftOut = (Place, Box<str>);
+
 /// The problems of one split. Those of single rows make the rows be left out, where that was asked for.
 #[derive(Debug)]
 pub(crate) struct Problems {
@@ -36,8 +40,7 @@ pub(crate) struct Problems {
     /// Of the rows: those listed, and those beyond the list.
     rows: u64,
     unlisted: u64,
-    skipped: u64,
-    quoted: Vec<String>,
+    left_out: Vec<LeftOut>,
     hint: Option<String>,
     /// Rows of files that languages share, which are read for each of them: what is wrong there counts once.
     shared: HashSet<(Arc<Path>, u64)>,
@@ -51,8 +54,7 @@ impl Problems {
             listed: Vec::new(),
             rows: 0,
             unlisted: 0,
-            skipped: 0,
-            quoted: Vec::new(),
+            left_out: Vec::new(),
             hint: None,
             shared: HashSet::new(),
             reads_shared: false,
@@ -77,13 +79,11 @@ impl Problems {
         if self.reads_shared && !self.shared.insert((place.file.clone(), place.line)) {
             return;
         }
-        if !self.skip_bad {
+        if self.skip_bad {
+            self.left_out.push((place.clone(), reason.into().into_boxed_str()));
+        } else {
             self.rows += 1;
-            return self.list(place.error(reason));
-        }
-        self.skipped += 1;
-        if self.quoted.len() < QUOTED {
-            self.quoted.push(place.error(reason).to_string());
+            self.list(place.error(reason));
         }
     }
 
@@ -94,12 +94,12 @@ impl Problems {
 
     /// Rows left out.
     pub(crate) fn skipped(&self) -> u64 {
-        self.skipped
+        self.left_out.len() as u64
     }
 
     /// Whether nothing is known to be wrong, and nothing was left out.
     pub(crate) fn is_clean(&self) -> bool {
-        self.listed.is_empty() && self.skipped == 0
+        self.listed.is_empty() && self.left_out.is_empty()
     }
 
     fn list(&mut self, error: Error) {
@@ -125,16 +125,36 @@ impl Problems {
             let remedy = "`skip_bad = true` in [data] leaves such rows out";
             self.listed.push(Error::Other(format!("{rows}; {remedy}{more}")));
         }
-        if used == 0 && self.skipped > 0 {
-            let first = self.quoted.join("; ");
-            self.listed.push(Error::Other(format!("no row of the {name} split can be used: {first}")));
+        self.left_out.iter().for_each(|row| tracing::debug!(split = name, "left out: {}", told(row)));
+        if used == 0 && !self.left_out.is_empty() {
+            let kinds = self.kinds();
+            self.listed.push(Error::Other(format!("no row of the {name} split can be used: {kinds}")));
         }
         Error::all(self.listed)?;
-        if self.skipped > 0 {
-            let (skipped, first) = (self.skipped, self.quoted.join("; "));
+        if !self.left_out.is_empty() {
+            let first = self.left_out.iter().take(QUOTED).map(told).collect::<Vec<_>>().join("; ");
+            let skipped = self.left_out.len();
             tracing::warn!(split = name, skipped, used, first, "rows that cannot be used are left out");
         }
         Ok(())
+    }
+
+    /// Why rows are left out: the most frequent kinds of reasons, each as its first row has it.
+    fn kinds(&self) -> String {
+        let mut kinds: HashMap<String, (usize, usize)> = HashMap::new();
+        for (row, (_, reason)) in self.left_out.iter().enumerate() {
+            kinds.entry(kind(reason)).or_insert((0, row)).0 += 1;
+        }
+        let mut kinds: Vec<_> = kinds.into_values().collect();
+        kinds.sort_unstable_by_key(|(rows, first)| (Reverse(*rows), *first));
+        let quote = |(rows, first): &(usize, usize)| {
+            let first = told(&self.left_out[*first]);
+            if *rows == 1 { first } else { format!("{rows} rows such as {first}") }
+        };
+        let (quoted, others) = kinds.split_at(QUOTED.min(kinds.len()));
+        let others = others.iter().map(|(rows, _)| *rows as u64).sum();
+        let more = (others > 0).then(|| format!("{} with other reasons", count(others, "row")));
+        quoted.iter().map(quote).chain(more).collect::<Vec<_>>().join("; ")
     }
 
     /// As [`finish`](Self::finish), for a file that is no split: nothing is left out of it.
@@ -147,6 +167,17 @@ impl Problems {
         }
         Error::all(self.listed)
     }
+}
+
+fn told((place, reason): &LeftOut) -> String {
+    place.error(&**reason).to_string()
+}
+
+/// What reasons of one kind share: their words without what is quoted, paths and numbers.
+fn kind(reason: &str) -> String {
+    let words = reason.split('`').step_by(2).flat_map(str::split_whitespace);
+    let plain = |word: &&str| word.trim_end_matches([',', ';', ':', '.']).chars().all(char::is_alphabetic);
+    words.filter(plain).collect::<Vec<_>>().join(" ")
 }
 
 /// `1 row`, `2 rows`.

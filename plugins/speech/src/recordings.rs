@@ -58,15 +58,9 @@ impl Recordings {
         seen.map_or([0; 32], |seen| seen.hash)
     }
 
-    /// Warns of silent files, where all have been decoded.
-    pub(crate) fn warn_of_silence(&self) {
-        let silent = |(_, seen): &&Seen| seen.as_ref().is_ok_and(|seen| seen.silent == Some(true));
-        let mut silent: Vec<_> =
-            self.files.values().filter(silent).map(|(path, _)| path.display().to_string()).collect();
-        silent.sort();
-        if let Some(first) = silent.first() {
-            let (number, files) = (silent.len(), self.files.len());
-            tracing::warn!(silent = number, files, first, "recordings are silent");
-        }
+    /// Whether all files of a row hold nothing but zeros.
+    pub(crate) fn silent(&self, row: &Row) -> bool {
+        let silent = |path| matches!(self.files.get(path), Some((_, Ok(seen))) if seen.silent);
+        row.audio.iter().all(silent)
     }
 }

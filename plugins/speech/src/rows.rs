@@ -26,10 +26,6 @@ pub(crate) fn label(
     let mut labelled = Vec::new();
     for (row, _) in rows {
         let symbols = match settings.writing.symbols(&row.transcript, dictionary.delimiter()) {
-            Ok(symbols) if symbols.is_empty() => Err("has an empty transcript".into()),
-            other => other,
-        };
-        let symbols = match symbols {
             Ok(symbols) => symbols,
             Err(reason) => {
                 problems.row(&row.place, reason);
@@ -86,7 +82,8 @@ pub(crate) fn use_rows(
             // Below an hour.
             Ok(samples) => {
                 let audio = row.audio.iter().map(|path| recordings.shared(path)).collect();
-                used.push(Utterance { audio, samples: samples as u32, label, place: row.place });
+                let silent = recordings.silent(&row);
+                used.push(Utterance { audio, samples: samples as u32, silent, label, place: row.place });
             }
             Err(reason) => problems.row(&row.place, reason),
         }

@@ -349,21 +349,27 @@ fn decoded_recordings_are_kept_within_the_cache() {
     assert!(message.contains("speech has 5 recordings in its train split, and none of index 5"), "{message}");
 }
 
+/// Known before anything is decoded, so that a run that is continued counts what any other does.
 #[test]
-fn silence_is_counted_once() {
+fn silence_is_counted_when_the_data_are_opened() {
     let folder = tempfile::tempdir().unwrap();
     small(folder.path());
-    let path = folder.path().join("train1.wav");
-    let mut bytes = fs::read(&path).unwrap();
-    bytes[44..].fill(0);
-    fs::write(&path, bytes).unwrap();
-    let data = open(folder.path(), "cache_mb = 0").unwrap();
-    for _ in 0..2 {
-        data.batch(&Split::TRAIN, &[0, 1, 2]).unwrap();
+    for name in ["train1.wav", "train2.wav"] {
+        let path = folder.path().join(name);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[44..].fill(0);
+        fs::write(&path, bytes).unwrap();
     }
-    assert_eq!((data.silent(), data.skipped()), (1, 0));
-    assert_eq!(data.counts(&Split::TRAIN).into_iter().collect::<Vec<_>>(), [("silent_recordings", 1)]);
-    assert!(data.counts(&Split::VALIDATION).is_empty() && data.counts(&Split::named("none")).is_empty());
+    for check in ["headers", "content", "decode"] {
+        let data = open(folder.path(), &format!("check = '{check}'")).unwrap();
+        assert_eq!((data.silent(), data.skipped()), (2, 0), "{check}");
+        assert_eq!(data.counts(&Split::TRAIN).into_iter().collect::<Vec<_>>(), [("silent_recordings", 2)]);
+        assert!(data.counts(&Split::VALIDATION).is_empty() && data.counts(&Split::named("none")).is_empty());
+    }
+    // What is left out is not there to be silent.
+    let data = open(folder.path(), "max_seconds = 0.6\nskip_bad = true").unwrap();
+    let counts: Vec<_> = data.counts(&Split::TRAIN).into_iter().collect();
+    assert_eq!(counts, [("rows_left_out", 1), ("silent_recordings", 1)]);
 }
 
 #[test]

@@ -11,7 +11,8 @@ const ENDS: u64 = 1 << 16;
 /// How closely a recording is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Its header alone. A lossy format that does not tell its length there is read to the end.
+    /// Its header, and its samples up to the first that is not zero. A lossy format that does not tell its length in the
+    /// header is read to the end.
     Headers,
     /// All of it is read: hashed, and its packets counted.
     Content,
@@ -30,8 +31,8 @@ pub struct Inspection {
     pub samples: u32,
     /// Of the whole file; under [`Check::Headers`] of its size, beginning and end.
     pub hash: [u8; 32],
-    /// Whether it holds nothing but zeros, where it has been decoded.
-    pub silent: Option<bool>,
+    /// Whether it holds nothing but zeros.
+    pub silent: bool,
 }
 
 /// Looks at a recording.
@@ -52,12 +53,15 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
         // A codec that nothing decodes is found now, and not in the middle of a training.
         source.decoder()?;
         let rate = source.rate;
-        let mut silent = true;
+        let mut silent = check != Check::Decode && is_silent(path);
         let frames = match (check, source.frames) {
-            (Check::Decode, _) => source.decode(|mono| {
-                silent = silent && mono.iter().all(|sample| *sample == 0.0);
-                Ok(())
-            })?,
+            (Check::Decode, _) => {
+                silent = true;
+                source.decode(|mono| {
+                    silent = silent && is_zero(mono);
+                    Ok(())
+                })?
+            }
             (Check::Headers, Some(frames)) if source.is_exact() && frames > 0 => frames,
             _ => source.walk()?,
         };
@@ -71,9 +75,21 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
             // Below an hour.
             samples: resampled(frames, rate) as u32,
             hash: hash.map_err(unreadable)?,
-            silent: (check == Check::Decode).then_some(silent),
+            silent,
         })
     })
+}
+
+/// Whether a file holds nothing but zeros. It is decoded up to the first sample that is not, in most files within the
+/// first packet. One that cannot be decoded is not called silent.
+fn is_silent(path: &Path) -> bool {
+    // Any error ends the decoding.
+    let silence = |mono: &[f32]| if is_zero(mono) { Ok(()) } else { Err(AudioError::NoSamples) };
+    guarded(|| Source::open(path)?.decode(silence)).is_ok()
+}
+
+fn is_zero(samples: &[f32]) -> bool {
+    samples.iter().all(|sample| *sample == 0.0)
 }
 
 fn unreadable(e: std::io::Error) -> AudioError {
