@@ -1,10 +1,10 @@
-//! Transcribed recordings in splits, of which only paths, lengths and labels are in memory.
+//! Transcribed recordings in splits, as a session uses them.
 
 use crate::audio;
 use crate::cache::Cache;
 use crate::decode::{best_paths, collapse, spell};
 use crate::labels::Lexicon;
-use crate::problems::{Place, QUOTED};
+use crate::utterances::{Fault, Utterance, Utterances};
 use crate::{Dictionary, Unit};
 use lopper_core::{
     Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
@@ -12,74 +12,8 @@ use lopper_core::{
 use lopper_metrics::{Edits, character_edits, edits, error_rate, mean_error_rate, word_edits};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::{Kind, Tensor};
-
-/// One recording and what is said in it.
-#[derive(Debug)]
-pub(crate) struct Utterance {
-    /// The files that make it, joined in this order.
-    pub(crate) audio: Box<[Arc<PathBuf>]>,
-    /// Samples at 16 kHz.
-    pub(crate) samples: u32,
-    /// Whether they are all zero.
-    pub(crate) silent: bool,
-    /// Ids of the dictionary, and of the lexicon beyond it.
-    pub(crate) label: Box<[u32]>,
-    /// The row of the corpus that it is.
-    pub(crate) place: Place,
-}
-
-impl Utterance {
-    /// What is said of one of its files, with the row that it is in.
-    fn error(&self, path: &Path, reason: impl Display) -> Error {
-        let is_row = self.place.line == 0 && self.place.file.as_ref() == path;
-        self.place.error(if is_row { reason.to_string() } else { format!("{} {reason}", path.display()) })
-    }
-
-    fn silence(&self) -> Option<Error> {
-        self.audio.first().filter(|_| self.silent).map(|path| self.error(path, "is silent"))
-    }
-}
-
-/// Why a recording gives a batch nothing.
-enum Fault {
-    /// Its content cannot be decoded, now or ever ([`audio::AudioError::lasts`]).
-    Damaged(Error),
-    /// Anything else, which may be otherwise the next time: nothing is left out for it.
-    Other(Error),
-}
-
-/// The recordings of one split.
-#[derive(Debug)]
-pub(crate) struct Utterances {
-    pub(crate) split: Split,
-    /// Of a joint run: the language that the split is in.
-    pub(crate) language: Option<usize>,
-    pub(crate) rows: Vec<Utterance>,
-    /// Rows that were left out because they cannot be used.
-    pub(crate) skipped: u64,
-}
-
-impl Utterances {
-    /// Warns of silent recordings. They are used: a model may have to learn that nothing was said.
-    pub(crate) fn warn_of_silence(&self) {
-        let all: Vec<String> = self.rows.iter().filter_map(Utterance::silence).map(|e| e.to_string()).collect();
-        if all.is_empty() {
-            return;
-        }
-        let (split, used) = (self.split.as_str(), self.rows.len());
-        all.iter().for_each(|silent| tracing::debug!(split, "{silent}"));
-        let (silent, first) = (all.len(), all[..QUOTED.min(all.len())].join("; "));
-        tracing::warn!(split, silent, used, first, "recordings are silent");
-    }
-
-    fn silent(&self) -> usize {
-        self.rows.iter().filter(|row| row.silent).count()
-    }
-}
 
 /// What a dataset is made of.
 pub(crate) struct Parts {
@@ -209,7 +143,7 @@ impl SpeechDataset {
         let samples = match self.cache.get(key) {
             Some(samples) => samples,
             None => {
-                let samples: Arc<[f32]> = load(utterance)?.into();
+                let samples: Arc<[f32]> = utterance.load()?.into();
                 self.cache.put(key, &samples);
                 samples
             }
@@ -333,18 +267,6 @@ impl SpeechDataset {
     }
 }
 
-/// The samples of a recording at 16 kHz, of its files one after the other. An error names the file and its row.
-fn load(utterance: &Utterance) -> Result<Vec<f32>, Fault> {
-    let mut samples = Vec::new();
-    for path in &utterance.audio {
-        samples.extend(audio::load(path).map_err(|e| {
-            let error = utterance.error(path, &e);
-            if e.lasts() { Fault::Damaged(error) } else { Fault::Other(error) }
-        })?);
-    }
-    Ok(samples)
-}
-
 impl Dataset for SpeechDataset {
     fn len(&self, split: &Split) -> usize {
         self.split(split).map_or(0, |(_, utterances)| utterances.rows.len())
@@ -397,13 +319,14 @@ impl Dataset for SpeechDataset {
         Ok(metrics)
     }
 
-    /// `rows_left_out` when the data were opened, and `silent_recordings`, which were not; of the recordings decoded so far
+    /// `rows_left_out` when the data were opened, `silent_recordings` and `unknown_symbols` of the others; of the recordings decoded so far
     /// `damaged_recordings`, which were left out of their batches.
     fn counts(&self, split: &Split) -> BTreeMap<&'static str, u64> {
         let Ok((number, utterances)) = self.split(split) else { return BTreeMap::new() };
         let all = [
             ("rows_left_out", utterances.skipped),
             ("silent_recordings", utterances.silent() as u64),
+            ("unknown_symbols", utterances.unknown(self.parts.dictionary.len()) as u64),
             ("damaged_recordings", self.count_damaged(number)),
         ];
         all.into_iter().filter(|(_, count)| *count > 0).collect()

@@ -59,11 +59,14 @@ pub(crate) enum Case {
 }
 
 impl Case {
+    /// Each by its name.
+    pub(crate) const ALL: [(&str, Self); 3] = [("upper", Self::Upper), ("lower", Self::Lower), ("keep", Self::Keep)];
+
     /// The case that the option names. `auto` is the case of a given dictionary's letters, where they are of one; upper
     /// case otherwise, as LibriSpeech has it.
     pub(crate) fn parse(name: &str, dictionary: Option<&Dictionary>) -> Result<Self> {
-        let values =
-            [("auto", None), ("upper", Some(Self::Upper)), ("lower", Some(Self::Lower)), ("keep", Some(Self::Keep))];
+        let named = Self::ALL.map(|(name, case)| (name, Some(case)));
+        let values = [&[("auto", None)][..], &named].concat();
         Ok(match (choose("case", name, &values)?, dictionary) {
             (Some(case), _) => case,
             (None, None) => Self::Upper,

@@ -4,6 +4,7 @@
 //! [`audio`] reads recordings, [`Dictionary`] and [`Unit`] turn transcripts into labels, [`decode`] turns outputs back into
 //! text; [`SpeechDataset`] holds paths, lengths and labels, and decodes what a batch needs.
 
+mod advice;
 pub mod audio;
 mod cache;
 mod corpora;
@@ -19,6 +20,7 @@ mod rows;
 mod settings;
 mod splits;
 mod text;
+mod utterances;
 mod vocabulary;
 
 pub use dataset::SpeechDataset;

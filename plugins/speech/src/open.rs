@@ -1,13 +1,14 @@
 //! From options to a dataset.
 
-use crate::corpora::{self, PhoneFile, Row};
-use crate::dataset::{self, SpeechDataset, Utterances};
+use crate::corpora::{self, Row};
+use crate::dataset::{self, SpeechDataset};
 use crate::labels::{Lexicon, add_counts};
 use crate::problems::Problems;
 use crate::recordings::Recordings;
-use crate::rows::{Read, label, subset, use_rows};
+use crate::rows::{Read, label, refuse, use_rows};
 use crate::settings::{Settings, Source};
 use crate::splits::{self, Part, Parts};
+use crate::utterances::Utterances;
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{DatasetRequest, Error, Head, Input, Preprocessor, Result, Split, Task};
 use std::collections::{BTreeMap, HashSet};
@@ -19,7 +20,7 @@ use std::collections::{BTreeMap, HashSet};
 /// Bad options, a dictionary that cannot be read, and, where it is made of the training set, whatever keeps that from
 /// being read.
 pub fn task(options: &toml::Table) -> Result<Task> {
-    let options = SpeechOptions::parse(options, "[data]")?;
+    let options = parsed(options)?;
     let (settings, found) = settled(&options)?;
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => dictionary.clone(),
@@ -27,6 +28,23 @@ pub fn task(options: &toml::Table) -> Result<Task> {
         Source::Training => transcripts(&found, &settings)?.1,
     };
     Ok(described(&settings, &dictionary))
+}
+
+/// The options as they are written. What is of a wrong type hides no other's wrong value.
+fn parsed(table: &toml::Table) -> Result<SpeechOptions> {
+    let options = SpeechOptions::parse(table, "[data]");
+    let values = if options.is_ok() { Ok(()) } else { check_values(table) };
+    Error::both(options, values).map(|(options, ())| options)
+}
+
+/// Checks the values of those options that are of the right type. Files are not looked for: where they lie may depend on
+/// the others.
+fn check_values(table: &toml::Table) -> Result<()> {
+    let entries = table.iter().map(|(key, value)| toml::Table::from_iter([(key.clone(), value.clone())]));
+    let typed = entries.filter(|entry| SpeechOptions::parse(entry, "[data]").is_ok()).flatten().collect();
+    let wrong = Settings::new(&SpeechOptions::parse(&typed, "[data]")?).err().map(Error::into_single);
+    let is_value = |error: &Error| matches!(error, Error::InvalidValue { .. });
+    Error::all(wrong.into_iter().flatten().filter(is_value).collect())
 }
 
 /// What the options mean, and the splits that there are.
@@ -60,23 +78,18 @@ fn described(settings: &Settings<'_>, dictionary: &Dictionary) -> Task {
 /// Bad options; everything that is wrong with files and rows, of all splits together, each with its file and line;
 /// [`Error::Unsupported`] for a model that does not read audio.
 pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
-    let options = SpeechOptions::parse(request.options, "[data]")?;
+    let options = parsed(request.options)?;
     let (settings, found) = settled(&options)?;
     let (read, dictionary) = transcripts(&found, &settings)?;
     let training = read.iter().find(|split| split.parts.split == Split::TRAIN);
     let languages = languages(training.map_or(&[], |split| split.rows.as_slice()), &settings, &dictionary);
-    let mut lexicon = Lexicon::default();
-    let mut labelled = Vec::new();
-    for ReadSplit { parts, rows, mut problems } in read {
-        let rows = label(rows, &settings, &dictionary, &mut lexicon, &mut problems);
-        let limit = if parts.split == Split::TRAIN { options.limit_train } else { options.limit_validation };
-        labelled.push((parts, subset(rows, limit, options.limit_seed), problems));
-    }
-    let paths = labelled.iter().flat_map(|(_, rows, _)| rows).flat_map(|(row, ..)| &row.audio);
-    let recordings = Recordings::inspect(paths, settings.check);
+    let (mut lexicon, mut recordings) = (Lexicon::default(), Recordings::new(settings.check));
     let (mut splits, mut errors) = (Vec::new(), Vec::new());
-    for (parts, rows, mut problems) in labelled {
-        let rows = use_rows(rows, &settings, &dictionary, &recordings, &mut problems);
+    for ReadSplit { parts, rows, mut problems } in read {
+        let (rows, unlabelled) = label(rows, &settings, &dictionary, &mut lexicon, &mut problems);
+        refuse(unlabelled, &mut recordings, &mut problems);
+        let limit = if parts.split == Split::TRAIN { options.limit_train } else { options.limit_validation };
+        let rows = use_rows(rows, limit, &settings, &dictionary, &mut recordings, &mut problems);
         let skipped = problems.skipped();
         errors.extend(finish(parts, problems, rows.len()).err());
         let language = parts.parts.first().and_then(|part| part.language).filter(|_| parts.split != Split::TRAIN);
@@ -163,9 +176,11 @@ fn read(parts: &Parts, settings: &Settings<'_>, problems: &mut Problems) -> Vec<
 }
 
 fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
-    let phones = settings.phones(part).map(|path| PhoneFile::read(&path)).transpose()?;
+    if !part.path.exists() {
+        return Err(splits::absent(&part.path, part.key, "a file or directory"));
+    }
     let clips = settings.clips(part);
-    let reading = settings.reading(phones.as_ref(), clips.as_deref());
+    let reading = settings.reading(settings.phones(part), clips.as_deref());
     let mut rows = corpora::read(&part.path, &reading, problems)?;
     let languages = &settings.options.languages;
     let Some(language) = part.language.filter(|_| part.mixed) else { return Ok(rows) };
@@ -191,7 +206,7 @@ fn made_of(train: &mut ReadSplit<'_>, settings: &Settings<'_>) -> Option<Diction
     if counts.is_empty() {
         // Not one of them can be used.
         for (row, _) in train.rows.drain(..) {
-            symbols(&row).err().into_iter().for_each(|reason| train.problems.row(&row.place, reason));
+            symbols(&row).err().into_iter().for_each(|reason| train.problems.row(row.said(), reason));
         }
         return None;
     }

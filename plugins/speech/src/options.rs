@@ -89,13 +89,13 @@ options! {
         frame_window: u32 = 400,
         /// Samples between two time steps of the model; 0 leaves the check to the model.
         frame_stride: u32 = 320,
-        /// Leaves out rows that cannot be used, and warns, instead of refusing the data. A training recording that turns out damaged only when it is decoded is left out of its batch; if nothing is left of that, the next recording takes its place. One that is evaluated stops the run; `check = "decode"` leaves it out before.
+        /// Leaves out rows that cannot be used, and warns, instead of refusing the data; the log names each at its debug level. A training recording that turns out damaged only when it is decoded is left out of its batch; if nothing is left of that, the next recording takes its place. One that is evaluated stops the run; `check = "decode"` leaves it out before.
         skip_bad: bool = false,
         /// How recordings are looked at when the data are opened: content (each is read once, for its length and hash), decode (decoded too, so that nothing is found damaged later), or headers (for corpora too large to be read; the hash is of size, beginning and end).
         check: String = "content".into(),
         /// MiB of decoded recordings that are kept for the next epoch.
         cache_mb: u64 = 256,
-        /// Training recordings used, drawn without replacement; 0 for all. A larger limit contains a smaller one.
+        /// Training recordings used, drawn without replacement; 0 for all. A larger limit contains a smaller one. With `skip_bad`, what cannot be used is replaced by what is drawn next.
         limit_train: u64 = 0,
         /// Recordings used of each split that is evaluated, drawn in the same way; 0 for all.
         limit_validation: u64 = 0,

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Problems listed of one split; the rest is counted.
-const LISTED: usize = 20;
+pub(crate) const LISTED: usize = 20;
 /// Rows, or kinds of rows, that a warning quotes.
 pub(crate) const QUOTED: usize = 3;
 

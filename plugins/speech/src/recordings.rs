@@ -11,15 +11,23 @@ type Seen = (Arc<PathBuf>, Result<Inspection, AudioError>);
 
 /// What is known of each file.
 pub(crate) struct Recordings {
+    check: Check,
     files: HashMap<PathBuf, Seen>,
 }
 
 impl Recordings {
-    /// Looks at every file once, on all threads of rayon.
-    pub(crate) fn inspect<'a>(paths: impl Iterator<Item = &'a PathBuf>, check: Check) -> Self {
-        let distinct: Vec<&PathBuf> = paths.collect::<HashSet<_>>().into_iter().collect();
-        let look = |path: &&PathBuf| ((*path).clone(), (Arc::new((*path).clone()), inspect(path, check)));
-        Self { files: distinct.par_iter().map(look).collect() }
+    /// Of no files yet.
+    pub(crate) fn new(check: Check) -> Self {
+        Self { check, files: HashMap::new() }
+    }
+
+    /// Looks at every file that has not been looked at, on all threads of rayon.
+    pub(crate) fn look<'a>(&mut self, paths: impl Iterator<Item = &'a PathBuf>) {
+        let fresh: HashSet<&PathBuf> = paths.filter(|path| !self.files.contains_key(*path)).collect();
+        let fresh: Vec<&PathBuf> = fresh.into_iter().collect();
+        let look = |path: &&PathBuf| ((*path).clone(), (Arc::new((*path).clone()), inspect(path, self.check)));
+        let seen: Vec<_> = fresh.par_iter().map(look).collect();
+        self.files.extend(seen);
     }
 
     /// Samples at 16 kHz of a row's recording.

@@ -1,13 +1,14 @@
 //! From rows of a corpus to what is trained on: labels, a draw, and recordings that can be used.
 
 use crate::Dictionary;
+use crate::advice::Advice;
 use crate::corpora::Row;
-use crate::dataset::Utterance;
 use crate::labels::Lexicon;
-use crate::problems::{Problems, excerpt};
+use crate::problems::{LISTED, Problems, excerpt};
 use crate::recordings::Recordings;
 use crate::settings::Settings;
-use std::collections::HashSet;
+use crate::utterances::Utterance;
+use std::collections::BTreeMap;
 
 /// A row and its language.
 pub(crate) type Read = (Row, Option<usize>);
@@ -15,20 +16,24 @@ pub(crate) type Read = (Row, Option<usize>);
 /// A row and its label.
 pub(crate) type Labelled = (Row, Box<[u32]>);
 
-/// The labels of rows; those without one are reported.
+/// A row and why it has no label.
+pub(crate) type Unlabelled = (Row, String);
+
+/// The rows with labels, and those without one.
 pub(crate) fn label(
     rows: Vec<Read>,
     settings: &Settings<'_>,
     dictionary: &Dictionary,
     lexicon: &mut Lexicon,
     problems: &mut Problems,
-) -> Vec<Labelled> {
-    let mut labelled = Vec::new();
+) -> (Vec<Labelled>, Vec<Unlabelled>) {
+    let (mut labelled, mut unlabelled) = (Vec::new(), Vec::new());
+    let mut advice = Advice::new(settings, dictionary);
     for (row, _) in rows {
         let symbols = match settings.writing.symbols(&row.transcript, dictionary.delimiter()) {
             Ok(symbols) => symbols,
             Err(reason) => {
-                problems.row(&row.place, reason);
+                unlabelled.push((row, reason));
                 continue;
             }
         };
@@ -37,56 +42,91 @@ pub(crate) fn label(
             labelled.push((row, label));
             continue;
         }
+        advice.consider(&row.transcript);
         let unknown: Vec<_> = unknown.iter().take(10).map(|symbol| excerpt(symbol)).collect();
-        problems.row(&row.place, format!("has {}, which the dictionary does not have", unknown.join(", ")));
-        let remedy = if settings.writing.unit.spells() { "`remove` drops characters, " } else { "" };
-        let known = dictionary.listed();
-        problems.hint(format!("the dictionary has only {known}; {remedy}`unknown = \"unk\"` keeps such rows"));
+        unlabelled.push((row, format!("has {}, which the dictionary does not have", unknown.join(", "))));
     }
-    labelled
+    advice.hint().into_iter().for_each(|hint| problems.hint(hint));
+    (labelled, unlabelled)
 }
 
-/// `limit` of the rows in their own order; all of them for 0. A row is drawn by the hash of its position, so the draws
-/// of one seed are nested, and equal on every machine.
-pub(crate) fn subset(rows: Vec<Labelled>, limit: u64, seed: u64) -> Vec<Labelled> {
-    if limit == 0 || limit >= rows.len() as u64 {
-        return rows;
+/// Reports rows without a label; of as many as are listed, what is wrong with their recordings, too.
+pub(crate) fn refuse(rows: Vec<Unlabelled>, recordings: &mut Recordings, problems: &mut Problems) {
+    let listed = rows.len().min(LISTED);
+    recordings.look(rows[..listed].iter().flat_map(|(row, _)| &row.audio));
+    for (number, (row, reason)) in rows.iter().enumerate() {
+        let heard = if number < listed { recordings.length(row).err() } else { None };
+        let reasons: Vec<&str> = [reason].into_iter().chain(&heard).map(String::as_str).collect();
+        problems.row(row.said(), reasons.join("; "));
     }
-    let rank = |index: usize| {
-        let mut hash = blake3::Hasher::new();
-        hash.update(&seed.to_le_bytes()).update(&(index as u64).to_le_bytes());
-        (*hash.finalize().as_bytes(), index)
-    };
-    let mut ranks: Vec<_> = (0..rows.len()).map(rank).collect();
-    ranks.sort_unstable();
-    let drawn: HashSet<usize> = ranks.iter().take(limit as usize).map(|(_, index)| *index).collect();
-    rows.into_iter().enumerate().filter(|(index, _)| drawn.contains(index)).map(|(_, row)| row).collect()
 }
 
-/// The rows whose recordings can be used with their labels.
+/// `limit` of the rows whose recordings can be used with their labels, in their own order; all of them for 0. Where bad
+/// rows are left out, the next ones that are drawn take their places. What is not drawn is not looked at.
 pub(crate) fn use_rows(
     rows: Vec<Labelled>,
+    limit: u64,
+    settings: &Settings<'_>,
+    dictionary: &Dictionary,
+    recordings: &mut Recordings,
+    problems: &mut Problems,
+) -> Vec<Utterance> {
+    let wanted = if limit == 0 { rows.len() } else { rows.len().min(limit as usize) };
+    let mut drawn = draw(rows, wanted, settings.options.limit_seed).into_iter();
+    let (mut used, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    loop {
+        let next: Vec<_> = drawn.by_ref().take(wanted - used.len()).collect();
+        recordings.look(next.iter().flat_map(|(_, (row, _))| &row.audio));
+        for (number, (row, label)) in next {
+            match usable(&row, &label, settings, dictionary, recordings) {
+                Ok(samples) => _ = used.insert(number, utterance(row, label, samples, recordings)),
+                Err(reason) => _ = refused.insert(number, (row, reason)),
+            }
+        }
+        if !settings.options.skip_bad || used.len() == wanted || drawn.len() == 0 {
+            break;
+        }
+    }
+    refused.values().for_each(|(row, reason)| problems.row(&row.place, reason));
+    used.into_values().collect()
+}
+
+/// The rows with their numbers, in the order in which they are drawn: in their own where all of them are wanted. A row is
+/// drawn by the hash of its number, so the draws of one seed are nested, and equal on every machine.
+fn draw(rows: Vec<Labelled>, wanted: usize, seed: u64) -> Vec<(usize, Labelled)> {
+    let all = rows.len();
+    let mut drawn: Vec<_> = rows.into_iter().enumerate().collect();
+    if wanted < all {
+        drawn.sort_by_cached_key(|(number, _)| {
+            let mut hash = blake3::Hasher::new();
+            hash.update(&seed.to_le_bytes()).update(&(*number as u64).to_le_bytes());
+            *hash.finalize().as_bytes()
+        });
+    }
+    drawn
+}
+
+/// The samples at 16 kHz of a row's recording.
+///
+/// # Errors
+/// Why it cannot be used with the row's label.
+fn usable(
+    row: &Row,
+    label: &[u32],
     settings: &Settings<'_>,
     dictionary: &Dictionary,
     recordings: &Recordings,
-    problems: &mut Problems,
-) -> Vec<Utterance> {
-    let mut used = Vec::new();
-    for (row, label) in rows {
-        let target: Vec<u32> = label.iter().map(|id| dictionary.trained(*id)).collect();
-        let usable = recordings.length(&row).and_then(|samples| match settings.unusable(samples, &target) {
-            Some(reason) => Err(format!("{} {reason}", row.audio[0].display())),
-            None => Ok(samples),
-        });
-        match usable {
-            // Below an hour.
-            Ok(samples) => {
-                let audio = row.audio.iter().map(|path| recordings.shared(path)).collect();
-                let silent = recordings.silent(&row);
-                used.push(Utterance { audio, samples: samples as u32, silent, label, place: row.place });
-            }
-            Err(reason) => problems.row(&row.place, reason),
-        }
+) -> Result<u64, String> {
+    let target: Vec<u32> = label.iter().map(|id| dictionary.trained(*id)).collect();
+    let samples = recordings.length(row)?;
+    match settings.unusable(samples, &target) {
+        Some(reason) => Err(format!("{} {reason}", row.audio[0].display())),
+        None => Ok(samples),
     }
-    used
+}
+
+fn utterance(row: Row, label: Box<[u32]>, samples: u64, recordings: &Recordings) -> Utterance {
+    let audio = row.audio.iter().map(|path| recordings.shared(path)).collect();
+    // Below an hour.
+    Utterance { audio, samples: samples as u32, silent: recordings.silent(&row), label, place: row.place }
 }

@@ -7,6 +7,7 @@ use crate::options::DictionarySource;
 use crate::splits::{self, Part};
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{Error, Result};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Where the dictionary comes from.
@@ -25,11 +26,13 @@ pub(crate) struct Settings<'a> {
     /// Whether symbols outside the dictionary are learned as its unknown symbol.
     pub(crate) keep_unknown: bool,
     pub(crate) check: Check,
+    /// By their paths.
+    phones: BTreeMap<PathBuf, PhoneFile>,
 }
 
 impl<'a> Settings<'a> {
     /// # Errors
-    /// Everything that is wrong with the options' values, and with the dictionary's file, together.
+    /// Everything that is wrong with the options' values and with the files of dictionary and phones, together.
     pub(crate) fn new(options: &'a SpeechOptions) -> Result<Self> {
         let checks = [("content", Check::Content), ("decode", Check::Decode), ("headers", Check::Headers)];
         let unknowns = [("refuse", false), ("unk", true)];
@@ -40,21 +43,23 @@ impl<'a> Settings<'a> {
         let keep_unknown = choose("unknown", &options.unknown, &unknowns);
         let given = if let Ok(Source::Given(dictionary)) = &dictionary { Some(dictionary) } else { None };
         let case = Case::parse(&options.case, given);
+        let phones = phones(options);
         let mut problems = limits(options);
+        problems.extend(clips(options));
         if keep_unknown.as_ref().is_ok_and(|keep| *keep) && given.is_some_and(|given| given.unknown().is_none()) {
             let expected = "the dictionary has no symbol for what it does not know; use refuse";
             problems.push(Error::invalid("[data] unknown", "unk", expected));
         }
-        let parsed = Error::both(Error::both(format, unit), Error::both(dictionary, case));
+        let parsed = Error::both(Error::both(format, unit), Error::both(dictionary, Error::both(case, phones)));
         match Error::both(parsed, Error::both(check, keep_unknown)) {
             Err(e) => problems.push(e),
-            Ok((((format, unit), (dictionary, case)), (check, keep_unknown))) if problems.is_empty() => {
+            Ok((((format, unit), (dictionary, (case, phones))), (check, keep_unknown))) if problems.is_empty() => {
                 let writing = Writing { unit, case, remove: options.remove.iter().flat_map(|r| r.chars()).collect() };
-                return Ok(Self { options, format, dictionary, writing, keep_unknown, check });
+                return Ok(Self { options, format, dictionary, writing, keep_unknown, check, phones });
             }
             Ok(_) => {}
         }
-        Err(Error::Many(problems.into_iter().flat_map(Error::into_single).collect()))
+        Err(Error::all(problems).expect_err("settings without problems are returned"))
     }
 
     /// What reading a part depends on; `phones` and `clips` are those of its language.
@@ -63,8 +68,9 @@ impl<'a> Settings<'a> {
     }
 
     /// The file of phones for a part.
-    pub(crate) fn phones(&self, part: &Part) -> Option<PathBuf> {
-        self.options.phones.as_ref().map(|path| splits::beside(self.options, path, part.language))
+    pub(crate) fn phones(&self, part: &Part) -> Option<&PhoneFile> {
+        let path = self.options.phones.as_ref()?;
+        self.phones.get(&splits::beside(self.options, path, part.language))
     }
 
     /// The directory of recordings for a part.
@@ -119,6 +125,31 @@ fn source(options: &SpeechOptions, unit: Unit) -> Result<Source> {
             Dictionary::read(&path).map(Source::Given)
         }
     }
+}
+
+/// The files of phones that there should be.
+fn phones(options: &SpeechOptions) -> Result<BTreeMap<PathBuf, PhoneFile>> {
+    let (mut files, mut problems) = (BTreeMap::new(), Vec::new());
+    for path in options.phones.iter().flat_map(|path| splits::all_beside(options, path)) {
+        let file = if path.exists() { PhoneFile::read(&path) } else { Err(splits::absent(&path, "phones", "a file")) };
+        match file {
+            Ok(file) => _ = files.insert(path, file),
+            Err(e) => problems.push(e),
+        }
+    }
+    Error::all(problems).map(|()| files)
+}
+
+/// The directories of recordings that should be there and are not.
+fn clips(options: &SpeechOptions) -> Vec<Error> {
+    let paths = options.clips.iter().flat_map(|path| splits::all_beside(options, path));
+    let missing = paths.filter(|path| !path.is_dir());
+    missing
+        .map(|path| match path.exists() {
+            true => Error::file(path, "is a file; `clips` is a directory"),
+            false => splits::absent(&path, "clips", "a directory"),
+        })
+        .collect()
 }
 
 fn limits(options: &SpeechOptions) -> Vec<Error> {

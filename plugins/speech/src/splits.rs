@@ -2,7 +2,8 @@
 
 use crate::corpora::expand;
 use crate::options::{Paths, SpeechOptions};
-use lopper_core::{Error, Result, Split};
+use lopper_core::{Error, Result, Split, nearest};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Stands for each language in a path.
@@ -30,6 +31,8 @@ pub(crate) struct Part {
     pub(crate) language: Option<usize>,
     /// Whether the file may hold other languages, whose rows are then passed over.
     pub(crate) mixed: bool,
+    /// The option that names it.
+    pub(crate) key: &'static str,
 }
 
 /// A split and what it is read from.
@@ -46,10 +49,7 @@ pub(crate) struct Parts {
 /// [`Error::File`] when nothing can be evaluated, which says what was looked for and what is there.
 pub(crate) fn find(options: &SpeechOptions) -> Result<Vec<Parts>> {
     check(options)?;
-    let languages: Vec<Option<usize>> = match options.languages.len() {
-        0 => vec![None],
-        n => (0..n).map(Some).collect(),
-    };
+    let languages = languages(options);
     let (mut splits, mut problems) = (Vec::new(), Vec::new());
     let train: Vec<Part> = languages.iter().flat_map(|language| train_parts(options, *language)).collect();
     if !train.is_empty() {
@@ -67,7 +67,7 @@ pub(crate) fn find(options: &SpeechOptions) -> Result<Vec<Parts>> {
                     let expected = "give files of different names, so that their splits have different names";
                     problems.push(Error::invalid(format!("[data] {kind}"), split.as_str(), expected));
                 }
-                splits.push(Parts { split, parts: vec![part(options, &path, *language)] });
+                splits.push(Parts { split, parts: vec![part(options, &path, *language, kind)] });
             }
         }
     }
@@ -77,7 +77,8 @@ pub(crate) fn find(options: &SpeechOptions) -> Result<Vec<Parts>> {
     }
     let directory = language_path(&options.path, options, Some(0));
     let reason = format!("holds nothing to validate on: looked for {}", VALIDATION.join(", "));
-    Err(Error::file(&directory, format!("{reason}{}; name another with `validation`", contents(&directory))))
+    let there = holds(&names(&directory));
+    Err(Error::file(&directory, format!("{reason}; it {there}; name another with `validation`")))
 }
 
 fn check(options: &SpeechOptions) -> Result<()> {
@@ -126,7 +127,7 @@ fn train_parts(options: &SpeechOptions, language: Option<usize>) -> Vec<Part> {
         Some(paths) => paths,
         None => vec![PathBuf::from(name)],
     });
-    paths.map(|path| part(options, &path.to_string_lossy(), language)).collect()
+    paths.map(|path| part(options, &path.to_string_lossy(), language, "train")).collect()
 }
 
 /// Names and paths of the evaluation splits of one kind.
@@ -153,14 +154,14 @@ fn split_name(kind: &str, path: &str) -> String {
     if bare.is_empty() { kind.to_owned() } else { format!("{kind}_{bare}") }
 }
 
-fn part(options: &SpeechOptions, path: &str, language: Option<usize>) -> Part {
+fn part(options: &SpeechOptions, path: &str, language: Option<usize>, key: &'static str) -> Part {
     let full = if options.path.is_file() && options.path.as_os_str() == path {
         options.path.clone()
     } else {
         options_directory(options).join(path)
     };
     let mixed = language.is_some() && !full.to_string_lossy().contains(LANGUAGE);
-    Part { path: language_path(&full, options, language), language, mixed }
+    Part { path: language_path(&full, options, language), language, mixed, key }
 }
 
 /// The directory that names are relative to, `{language}` not yet replaced.
@@ -181,6 +182,19 @@ pub(crate) fn beside(options: &SpeechOptions, path: &str, language: Option<usize
     language_path(&options_directory(options).join(path), options, language)
 }
 
+/// The paths that one relative to `path` stands for: one for each language that is in it, or one alone.
+pub(crate) fn all_beside(options: &SpeechOptions, path: &str) -> BTreeSet<PathBuf> {
+    languages(options).into_iter().map(|language| beside(options, path, language)).collect()
+}
+
+/// The places of the languages among the options, or none.
+fn languages(options: &SpeechOptions) -> Vec<Option<usize>> {
+    match options.languages.len() {
+        0 => vec![None],
+        n => (0..n).map(Some).collect(),
+    }
+}
+
 fn language_path(path: &Path, options: &SpeechOptions, language: Option<usize>) -> PathBuf {
     match (language.and_then(|language| options.languages.get(language)), path.to_str()) {
         (Some(language), Some(text)) if text.contains(LANGUAGE) => PathBuf::from(text.replace(LANGUAGE, language)),
@@ -188,11 +202,31 @@ fn language_path(path: &Path, options: &SpeechOptions, language: Option<usize>) 
     }
 }
 
-/// What a directory holds, for a message.
-fn contents(directory: &Path) -> String {
-    let Ok(entries) = std::fs::read_dir(directory) else { return format!("; {} cannot be read", directory.display()) };
+/// That nothing is at `path`, where the option `key` wants `what`; with what is there instead, and what is called nearly
+/// so.
+pub(crate) fn absent(path: &Path, key: &str, what: &str) -> Error {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names = names(directory);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let near = names.as_ref().and_then(|names| nearest(&name, names.iter().map(String::as_str)));
+    let near = near.map(|near| format!(" (did you mean `{near}`?)")).unwrap_or_default();
+    let there = format!("{} {}", directory.display(), holds(&names));
+    Error::file(path, format!("does not exist; give `{key}` {what} that does, relative to `path`{near}; {there}"))
+}
+
+/// The names in a directory, in order; `None` where it cannot be read.
+fn names(directory: &Path) -> Option<Vec<String>> {
+    let entries = std::fs::read_dir(directory).ok()?;
     let mut names: Vec<_> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
-    names.truncate(10);
-    if names.is_empty() { "; it is empty".into() } else { format!("; it holds {}", names.join(", ")) }
+    Some(names)
+}
+
+/// What a directory with these names holds, for a message.
+fn holds(names: &Option<Vec<String>>) -> String {
+    match names.as_deref() {
+        None => "cannot be read".into(),
+        Some([]) => "is empty".into(),
+        Some(names) => format!("holds {}", names[..names.len().min(10)].join(", ")),
+    }
 }

@@ -202,6 +202,23 @@ fn a_truncated_file_says_so() {
 }
 
 #[test]
+fn a_file_that_is_damaged_in_the_middle_is_not_called_truncated() {
+    let (_folder, path) = in_folder();
+    let whole = fs::read(fixture("tone.flac")).unwrap();
+    for place in [whole.len() / 3, whole.len() / 2, whole.len() * 2 / 3] {
+        let mut bytes = whole.clone();
+        bytes[place..place + 4].iter_mut().for_each(|byte| *byte ^= 0xff);
+        fs::write(&path, &bytes).unwrap();
+        let found = faults(&path);
+        assert!(!found.is_empty() && found.iter().all(|e| matches!(e, AudioError::Damaged(_))), "{found:?}");
+        // Cut off as well, it is that first of all.
+        fs::write(&path, &bytes[..place + 100]).unwrap();
+        let found = faults(&path);
+        assert!(found.iter().all(|e| matches!(e, AudioError::Truncated { .. })), "{found:?}");
+    }
+}
+
+#[test]
 fn silence_is_a_recording() {
     let (_folder, path) = in_folder();
     let spec =

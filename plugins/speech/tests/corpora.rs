@@ -127,7 +127,7 @@ fn what_is_wrong_with_a_manifest_is_named_with_its_line() {
             "valid.tsv, line 4: `many` is not a number of samples",
             "valid.tsv, line 5: ",
             "absent.wav cannot be read",
-            "valid.tsv, line 6: has an empty transcript",
+            "valid.ltr, line 5: has an empty transcript",
             "5 rows of the validation split cannot be used; `skip_bad = true`",
         ],
     );

@@ -25,6 +25,8 @@ pub(super) struct Source {
     pub(super) frames: Option<u64>,
     /// Bytes of the file.
     pub(super) bytes: u64,
+    /// Where the packets that there are end, in samples of a channel.
+    end: u64,
 }
 
 impl Source {
@@ -53,7 +55,7 @@ impl Source {
         }
         let (track, frames, has_delay) = (track.id, track.num_frames, track.delay.is_some());
         check_length(frames.unwrap_or_default(), rate)?;
-        Ok(Self { format, track, parameters, has_delay, rate, frames, bytes })
+        Ok(Self { format, track, parameters, has_delay, rate, frames, bytes, end: 0 })
     }
 
     /// Whether the header tells the number of samples exactly, so that fewer mean a truncated file.
@@ -138,7 +140,11 @@ impl Source {
         loop {
             match self.format.next_packet() {
                 Ok(None) => return Ok(None),
-                Ok(Some(packet)) if packet.track_id == self.track => return Ok(Some(packet)),
+                Ok(Some(packet)) if packet.track_id == self.track => {
+                    let start = u64::try_from(packet.pts.get()).unwrap_or(0);
+                    self.end = self.end.max(start.saturating_add(packet.dur.get()));
+                    return Ok(Some(packet));
+                }
                 Ok(Some(_)) => {}
                 // What is missing is counted at the end.
                 Err(Fault::IoError(e)) if e.kind() == ErrorKind::UnexpectedEof => return Ok(None),
@@ -153,6 +159,10 @@ impl Source {
 
     fn check_end(&self, found: u64) -> Result<(), AudioError> {
         match self.frames {
+            // What cannot be read in the middle is passed over.
+            Some(declared) if self.is_exact() && found < declared && self.end >= declared => {
+                Err(AudioError::Damaged(format!("{} of its {declared} samples cannot be read", declared - found)))
+            }
             Some(declared) if self.is_exact() && found < declared => Err(AudioError::Truncated { declared, found }),
             _ if found == 0 => Err(AudioError::NoSamples),
             _ => Ok(()),

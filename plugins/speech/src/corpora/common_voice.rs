@@ -39,13 +39,10 @@ pub(super) fn read(list: &Path, reading: &Reading<'_>, problems: &mut Problems) 
             problems.row(&place, format!("the recording {} is not in {}", excerpt(name), within.join(" or ")));
             continue;
         };
-        let mut transcript = Transcript::Text(text.to_owned());
-        let transcribed = reading
-            .phones
-            .is_none_or(|phones| phones.transcribe(&stem_of_name(name), &mut transcript, &place, problems));
-        if transcribed {
-            let language = language.map(str::to_owned);
-            rows.push(Row { audio: vec![audio], transcript, language, declared: None, place });
+        let (transcript, language) = (Transcript::Text(text.to_owned()), language.map(str::to_owned));
+        let mut row = Row { audio: vec![audio], transcript, language, declared: None, place, elsewhere: None };
+        if reading.phones.is_none_or(|phones| phones.transcribe(&stem_of_name(name), &mut row, problems)) {
+            rows.push(row);
         }
     }
     Ok(rows)

@@ -39,7 +39,7 @@ pub(super) fn read(manifest: &Path, unit: Unit, problems: &mut Problems) -> Resu
         return Err(Error::file(labels.file.as_ref(), reason));
     }
     let mut rows = Vec::new();
-    for ((number, line), (_, label)) in lines.all().skip(1).zip(labels.all()) {
+    for ((number, line), (said, label)) in lines.all().skip(1).zip(labels.all()) {
         let (Some(line), Some(label)) = (line, label) else { continue };
         let place = lines.place(number);
         match parse(line) {
@@ -52,6 +52,7 @@ pub(super) fn read(manifest: &Path, unit: Unit, problems: &mut Problems) -> Resu
                 language: None,
                 declared: Some(samples),
                 place,
+                elsewhere: Some(labels.place(said)),
             }),
             Err(reason) => problems.row(&place, reason),
         }

@@ -31,7 +31,14 @@ pub(super) fn read(directory: &Path, reading: &Reading<'_>, problems: &mut Probl
         match text {
             Ok(text) => {
                 let transcript = if reading.unit == Unit::Phones { symbols(&text) } else { Transcript::Text(text) };
-                rows.push(Row { audio: vec![audio], transcript, language: None, declared: None, place });
+                rows.push(Row {
+                    audio: vec![audio],
+                    transcript,
+                    language: None,
+                    declared: None,
+                    place,
+                    elsewhere: None,
+                });
             }
             Err(reason) => problems.row(&place, reason),
         }

@@ -19,7 +19,7 @@ pub(super) fn read(file: &Path, unit: Unit, problems: &mut Problems) -> Result<V
     for (place, line) in lines.filled() {
         match parse(line, unit, directory_of(file)) {
             Ok((audio, transcript, language)) => {
-                rows.push(Row { audio, transcript, language, declared: None, place });
+                rows.push(Row { audio, transcript, language, declared: None, place, elsewhere: None });
             }
             Err(reason) => problems.row(&place, reason),
         }

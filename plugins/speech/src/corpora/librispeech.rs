@@ -2,9 +2,10 @@
 //! `SPEAKER-CHAPTER.trans.txt` has a line `SPEAKER-CHAPTER-NUMBER TEXT` for each `….flac` beside it.
 
 use super::{Row, Transcript, directory_of, find_audio, walk};
-use crate::problems::Problems;
+use crate::problems::{Problems, excerpt};
 use crate::text::Lines;
 use lopper_core::{Error, Result};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 pub(super) fn is_transcript(path: &Path) -> bool {
@@ -25,8 +26,14 @@ pub(super) fn read(directory: &Path, problems: &mut Problems) -> Result<Vec<Row>
                 continue;
             }
         };
+        let mut transcribed = HashMap::new();
         for (place, line) in lines.filled() {
             let (name, text) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+            let (first, other) = *transcribed.entry(name).or_insert((place.line, text));
+            if other != text {
+                problems.row(&place, format!("has another transcript of {} than line {first}", excerpt(name)));
+                continue;
+            }
             match find_audio(directory_of(&path), name) {
                 Some(audio) => rows.push(Row {
                     audio: vec![audio],
@@ -34,6 +41,7 @@ pub(super) fn read(directory: &Path, problems: &mut Problems) -> Result<Vec<Row>
                     language: None,
                     declared: None,
                     place,
+                    elsewhere: None,
                 }),
                 None => problems.row(&place, format!("has no recording: {name}.flac is not beside this file")),
             }

@@ -44,6 +44,15 @@ pub(crate) struct Row {
     /// Samples of the file as the manifest has them.
     pub(crate) declared: Option<u64>,
     pub(crate) place: Place,
+    /// Where its transcript stands, if in another file.
+    pub(crate) elsewhere: Option<Place>,
+}
+
+impl Row {
+    /// Where its transcript stands.
+    pub(crate) fn said(&self) -> &Place {
+        self.elsewhere.as_ref().unwrap_or(&self.place)
+    }
 }
 
 /// A layout.
@@ -118,9 +127,6 @@ pub(crate) struct Reading<'a> {
 /// # Errors
 /// What no row can be read without; what is wrong with single rows goes to `problems`.
 pub(crate) fn read(path: &Path, reading: &Reading<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
-    if !path.exists() {
-        return Err(Error::file(path, "does not exist; give a file or directory that does, relative to `path`"));
-    }
     let format = reading.format.map_or_else(|| Format::of(path), Ok)?;
     if path.is_dir() != matches!(format, Format::LibriSpeech | Format::Folder) {
         let (is, needs) = if path.is_dir() { ("directory", "file") } else { ("file", "directory") };
@@ -136,7 +142,7 @@ pub(crate) fn read(path: &Path, reading: &Reading<'_>, problems: &mut Problems) 
     if let (Some(phones), false) = (reading.phones, format == Format::CommonVoice) {
         rows.retain_mut(|row| {
             let name = row.audio.first().map(|path| stem(path)).unwrap_or_default();
-            phones.transcribe(&name, &mut row.transcript, &row.place, problems)
+            phones.transcribe(&name, row, problems)
         });
     }
     Ok(rows)

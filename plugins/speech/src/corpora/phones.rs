@@ -1,6 +1,6 @@
 //! Phones by the name of a recording, as CPC_audio gives them for Common Voice: lines `NAME p1 p2 …`.
 
-use super::Transcript;
+use super::Row;
 use crate::problems::{Place, Problems, excerpt};
 use crate::text::Lines;
 use lopper_core::{Error, Result};
@@ -37,19 +37,14 @@ impl PhoneFile {
         Ok(Self { file: lines.file, phones })
     }
 
-    /// Puts the phones of the recording `name` into `transcript`. False, and the row is reported, when there are none.
-    pub(crate) fn transcribe(
-        &self,
-        name: &str,
-        transcript: &mut Transcript,
-        place: &Place,
-        problems: &mut Problems,
-    ) -> bool {
-        let Some((_, phones)) = self.phones.get(name) else {
-            problems.row(place, format!("{} has no phones in {}", excerpt(name), self.file.display()));
+    /// Puts the phones of the recording `name` into its row. False, and the row is reported, when there are none.
+    pub(crate) fn transcribe(&self, name: &str, row: &mut Row, problems: &mut Problems) -> bool {
+        let Some((line, phones)) = self.phones.get(name) else {
+            problems.row(&row.place, format!("{} has no phones in {}", excerpt(name), self.file.display()));
             return false;
         };
-        *transcript = super::symbols(phones);
+        row.transcript = super::symbols(phones);
+        row.elsewhere = Some(Place { file: self.file.clone(), line: *line });
         true
     }
 }
