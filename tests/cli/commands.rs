@@ -147,6 +147,8 @@ fn metrics_of_a_task() {
     assert_eq!(number(&f.run(&file).json()["metrics"]["accuracy"]), accuracy);
     let limited = ["eval", "classifier", "--task", "sst-2", "--data", "SST-2", "--set", "limit_validation=5", "--json"];
     assert_eq!(f.run(&limited).json()["splits"][0]["examples"], 5);
+    // What is not evaluated on need not be right.
+    f.write("SST-2/train.tsv", "no header of any kind\n");
     let text = f.run(&["eval", "classifier", "--task", "sst-2", "--data", "SST-2"]).ok();
     assert!(text.contains("accuracy") && text.contains("16"), "{text}");
     // A dataset that is read from nowhere, by its own name.

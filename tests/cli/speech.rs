@@ -190,10 +190,9 @@ fn every_command_works_for_speech() {
     assert_eq!((logits.len(), logits[0].as_array().unwrap().len()), ((960 - 30) / 20 + 1, 32));
     let all = s.run(&["transcribe", "mpi/model", one, two, "--json", "--device", "cpu"]).json();
     assert_eq!((all.as_array().unwrap().len(), all[0].get("logits")), (2, None));
-    refused(
-        &s.run(&["transcribe", "model", one, "--device", "cpu"]),
-        &["model, which has no CTC head, does not support transcripts; finetune it on speech first"],
-    );
+    // A model of texts.
+    let part = "model, which has no CTC head, does not support recordings; give a speech model";
+    refused(&s.run(&["transcribe", "model", one, "--device", "cpu"]), &[part]);
     refused(&s.run(&["transcribe", "mpi/model", "data/train.jsonl", one]), &["data/train.jsonl: is not audio"]);
 }
 

@@ -278,11 +278,13 @@ pub struct DatasetRequest<'a> {
     /// How the model at hand reads inputs. Without one a dataset of raw inputs still reads its files: what is wrong with
     /// them is its answer, and [`Error::Unsupported`] when nothing is.
     pub preprocessor: Option<Arc<dyn Preprocessor>>,
+    /// Whether it will be trained on. If not, the training split need be neither read nor right.
+    pub training: bool,
 }
 
 impl<'a> DatasetRequest<'a> {
-    /// A request on behalf of `model`.
+    /// A request on behalf of `model`, with the training split.
     pub fn for_model(options: &'a toml::Table, model: &dyn Model) -> Self {
-        Self { options, preprocessor: model.preprocessor() }
+        Self { options, preprocessor: model.preprocessor(), training: true }
     }
 }

@@ -74,7 +74,7 @@ impl Inspection<'_> {
         let Part { entry, options } = part;
         tracing::info!(plugin = entry.name, "opening the data");
         let model = model.filter(|_| self.tokenise);
-        let request = DatasetRequest { options, preprocessor: model.and_then(Model::preprocessor) };
+        let request = DatasetRequest { options, preprocessor: model.and_then(Model::preprocessor), training: true };
         let opened = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request));
         let checked = opened.and_then(|dataset| {
             check_training(dataset.as_ref(), entry)?;

@@ -64,7 +64,8 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
     let task = GlueTask::find(&options.task)?;
     let (mut splits, mut left_out) = (Vec::new(), Vec::new());
     let mut problems = Vec::new();
-    for (split, path) in files::find(task, &options)? {
+    let wanted = |split: &Split| request.training || *split != Split::TRAIN;
+    for (split, path) in files::find(task, &options)?.into_iter().filter(|(split, _)| wanted(split)) {
         let limit = if split == Split::TRAIN { options.limit_train } else { options.limit_validation };
         match read::read(&path, task, options.skip_malformed) {
             Ok(Parsed { examples, skipped }) => {

@@ -44,7 +44,7 @@ fn refused(result: Result<Vec<Example>, Problems>, expected: &[(u64, &str)]) {
 fn open(directory: &Path, options: &str) -> Result<TextDataset, Error> {
     let mut table: toml::Table = options.parse().unwrap();
     table.entry("path").or_insert(directory.to_str().unwrap().into());
-    lopper_glue::open(&DatasetRequest { options: &table, preprocessor: words::words() })
+    lopper_glue::open(&DatasetRequest { options: &table, preprocessor: words::words(), training: true })
 }
 
 #[track_caller]

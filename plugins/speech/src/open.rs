@@ -79,7 +79,10 @@ fn described(settings: &Settings<'_>, dictionary: &Dictionary) -> Task {
 /// [`Error::Unsupported`] for a model that does not read audio.
 pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     let options = parsed(request.options)?;
-    let (settings, found) = settled(&options)?;
+    let (settings, mut found) = settled(&options)?;
+    // The training split also tells the symbols of a dictionary that is not given, and of each language.
+    let told = matches!(settings.dictionary, Source::Given(_)) && options.languages.is_empty();
+    found.retain(|parts| parts.split != Split::TRAIN || request.training || !told);
     let (read, dictionary) = transcripts(&found, &settings)?;
     let training = read.iter().find(|split| split.parts.split == Split::TRAIN);
     let languages = languages(training.map_or(&[], |split| split.rows.as_slice()), &settings, &dictionary);

@@ -105,7 +105,7 @@ impl Preprocessor for Waveform {
 pub(crate) fn open(directory: &Path, options: &str) -> Result<SpeechDataset, Error> {
     let mut table: toml::Table = options.parse().unwrap();
     table.entry("path").or_insert(directory.to_str().unwrap().into());
-    lopper_speech::open(&DatasetRequest { options: &table, preprocessor: Some(Arc::new(Waveform)) })
+    lopper_speech::open(&DatasetRequest { options: &table, preprocessor: Some(Arc::new(Waveform)), training: true })
 }
 
 /// Checks that opening fails, and that the message has all of `parts`.
