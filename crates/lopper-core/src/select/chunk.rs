@@ -230,6 +230,11 @@ pub(super) fn candidates<const MAGNITUDE: bool>(
 ) -> Result<(), Stop> {
     let sides = Sides::<MAGNITUDE>::of(bracket);
     #[cfg(target_arch = "x86_64")]
+    if let Some(simd) = pulp::x86::V4::try_new() {
+        let all_decided = |values: &[f32; WORD], word| sides.all_decided_widest(simd, values, word);
+        return simd.vectorize(|| undecided::<MAGNITUDE>(chunk, bracket, all_decided, take));
+    }
+    #[cfg(target_arch = "x86_64")]
     if let Some(simd) = pulp::x86::V3::try_new() {
         let all_decided = |values: &[f32; WORD], word| sides.all_decided_wide(simd, values, word);
         return simd.vectorize(|| undecided::<MAGNITUDE>(chunk, bracket, all_decided, take));

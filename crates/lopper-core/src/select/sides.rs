@@ -3,9 +3,9 @@
 use super::chunk::Bracket;
 use crate::bits::WORD;
 #[cfg(target_arch = "x86_64")]
-use pulp::x86::V3;
+use pulp::x86::{V3, V4};
 #[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::__m256i;
+use std::arch::x86_64::{__m256i, __m512i};
 use wide::{f32x8, i8x16, i16x8, i16x16, i32x8};
 
 /// A bracket's edges, as this machine compares them.
@@ -79,6 +79,35 @@ impl<const MAGNITUDE: bool> Sides<MAGNITUDE> {
         let suspect = set(avx2._mm256_cmpeq_epi32(avx2._mm256_and_si256(seen, exponent), exponent)) != 0;
         above == word && not_below == word && !(suspect && not_all_finite(values))
     }
+
+    /// [`all_decided`](Self::all_decided) in vectors of 512 bits, where the mask's bits choose lanes as they are: each
+    /// number is compared once, with the edge that it must not lie beyond.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) fn all_decided_widest(&self, simd: V4, values: &[f32; WORD], word: u64) -> bool {
+        let avx512 = simd.avx512f;
+        let splat = |number| avx512._mm512_set1_epi32(number);
+        let (high, below_low, magnitude) = (splat(self.high), splat(self.below_low), splat(MAGNITUDE_BITS));
+        let (mut undecided, mut seen) = (0, avx512._mm512_setzero_si512());
+        for (part, values) in values.as_chunks::<16>().0.iter().enumerate() {
+            let bits: __m512i = pulp::cast(*values);
+            seen = avx512._mm512_or_si512(seen, bits);
+            let key = if MAGNITUDE {
+                avx512._mm512_and_si512(bits, magnitude)
+            } else {
+                // As `key` has it.
+                let bits = pulp::cast(avx512._mm512_add_ps(pulp::cast(bits), avx512._mm512_setzero_ps()));
+                let sign = avx512._mm512_srai_epi32::<31>(bits);
+                avx512._mm512_xor_si512(bits, avx512._mm512_and_si512(sign, magnitude))
+            };
+            let kept = (word >> (16 * part)) as u16;
+            let edge = avx512._mm512_mask_mov_epi32(below_low, kept, high);
+            undecided |= avx512._mm512_cmpgt_epi32_mask(key, edge) ^ kept;
+        }
+        let exponent = splat(EXPONENT_BITS);
+        let suspect = avx512._mm512_cmpeq_epi32_mask(avx512._mm512_and_si512(seen, exponent), exponent) != 0;
+        undecided == 0 && !(suspect && not_all_finite(values))
+    }
 }
 
 /// Asked only where exponents, put together, could be that of NaN or infinity: numbers of 2 and more among small ones.
@@ -131,6 +160,11 @@ mod tests {
             if let Some(simd) = V3::try_new() {
                 let wide = simd.vectorize(|| sides.all_decided_wide(simd, values, word));
                 assert_eq!(wide, expected, "{values:?} {word:x}");
+            }
+            #[cfg(target_arch = "x86_64")]
+            if let Some(simd) = V4::try_new() {
+                let widest = simd.vectorize(|| sides.all_decided_widest(simd, values, word));
+                assert_eq!(widest, expected, "{values:?} {word:x}");
             }
         }
     }
