@@ -7,6 +7,9 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::Stdio;
 
+/// Seconds that a campaign takes at the most.
+const LONGEST: u64 = 3600;
+
 /// What one campaign came to.
 #[derive(Debug, PartialEq)]
 struct Outcome {
@@ -15,8 +18,9 @@ struct Outcome {
     crashes: usize,
 }
 
-/// Runs `targets`, all of them when none is named, one after another. Inputs that reach new code are kept in
-/// `fuzz/target/found`, those that break a promise in `fuzz/artifacts`, and what libFuzzer says in `fuzz/target/TARGET.log`.
+/// Runs `targets`, all of them when none is named, one after another, for so many `executions` or an hour each. Inputs that
+/// reach new code are kept in `fuzz/target/found`, those that break a promise in `fuzz/artifacts`, and what libFuzzer says in
+/// `fuzz/target/TARGET.log`.
 ///
 /// # Errors
 /// An unknown target, a missing tool, a build that fails; and, after all targets have run, any crash.
@@ -71,6 +75,7 @@ fn campaign(checkout: &Checkout, target: &str, executions: u64) -> Result<Outcom
     let mut cargo = checkout.program("cargo", ["+nightly", "fuzz", "run", "--sanitizer=none", target]);
     cargo.arg(&found).arg(checkout.path("fuzz/corpus").join(target)).arg("--").args([
         format!("-runs={executions}"),
+        format!("-max_total_time={LONGEST}"),
         format!("-dict={}", checkout.path("fuzz/dictionaries").join(format!("{target}.dict")).display()),
         "-max_len=4096".into(),
         "-timeout=10".into(),

@@ -40,7 +40,7 @@ cargo xtask VERB
                    kill runs of every method at random moments, let every call that writes fail in four ways (or every
                    STEP-th), let two processes race for a directory; each run must end as one that nothing happened to
   fuzz [TARGET…] [--executions=10000000]
-                   fuzz the parsers of users' files; needs a nightly compiler and cargo-fuzz
+                   fuzz the parsers of users' files, an hour each at the most; needs a nightly compiler and cargo-fuzz
   help             this text
 
 Each verb does the set-up it needs. What is there already is not fetched again.
