@@ -29,7 +29,7 @@ pub use layout::{Layout, TensorLayout};
 pub use mask::*;
 pub use mask_file::*;
 pub use model::*;
-pub use options::{OptionDoc, parse_options};
+pub use options::{OptionDoc, parse_leniently, parse_options};
 pub use parameters::{Parameter, ParameterName, Parameters, Role};
 pub use plan::*;
 pub use registry::{DatasetEntry, MaskScheduleEntry, ModelEntry, StrategyEntry};

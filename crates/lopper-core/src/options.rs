@@ -89,6 +89,27 @@ fn plain(message: &str) -> String {
     words.fold(message.to_owned(), |text, (kind, word)| text.replace(kind, word))
 }
 
+/// Reads what can be read of a table, key by key, so that one that is wrong hides nothing about the others; `parse` reads
+/// any part of it, and `context` names it in errors.
+///
+/// The errors go to `problems`. Options that are wrong have their defaults.
+pub fn parse_leniently<T: Default>(
+    table: &toml::Table,
+    parse: impl Fn(&toml::Table, &str) -> Result<T>,
+    context: &str,
+    problems: &mut Vec<Error>,
+) -> T {
+    let mut good = toml::Table::new();
+    for (key, value) in table {
+        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
+        match parse(&alone, context) {
+            Ok(_) => good.extend(alone),
+            Err(e) => problems.push(e),
+        }
+    }
+    parse(&good, context).map_err(|e| problems.push(e)).unwrap_or_default()
+}
+
 /// Reads a table into `T`, whose fields `docs` lists; [`options!`](crate::options) calls it.
 ///
 /// # Errors

@@ -10,7 +10,7 @@ use crate::recipes;
 use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
 use lopper_core::{
     Batching, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec, Sparsity, Stage,
-    Task, nearest,
+    Task, nearest, parse_leniently,
 };
 use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
 use std::ffi::OsStr;
@@ -101,8 +101,7 @@ impl Experiment {
         let context = path.display().to_string();
         let mut draft = Draft::new(&table, &context);
         // A dictionary that the training set makes, a list of the corpus: what is absent is not wrong.
-        let problems = std::mem::take(&mut draft.problems).into_iter().flat_map(Error::into_single);
-        draft.problems = problems.filter(|problem| !matches!(problem, Error::File { .. })).collect();
+        draft.problems.retain(|problem| !matches!(problem, Error::File { .. }));
         if let Length::Epochs(epochs) = draft.length {
             let expected = "updates, or the data, which tell how many updates that is";
             draft.problems.push(Error::invalid("[train] epochs", epochs, expected));
@@ -333,11 +332,11 @@ impl<'a> Draft<'a> {
     fn new(table: &Table, context: &'a str) -> Self {
         let mut problems = Vec::new();
         let (general, sections) = split_root(table, context, &mut problems);
-        let general = lenient(&general, GeneralOptions::parse, context, &mut problems);
+        let general = parse_leniently(&general, GeneralOptions::parse, context, &mut problems);
         let section = |name: &str| sections.get(name).and_then(Value::as_table).cloned().unwrap_or_default();
 
         let mut model = Split::new(&section("model"), ModelOptions::DOCS);
-        let model_keys = lenient(&model.own, ModelOptions::parse, "[model]", &mut problems);
+        let model_keys = parse_leniently(&model.own, ModelOptions::parse, "[model]", &mut problems);
         let source = "a checkpoint directory, or hf:ORGANISATION/NAME[@REVISION]";
         require(&mut problems, &model.own, "model", "path", source);
         let model_entry = model_keys.name.as_deref().map(registry::find::<ModelEntry>);
@@ -346,14 +345,14 @@ impl<'a> Draft<'a> {
         problems.extend(model.refuse_unknown("[model]", ModelOptions::DOCS, &docs));
 
         let mut data = Split::new(&section("data"), DataOptions::DOCS);
-        lenient(&data.own, DataOptions::parse, "[data]", &mut problems);
+        parse_leniently(&data.own, DataOptions::parse, "[data]", &mut problems);
         let dataset = named(&mut problems, &data.own, "[data] name", registry::all::<DatasetEntry>(), registry::find);
         let docs = options_of(dataset, registry::all());
         problems.extend(data.refuse_unknown("[data]", DataOptions::DOCS, &docs));
         let task = dataset.and_then(|entry| keep(&mut problems, (entry.task)(&data.plugin)));
 
         let mut prune = Split::new(&section("prune"), PruneOptions::DOCS);
-        let prune_keys = lenient(&prune.own, PruneOptions::parse, "[prune]", &mut problems);
+        let prune_keys = parse_leniently(&prune.own, PruneOptions::parse, "[prune]", &mut problems);
         let strategy =
             named(&mut problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
         let docs = options_of(strategy, registry::all());
@@ -366,14 +365,16 @@ impl<'a> Draft<'a> {
             .map(|value| Sparsity::new(value).map_err(|_| Error::invalid("[prune] sparsity", value, share)));
         let sparsity = sparsity.and_then(|checked| keep(&mut problems, checked));
 
-        let train = lenient(&section("train"), TrainOptions::parse, "[train]", &mut problems);
+        let train = parse_leniently(&section("train"), TrainOptions::parse, "[train]", &mut problems);
         let (length, recipe, train) = recipe(train, &mut problems);
         let evaluate = evaluate_options(&section("evaluate"), &mut problems);
-        let checkpoint = lenient(&section("checkpoint"), CheckpointOptions::parse, "[checkpoint]", &mut problems);
+        let checkpoint =
+            parse_leniently(&section("checkpoint"), CheckpointOptions::parse, "[checkpoint]", &mut problems);
         let run = run_options(&section("run"), &mut problems);
         Self {
             context,
-            problems,
+            // Each by itself, to be told apart.
+            problems: problems.into_iter().flat_map(Error::into_single).collect(),
             general,
             model_keys,
             model: model_entry,
@@ -400,7 +401,7 @@ impl<'a> Draft<'a> {
         if self.problems.is_empty() {
             return;
         }
-        let known: Vec<Error> = std::mem::take(&mut self.problems).into_iter().flat_map(Error::into_single).collect();
+        let known = std::mem::take(&mut self.problems);
         // Without its task a dataset is not opened, and without its options a method plans nothing.
         let dataset = self.dataset.filter(|_| self.task.is_some());
         let (data, prune) =
@@ -525,23 +526,6 @@ fn split_root(table: &Table, context: &str, problems: &mut Vec<Error>) -> (Table
     (general, sections)
 }
 
-/// Parses what can be parsed, so that one bad key hides no other problem.
-fn lenient<T: Default>(
-    table: &Table,
-    parse: impl Fn(&Table, &str) -> Result<T>,
-    context: &str,
-    problems: &mut Vec<Error>,
-) -> T {
-    let mut good = Table::new();
-    for (key, value) in table {
-        let alone = Table::from_iter([(key.clone(), value.clone())]);
-        if keep(problems, parse(&alone, context)).is_some() {
-            good.extend(alone);
-        }
-    }
-    keep(problems, parse(&good, context)).unwrap_or_default()
-}
-
 /// The value, or `None` with its error among the problems.
 pub(crate) fn keep<T>(problems: &mut Vec<Error>, result: Result<T>) -> Option<T> {
     result.map_err(|e| problems.push(e)).ok()
@@ -581,7 +565,7 @@ fn named<E: Entry>(
 }
 
 fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions {
-    let options = lenient(table, EvaluateOptions::parse, "[evaluate]", problems);
+    let options = parse_leniently(table, EvaluateOptions::parse, "[evaluate]", problems);
     let rows = options.batch_size;
     check(problems, (1..=MOST_ROWS).contains(&rows), "[evaluate] batch_size", rows, || {
         format!("from 1 to {MOST_ROWS} examples")
@@ -594,7 +578,7 @@ fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions
 }
 
 fn run_options(table: &Table, problems: &mut Vec<Error>) -> RunOptions {
-    let options = lenient(table, RunOptions::parse, "[run]", problems);
+    let options = parse_leniently(table, RunOptions::parse, "[run]", problems);
     for (key, value) in [("[run] store", Some(&options.store)), ("[run] out", options.out.as_ref())] {
         let given = value.is_none_or(|path| !path.is_empty());
         check(problems, given, key, "\"\"", || "the path of a directory".into());

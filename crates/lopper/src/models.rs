@@ -111,6 +111,15 @@ pub(crate) struct OpenModel {
 }
 
 impl OpenModel {
+    /// Opens what [`ModelArguments::locate`] found.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be used.
+    pub(crate) fn at((path, entry): (PathBuf, &'static ModelEntry), device: Device) -> Result<Self> {
+        let model = open(entry, path, &Table::new(), None, device, 0)?;
+        Ok(Self { entry, model, device })
+    }
+
     /// The model as errors name it.
     pub(crate) fn who(&self) -> String {
         format!("model plugin `{}`", self.entry.name)
@@ -124,9 +133,7 @@ impl ModelArguments {
     /// An unusable device, a checkpoint that does not exist or cannot be used.
     pub(crate) fn open(&self) -> Result<OpenModel> {
         let device = lopper_torch::resolve_device(&self.device)?;
-        let (path, entry) = self.locate()?;
-        let model = open(entry, path, &Table::new(), None, device, 0)?;
-        Ok(OpenModel { entry, model, device })
+        OpenModel::at(self.locate()?, device)
     }
 
     /// Where it is, and the plugin that reads it; a model of the hub is fetched first.

@@ -10,7 +10,7 @@ use crate::settings::{Settings, Source};
 use crate::splits::{self, Part, Parts};
 use crate::utterances::Utterances;
 use crate::{Dictionary, SpeechOptions};
-use lopper_core::{DatasetRequest, Error, Head, Input, Preprocessor, Result, Split, Task};
+use lopper_core::{DatasetRequest, Error, Head, Input, Preprocessor, Result, Split, Task, parse_leniently};
 use std::collections::{BTreeMap, HashSet};
 
 /// The task that `options` describe, as the core knows it. Transcripts are read where the dictionary is made of them,
@@ -24,8 +24,11 @@ pub fn task(options: &toml::Table) -> Result<Task> {
     let (settings, found) = settled(&options)?;
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => dictionary.clone(),
-        // What else is wrong with the rows is reported when the data are opened.
-        Source::Training => transcripts(&found, &settings)?.1,
+        // What else is wrong with the rows is reported when the data are opened, unless this fails already.
+        Source::Training => match training_dictionary(&found, &settings) {
+            Some(dictionary) => dictionary,
+            None => transcripts(&found, &settings)?.1,
+        },
     };
     Ok(described(&settings, &dictionary))
 }
@@ -40,9 +43,8 @@ fn parsed(table: &toml::Table) -> Result<SpeechOptions> {
 /// Checks the values of those options that are of the right type. Files are not looked for: where they lie may depend on
 /// the others.
 fn check_values(table: &toml::Table) -> Result<()> {
-    let entries = table.iter().map(|(key, value)| toml::Table::from_iter([(key.clone(), value.clone())]));
-    let typed = entries.filter(|entry| SpeechOptions::parse(entry, "[data]").is_ok()).flatten().collect();
-    let wrong = Settings::new(&SpeechOptions::parse(&typed, "[data]")?).err().map(Error::into_single);
+    let typed = parse_leniently(table, SpeechOptions::parse, "[data]", &mut Vec::new());
+    let wrong = Settings::new(&typed).err().map(Error::into_single);
     let is_value = |error: &Error| matches!(error, Error::InvalidValue { .. });
     Error::all(wrong.into_iter().flatten().filter(is_value).collect())
 }
@@ -128,16 +130,25 @@ struct ReadSplit<'a> {
     problems: Problems,
 }
 
+impl<'a> ReadSplit<'a> {
+    fn new(parts: &'a Parts, settings: &Settings<'_>) -> Self {
+        let mut problems = Problems::new(settings.options.skip_bad);
+        Self { rows: read(parts, settings, &mut problems), parts, problems }
+    }
+}
+
+/// The dictionary of the training set, of which nothing else is read; `None` where there is none to be made.
+fn training_dictionary(found: &[Parts], settings: &Settings<'_>) -> Option<Dictionary> {
+    let parts = found.iter().find(|parts| parts.split == Split::TRAIN)?;
+    made_of(&mut ReadSplit::new(parts, settings), settings)
+}
+
 /// The transcripts of all splits, and the dictionary that is given or made of them.
 ///
 /// # Errors
 /// Everything that is wrong with all splits, when that leaves nothing to make the dictionary of.
 fn transcripts<'a>(found: &'a [Parts], settings: &Settings<'_>) -> Result<(Vec<ReadSplit<'a>>, Dictionary)> {
-    let read = |parts| {
-        let mut problems = Problems::new(settings.options.skip_bad);
-        ReadSplit { rows: read(parts, settings, &mut problems), parts, problems }
-    };
-    let mut splits: Vec<_> = found.iter().map(read).collect();
+    let mut splits: Vec<_> = found.iter().map(|parts| ReadSplit::new(parts, settings)).collect();
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => Some(dictionary.clone()),
         Source::Training => {

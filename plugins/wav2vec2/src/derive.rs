@@ -145,18 +145,17 @@ impl<S: Source> Derivation<'_, S> {
 
     fn heads(&mut self, hidden_size: i64) -> i64 {
         let published = HEADS.iter().find(|(width, _)| *width == hidden_size).map(|(_, heads)| *heads);
-        match self.settings.integer("encoder_attention_heads") {
-            Some(heads) if heads >= 1 && hidden_size % heads == 0 => return heads,
-            Some(heads) => {
-                self.refuse(format!("its {heads} encoder_attention_heads do not divide its width of {hidden_size}"));
+        self.refuse(match (self.settings.integer("encoder_attention_heads"), published) {
+            (Some(heads), _) if heads >= 1 && hidden_size % heads == 0 => return heads,
+            (None, Some(heads)) => return heads,
+            (Some(heads), _) => {
+                format!("its {heads} encoder_attention_heads do not divide its width of {hidden_size}")
             }
-            None => match published {
-                Some(heads) => return heads,
-                None => self.refuse(format!(
-                    "nothing tells its number of attention heads, and its width of {hidden_size} is that of no published model"
-                )),
-            },
-        }
+            (None, None) => {
+                let width = format!("its width of {hidden_size} is that of no published model");
+                format!("nothing tells its number of attention heads, and {width}")
+            }
+        });
         1
     }
 

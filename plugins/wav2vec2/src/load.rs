@@ -158,9 +158,10 @@ pub(crate) fn recognise(path: &Path) -> Option<bool> {
             if let Some(other) = other(checkpoint.names(), &settings) {
                 return other.hears().then_some(false);
             }
-            Named::new(&checkpoint, canonical).contains(PROJECTION).then_some(())?;
-            let Ok(found) = Found::open(path) else { return Some(false) };
-            found.config
+            let named = Named::new(&checkpoint, canonical);
+            named.contains(PROJECTION).then_some(())?;
+            let Ok(config) = derive(&named, &settings, path) else { return Some(false) };
+            config
         }
     };
     Some(config.feat_extract_norm() == FeatureNorm::Layer && config.do_stable_layer_norm())

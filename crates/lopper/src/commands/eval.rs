@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use toml::{Table as Options, Value};
 
 /// The option of a dataset whose model writes symbols.
-const DICTIONARY: &str = "dictionary";
+pub(super) const DICTIONARY: &str = "dictionary";
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -234,7 +234,8 @@ fn by_name(metrics: &[MetricValue]) -> BTreeMap<String, f64> {
     metrics.iter().map(|metric| (metric.name.clone(), metric.value)).collect()
 }
 
-fn takes(entry: &DatasetEntry, name: &str) -> bool {
+/// Whether a dataset plugin has an option of that name.
+pub(super) fn takes(entry: &DatasetEntry, name: &str) -> bool {
     entry.options.iter().any(|option| option.name == name)
 }
 

@@ -1,5 +1,6 @@
 //! `lopper init`: a configuration to start from.
 
+use super::eval::{DICTIONARY, takes};
 use super::plugins::kind;
 use crate::config::TABLES;
 use crate::{GeneralOptions, output};
@@ -68,8 +69,7 @@ impl Arguments {
 
 /// The model that a dataset is for: one that writes symbols of a dictionary hears.
 fn usual_model(dataset: Option<&DatasetEntry>) -> &'static str {
-    let has_dictionary = |entry: &DatasetEntry| entry.options.iter().any(|option| option.name == "dictionary");
-    if dataset.is_some_and(has_dictionary) { "wav2vec2" } else { "bert" }
+    if dataset.is_some_and(|entry| takes(entry, DICTIONARY)) { "wav2vec2" } else { "bert" }
 }
 
 struct Plugins {

@@ -53,17 +53,18 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
         // A codec that nothing decodes is found now, and not in the middle of a training.
         source.decoder()?;
         let rate = source.rate;
-        let mut silent = check != Check::Decode && is_silent(path);
-        let frames = match (check, source.frames) {
+        let (frames, silent) = match (check, source.frames) {
             (Check::Decode, _) => {
-                silent = true;
-                source.decode(|mono| {
+                let mut silent = true;
+                let frames = source.decode(|mono| {
                     silent = silent && is_zero(mono);
                     Ok(())
-                })?
+                })?;
+                (frames, silent)
             }
-            (Check::Headers, Some(frames)) if source.is_exact() && frames > 0 => frames,
-            _ => source.walk()?,
+            (Check::Headers, Some(frames)) if source.is_exact() && frames > 0 => (frames, is_silent(&mut source)),
+            // Packets come once.
+            _ => (source.walk()?, Source::open(path).is_ok_and(|mut again| is_silent(&mut again))),
         };
         if source.is_vorbis() && !has_last_page(path)? {
             return Err(AudioError::NoLastPage);
@@ -82,10 +83,10 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
 
 /// Whether a file holds nothing but zeros. It is decoded up to the first sample that is not, in most files within the
 /// first packet. One that cannot be decoded is not called silent.
-fn is_silent(path: &Path) -> bool {
+fn is_silent(source: &mut Source) -> bool {
     // Any error ends the decoding.
     let silence = |mono: &[f32]| if is_zero(mono) { Ok(()) } else { Err(AudioError::NoSamples) };
-    guarded(|| Source::open(path)?.decode(silence)).is_ok()
+    guarded(|| source.decode(silence)).is_ok()
 }
 
 fn is_zero(samples: &[f32]) -> bool {
