@@ -11,7 +11,7 @@ pub(crate) const CHUNK: usize = 1 << 16;
 const CHUNK_WORDS: usize = 1 << 14;
 
 /// The bit of each lane in a byte.
-const LANES: [i32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+pub(crate) const LANES: [i32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
 /// Whether a lane's bit is set in a byte of a mask.
 #[inline(always)]

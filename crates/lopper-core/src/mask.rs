@@ -186,9 +186,13 @@ impl MaskSet {
     /// # Panics
     /// When there is no such tensor.
     pub fn pruned_tensor(&self, index: usize, device: Device) -> Result<Tensor> {
-        let shape: Vec<i64> = self.layout.tensors()[index].shape().iter().map(|d| *d as i64).collect();
-        let kept = Tensor::f_from_slice(&self.to_bytes(index))?.f_to_device(device)?;
-        Ok(kept.f_to_kind(Kind::Bool)?.f_logical_not()?.f_view(shape.as_slice())?)
+        let tensor = &self.layout.tensors()[index];
+        let shape: Vec<i64> = tensor.shape().iter().map(|d| *d as i64).collect();
+        let pruned = match device {
+            Device::Cpu => Tensor::f_from_slice(&self.to_bytes(index))?.f_to_kind(Kind::Bool)?.f_logical_not()?,
+            _ => pruned_of(&self.words[index], tensor.entries(), device)?,
+        };
+        Ok(pruned.f_view(shape.as_slice())?)
     }
 
     /// The same mask with its tensors in the order of `layout`.
@@ -271,6 +275,15 @@ impl MaskSet {
     }
 }
 
+/// Pruned entries, flat, unpacked where they are wanted: bits are an eighth of what would have to be moved otherwise.
+fn pruned_of(words: &[u64], entries: u64, device: Device) -> Result<Tensor> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let bytes = Tensor::f_from_slice(&bytes)?.f_to_device(device)?.f_unsqueeze(1)?;
+    let lanes = Tensor::f_from_slice(&bits::LANES.map(|lane| lane as u8))?.f_to_device(device)?;
+    let pruned = bytes.f_bitwise_and_tensor(&lanes)?.f_eq(0)?;
+    Ok(pruned.f_view([-1])?.f_narrow(0, 0, entries as i64)?)
+}
+
 fn share(part: u64, whole: u64) -> Sparsity {
     Sparsity::new(part as f64 / whole.max(1) as f64).unwrap_or(Sparsity::DENSE)
 }
@@ -285,5 +298,20 @@ fn comparison([both, first_only, second_only]: [u64; 3], entries: u64) -> Compar
         both,
         first_only,
         second_only,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_unpacked_alike_on_every_device() {
+        let named = [0, 1, 63, 64, 65, 300].map(|n| (ParameterName::new(format!("t{n}")), vec![n]));
+        let mask = MaskSet::random(Arc::new(Layout::new(named).unwrap()), Sparsity::new(0.4).unwrap(), 3);
+        for (index, tensor) in mask.layout.tensors().iter().enumerate() {
+            let there = pruned_of(&mask.words[index], tensor.entries(), Device::Cpu).unwrap();
+            assert_eq!(there, mask.pruned_tensor(index, Device::Cpu).unwrap(), "{}", tensor.name());
+        }
     }
 }

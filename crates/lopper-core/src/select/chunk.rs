@@ -3,6 +3,7 @@
 use super::Order;
 use super::key::{BINS, LOW_BITS};
 use super::sides::Sides;
+use super::warm::{Bracket, Candidate};
 use crate::bits::{CHUNK, WORD};
 use rayon::prelude::*;
 
@@ -177,42 +178,6 @@ fn pack(values: &[f32], bit: impl Fn(f32) -> bool) -> u64 {
         *byte = (0..8).fold(0, |sum, lane| sum | if bit(values[lane]) { 1i32 << lane } else { 0 }) as u8;
     }
     u64::from_le_bytes(bytes)
-}
-
-/// Keys between which a threshold is expected. Only the work of the warm path depends on how good a guess it is.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bracket {
-    order: Order,
-    /// The first key and the last.
-    pub(super) low: u32,
-    pub(super) high: u32,
-}
-
-impl Bracket {
-    /// The keys at most `width` away from `key`.
-    pub(super) fn around(order: Order, key: u32, width: u32) -> Self {
-        let (first, end) = order.finite_keys();
-        let key = key.clamp(first, end - 1);
-        Self { order, low: key.saturating_sub(width).max(first), high: key.saturating_add(width).min(end - 1) }
-    }
-
-    /// As wide a one around another key.
-    pub(super) fn moved(self, key: u32) -> Self {
-        Self::around(self.order, key, (self.high - self.low) / 2)
-    }
-
-    pub(super) fn is_of(self, order: Order) -> bool {
-        self.order == order
-    }
-}
-
-/// An entry that the bracket alone does not decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Candidate {
-    pub(super) key: u32,
-    pub(super) tensor: u32,
-    /// Index in its tensor.
-    pub(super) index: u64,
 }
 
 /// Why the candidates of a part cannot be had.

@@ -1,115 +1,550 @@
-//! Selection by tensor operations, on whatever device the tensors lie. Only histograms and the chosen bits reach the
-//! host. The mask is the one that [`HostSelector`](super::HostSelector) would choose.
+//! Selection by tensor operations, on whatever device the tensors lie: a radix select in three counting passes and one that
+//! writes the bits, and a single pass when a mask of the same sparsity is made again. Counts, the mask's bits and the few
+//! entries of the warm path are all that reaches the host. The mask is the one that
+//! [`HostSelector`](super::HostSelector) would choose.
+//!
+//! A launch costs as much as hundreds of thousands of entries, so tensors are looked at many at once.
 
 use super::host::Change;
-use super::key::{BINS, LOW_BITS, Order};
-use super::{Threshold, locate};
-use crate::{Among, Error, MaskSet, Result, pack_bits};
-use tch::{Kind, Tensor};
+use super::key::Order;
+use super::warm::{Bracket, Candidate, most_candidates, settle, width};
+use super::{Threshold, locate, miscounted};
+use crate::bits::WORD;
+use crate::{Among, Error, Layout, MaskSet, Result};
+use std::ops::Range;
+use tch::{Device, Kind, Tensor};
 
-pub(super) fn select_into(
-    tensors: &[Tensor],
+/// Entries that are looked at together, unless one tensor has more: they bound the memory of a pass, some 20 bytes each.
+const GROUP: u64 = 1 << 24;
+
+/// Bits of a key that a counting pass looks at.
+struct Digit {
+    shift: u32,
+    bits: u32,
+}
+
+/// From the top. Counters of 11 bits fit into a GPU's shared memory, where counting is fast.
+const DIGITS: [Digit; 3] = [Digit { shift: 21, bits: 11 }, Digit { shift: 10, bits: 11 }, Digit { shift: 0, bits: 10 }];
+
+impl Digit {
+    fn bins(&self) -> i64 {
+        1 << self.bits
+    }
+
+    /// The digit of each of these signed keys.
+    fn of(&self, keys: &Tensor, order: Order) -> Result<Tensor> {
+        let digit = keys.f_bitwise_right_shift_tensor_scalar(i64::from(self.shift))?.f_bitwise_and(self.bins() - 1)?;
+        // Undoes what `signed` does to the top bit.
+        let turned = order == Order::Value && self.shift + self.bits == 32;
+        Ok(if turned { digit.f_bitwise_xor(self.bins() / 2)? } else { digit })
+    }
+
+    /// How many of these keys have each digit.
+    fn count(&self, keys: &Tensor, order: Order) -> Result<Tensor> {
+        Ok(self.of(keys, order)?.f_bincount(None::<Tensor>, self.bins())?)
+    }
+
+    /// Those of the keys that have this digit.
+    fn with(&self, keys: &Tensor, order: Order, digit: usize) -> Result<Tensor> {
+        Ok(keys.f_masked_select(&self.of(keys, order)?.f_eq(digit as i64)?)?)
+    }
+}
+
+/// Selection over tensors; keeps what it knows of the mask it made last: a byte for each entry on the device.
+#[derive(Debug)]
+pub(super) struct DeviceSelector {
+    group: u64,
+    known: Option<Known>,
+}
+
+impl Default for DeviceSelector {
+    fn default() -> Self {
+        Self { group: GROUP, known: None }
+    }
+}
+
+/// The mask that was made last.
+#[derive(Debug)]
+struct Known {
+    mask: MaskSet,
+    /// Its pruned entries, flat, for each group.
+    pruned: Vec<Tensor>,
+    /// Where the next threshold is expected.
+    bracket: Bracket,
+}
+
+impl DeviceSelector {
+    /// Replaces `mask` by the one that prunes the `pruned` smallest of `tensors`, one for each tensor of its layout, of
+    /// its shape, all on one device. Ranking all entries at the sparsity that `mask` already has, when that mask was made
+    /// here, takes one pass over the weights.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] naming the first entry that cannot be ranked; errors of libtorch. `mask` is then as it was.
+    pub(super) fn select_into(
+        &mut self,
+        tensors: &[Tensor],
+        order: Order,
+        mask: &mut MaskSet,
+        pruned: u64,
+        among: Among,
+    ) -> Result<Change> {
+        let Some(first) = tensors.first() else { return Ok(Change::default()) };
+        let _no_grad = tch::no_grad_guard();
+        let weights = Weights { tensors, order, groups: groups(mask.layout(), self.group), device: first.device() };
+        if let Some(mut known) = self.known.take() {
+            let fits = known.bracket.is_of(order) && known.pruned.iter().all(|t| t.device() == weights.device);
+            if fits
+                && among == Among::All
+                && mask.pruned() == pruned
+                && known.mask == *mask
+                && let Some(change) = known.next(&weights, mask)?
+            {
+                self.known = Some(known);
+                return Ok(change);
+            }
+        }
+        let survivors = among == Among::Survivors;
+        let (next, bracket, bits) = weights.fresh(mask, pruned, survivors)?;
+        let change = Change::between(mask, &next)?;
+        self.known = match bracket {
+            Some(bracket) if !survivors => Some(Known { mask: next.clone(), pruned: bits, bracket }),
+            _ => None,
+        };
+        *mask = next;
+        Ok(change)
+    }
+}
+
+impl Known {
+    /// Makes `mask`, which is the known one, the next of the same sparsity: [`settle`]. `None` when the entries to be
+    /// ranked are too many, or the bracket was a bad guess.
+    fn next(&mut self, weights: &Weights<'_>, mask: &mut MaskSet) -> Result<Option<Change>> {
+        let mut candidates = Vec::new();
+        for (group, pruned) in weights.groups.iter().zip(&self.pruned) {
+            let keys = weights.keys(group)?;
+            let [low, high] = [self.bracket.low, self.bracket.high].map(|key| weights.signed(key));
+            let undecided = keys.f_ge(low)?.f_where_self(pruned, &keys.f_le(high)?)?;
+            let places = undecided.f_logical_or(&weights.unrankable(&keys)?)?.f_nonzero()?.f_view([-1])?;
+            let found = places.size()[0] as usize;
+            if candidates.len() + found > most_candidates(mask) {
+                return Ok(None);
+            }
+            if found == 0 {
+                continue;
+            }
+            let keys = Vec::<i32>::try_from(&keys.f_index_select(0, &places)?.f_to_device(Device::Cpu)?)?;
+            let places = Vec::<i64>::try_from(&places.f_to_device(Device::Cpu)?)?;
+            let keys = keys.into_iter().map(|key| weights.unsigned(key));
+            candidates.extend(group.entries(&places).zip(keys).map(|((tensor, index), key)| Candidate {
+                key,
+                tensor,
+                index,
+            }));
+        }
+        if candidates.iter().any(|candidate| weights.order.is_unrankable(candidate.key)) {
+            return Err(weights.non_finite(mask.layout()));
+        }
+        let Some(settled) = settle(&mut candidates, mask, self.bracket) else { return Ok(None) };
+        self.bracket = settled.bracket;
+        if settled.change != Change::default() {
+            let (prune, keep) = candidates.split_at(settled.pruned);
+            self.set(weights, prune, true)?;
+            self.set(weights, keep, false)?;
+            self.mask = mask.clone();
+        }
+        Ok(Some(settled.change))
+    }
+
+    /// Notes on the device that these entries are pruned, or kept.
+    fn set(&mut self, weights: &Weights<'_>, entries: &[Candidate], pruned: bool) -> Result<()> {
+        for (group, bits) in weights.groups.iter().zip(&mut self.pruned) {
+            let places: Vec<i64> = entries.iter().filter_map(|entry| group.place(entry)).collect();
+            if !places.is_empty() {
+                let places = Tensor::f_from_slice(&places)?.f_to_device(weights.device)?;
+                let _ = bits.f_index_fill_(0, &places, i64::from(pruned))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tensors in a row that are looked at together.
+#[derive(Debug)]
+struct Group {
+    tensors: Range<usize>,
+    /// For each of them where its entries begin, and at last where those of the last end.
+    starts: Vec<u64>,
+}
+
+impl Group {
+    /// Tensor and index in it of each of these places, which ascend.
+    fn entries<'a>(&'a self, places: &'a [i64]) -> impl Iterator<Item = (u32, u64)> + 'a {
+        let mut at = 0;
+        places.iter().map(move |place| {
+            let place = *place as u64;
+            while self.starts[at + 1] <= place {
+                at += 1;
+            }
+            ((self.tensors.start + at) as u32, place - self.starts[at])
+        })
+    }
+
+    /// Where an entry lies, if it does here.
+    fn place(&self, entry: &Candidate) -> Option<i64> {
+        let tensor = entry.tensor as usize;
+        self.tensors.contains(&tensor).then(|| (self.starts[tensor - self.tensors.start] + entry.index) as i64)
+    }
+
+    /// Start and length of each tensor.
+    fn parts(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.starts.windows(2).map(|ends| (ends[0] as i64, (ends[1] - ends[0]) as i64))
+    }
+}
+
+/// All tensors of a layout, in groups of at most `most` entries, or of one tensor.
+fn groups(layout: &Layout, most: u64) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for (index, tensor) in layout.tensors().iter().enumerate() {
+        let entries = tensor.entries();
+        match groups.last_mut() {
+            Some(Group { tensors, starts }) if starts[starts.len() - 1] + entries <= most => {
+                tensors.end = index + 1;
+                starts.push(starts[starts.len() - 1] + entries);
+            }
+            _ => groups.push(Group { tensors: index..index + 1, starts: vec![0, entries] }),
+        }
+    }
+    groups
+}
+
+/// What is ranked.
+struct Weights<'a> {
+    tensors: &'a [Tensor],
     order: Order,
-    mask: &mut MaskSet,
-    pruned: u64,
-    among: Among,
-) -> Result<Change> {
-    let _no_grad = tch::no_grad_guard();
-    let layout = mask.layout().clone();
-    for (tensor, named) in tensors.iter().zip(layout.tensors()) {
-        check_finite(tensor, named.name().as_str())?;
+    groups: Vec<Group>,
+    device: Device,
+}
+
+impl Weights<'_> {
+    /// [`Order::key`] as libtorch's integers, which have a sign: of the same order.
+    fn signed(&self, key: u32) -> i64 {
+        i64::from(match self.order {
+            Order::Magnitude => key as i32,
+            Order::Value => (key ^ 1 << 31) as i32,
+        })
     }
-    let survivors = among == Among::Survivors;
-    let wanted = if survivors { pruned - mask.pruned() } else { pruned };
-    let threshold = if wanted == 0 {
-        Threshold { key: 0, ties: 0, equal: 0 }
+
+    /// The inverse of [`signed`](Self::signed).
+    fn unsigned(&self, key: i32) -> u32 {
+        match self.order {
+            Order::Magnitude => key as u32,
+            Order::Value => key as u32 ^ 1 << 31,
+        }
+    }
+
+    /// Signed keys of a group, flat: int32.
+    fn keys(&self, group: &Group) -> Result<Tensor> {
+        let flat = |tensor: &Tensor| tensor.f_detach()?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1]);
+        let flat = self.tensors[group.tensors.clone()].iter().map(flat).collect::<Result<Vec<_>, _>>()?;
+        let flat = if let [one] = &flat[..] { one.shallow_clone() } else { Tensor::f_cat(&flat, 0)? };
+        Ok(match self.order {
+            Order::Magnitude => flat.f_view_dtype(Kind::Int)?.f_bitwise_and(0x7fff_ffff)?,
+            Order::Value => {
+                // Adding +0 turns -0 into +0. A negative number's other bits count downwards.
+                let bits = flat.f_add_scalar(0.0)?.f_view_dtype(Kind::Int)?;
+                let turned = bits.f_bitwise_right_shift_tensor_scalar(31)?.f_bitwise_and(0x7fff_ffff)?;
+                bits.f_bitwise_xor_tensor(&turned)?
+            }
+        })
+    }
+
+    /// Which of these keys are those of NaN or an infinity.
+    fn unrankable(&self, keys: &Tensor) -> Result<Tensor> {
+        let (first, end) = self.order.finite_keys();
+        let above = keys.f_ge(self.signed(end))?;
+        Ok(match self.order {
+            Order::Magnitude => above,
+            Order::Value => above.f_logical_or(&keys.f_lt(self.signed(first))?)?,
+        })
+    }
+
+    /// The first entry that cannot be ranked.
+    fn non_finite(&self, layout: &Layout) -> Error {
+        let first = || -> Result<Option<Error>> {
+            for (tensor, named) in self.tensors.iter().zip(layout.tensors()) {
+                let flat = tensor.f_contiguous()?.f_view([-1])?;
+                let bad = flat.f_isfinite()?.f_logical_not()?.f_nonzero()?.f_view([-1])?;
+                if bad.size()[0] > 0 {
+                    let index = bad.f_int64_value(&[0])?;
+                    let (tensor, value) = (named.name().to_string(), flat.f_double_value(&[index])? as f32);
+                    return Ok(Some(Error::NonFinite { tensor, index: index as u64, value }));
+                }
+            }
+            Ok(None)
+        };
+        first().map_or_else(|error| error, |found| found.unwrap_or_else(miscounted))
+    }
+
+    /// The mask after `mask` from nothing, where the one after that may be expected, and its pruned entries by group.
+    fn fresh(&self, mask: &MaskSet, pruned: u64, survivors: bool) -> Result<(MaskSet, Option<Bracket>, Vec<Tensor>)> {
+        let layout = mask.layout();
+        let gone = |group: &Group| -> Result<Option<Tensor>> {
+            let flat = |tensor| Ok(mask.pruned_tensor(tensor, self.device)?.f_view([-1])?);
+            let flat = |group: &Group| group.tensors.clone().map(flat).collect::<Result<Vec<_>>>();
+            survivors.then(|| Ok(Tensor::f_cat(&flat(group)?, 0)?)).transpose()
+        };
+        let (threshold, width) = self.threshold(mask, pruned, survivors, gone)?;
+        let bracket = Bracket::expected(self.order, mask, threshold, width);
+        let key = self.signed(threshold.key);
+        let all_ties = threshold.ties == threshold.equal;
+        let (mut left, mut words, mut bits) = (threshold.ties, Vec::with_capacity(layout.tensors().len()), Vec::new());
+        for group in &self.groups {
+            let (keys, gone) = (self.keys(group)?, gone(group)?);
+            let mut prune = if all_ties && left > 0 { keys.f_le(key)? } else { keys.f_lt(key)? };
+            if !all_ties && left > 0 {
+                let tie = keys.f_eq(key)?;
+                let tie = gone
+                    .as_ref()
+                    .map_or_else(|| Ok(tie.shallow_clone()), |gone| tie.f_logical_and(&gone.f_logical_not()?))?;
+                let places = tie.f_nonzero()?.f_view([-1])?;
+                let take = places.size()[0].min(i64::try_from(left).unwrap_or(i64::MAX));
+                let _ = prune.f_index_fill_(0, &places.f_narrow(0, 0, take)?, 1)?;
+                left -= take as u64;
+            }
+            if let Some(gone) = gone {
+                prune = prune.f_logical_or(&gone)?;
+            }
+            words.extend(packed(&prune, group)?);
+            bits.push(prune);
+        }
+        Ok((MaskSet::from_words(layout.clone(), words)?, bracket, bits))
+    }
+
+    /// Where the `pruned`-th smallest key lies, and how far one must go from there in both directions to have so many
+    /// entries.
+    fn threshold(
+        &self,
+        mask: &MaskSet,
+        pruned: u64,
+        survivors: bool,
+        gone: impl Fn(&Group) -> Result<Option<Tensor>>,
+    ) -> Result<(Threshold, impl FnOnce(u64) -> u32)> {
+        let wanted = if survivors { pruned - mask.pruned() } else { pruned };
+        let ranked = |group: &Group| -> Result<(Tensor, Tensor)> {
+            let keys = self.keys(group)?;
+            let ranked = match gone(group)? {
+                Some(gone) => keys.f_masked_select(&gone.f_logical_not()?)?,
+                None => keys.shallow_clone(),
+            };
+            Ok((keys, ranked))
+        };
+        let [top, middle, bottom] = DIGITS;
+        let mut counts = Tensor::f_zeros([top.bins()], (Kind::Int64, self.device))?;
+        // Entries that are out of the ranking must be finite too.
+        let mut unrankable = Tensor::f_zeros([1], (Kind::Bool, self.device))?;
+        for group in &self.groups {
+            let (keys, ranked) = ranked(group)?;
+            counts = counts.f_add(&top.count(&ranked, self.order)?)?;
+            unrankable = unrankable.f_logical_or(&self.unrankable(&keys)?.f_any()?)?;
+        }
+        if unrankable.f_int64_value(&[0])? != 0 {
+            return Err(self.non_finite(mask.layout()));
+        }
+        let none = |threshold| (threshold, Histograms::default());
+        let (threshold, found) = if wanted == 0 {
+            none(Threshold { key: 0, ties: 0, equal: 0 })
+        } else {
+            let (first, before) = locate(&to_host(&counts)?, wanted).ok_or_else(miscounted)?;
+            let wanted = wanted - before;
+            let inside = self.groups.iter().map(|group| top.with(&ranked(group)?.1, self.order, first));
+            let inside = Tensor::f_cat(&inside.collect::<Result<Vec<_>>>()?, 0)?;
+            let counts = to_host(&middle.count(&inside, self.order)?)?;
+            let (second, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
+            let wanted = wanted - before;
+            let within = middle.with(&inside, self.order, second)?;
+            let last = to_host(&bottom.count(&within, self.order)?)?;
+            let (third, before) = locate(&last, wanted).ok_or_else(miscounted)?;
+            let key = first << top.shift | second << middle.shift | third;
+            let threshold = Threshold { key: key as u32, ties: wanted - before, equal: last[third] };
+            (threshold, Histograms { middle: (counts, second), bottom: (last, third) })
+        };
+        Ok((threshold, move |enough| found.width(enough)))
+    }
+}
+
+/// Counts around the threshold by the middle and the lowest digit, with the threshold's.
+#[derive(Default)]
+struct Histograms {
+    middle: (Vec<u64>, usize),
+    bottom: (Vec<u64>, usize),
+}
+
+impl Histograms {
+    /// How far one must go from the threshold in both directions to have `enough` entries.
+    fn width(&self, enough: u64) -> u32 {
+        let (Self { middle: (middle, at), bottom: (bottom, place) }, shift) = (self, DIGITS[1].shift);
+        if middle.get(*at).is_some_and(|count| *count < enough) {
+            width(middle, *at, enough) << shift
+        } else {
+            width(bottom, *place, enough)
+        }
+    }
+}
+
+/// A group's bits as words of each tensor; 1 = kept.
+fn packed(pruned: &Tensor, group: &Group) -> Result<Vec<Vec<u64>>> {
+    let word = WORD as i64;
+    let kept = pruned.f_logical_not()?.f_to_kind(Kind::Uint8)?;
+    let kept = if group.parts().all(|(_, entries)| entries % word == 0) {
+        kept
     } else {
-        threshold(tensors, order, mask, survivors, wanted)?
+        let padded = |(start, entries)| kept.f_narrow(0, start, entries)?.f_constant_pad_nd([0, -entries & (word - 1)]);
+        Tensor::f_cat(&group.parts().map(padded).collect::<Result<Vec<_>, _>>()?, 0)?
     };
-    let mut left = threshold.ties;
-    let mut words = Vec::with_capacity(tensors.len());
-    for (index, tensor) in tensors.iter().enumerate() {
-        let keys = keys(tensor, order)?;
-        let mut prune = keys.f_lt(i64::from(threshold.key))?;
-        let mut tie = keys.f_eq(i64::from(threshold.key))?;
-        if survivors {
-            let gone = mask.pruned_tensor(index, tensor.device())?.f_view([-1])?;
-            tie = tie.f_logical_and(&gone.f_logical_not()?)?;
-            prune = prune.f_logical_or(&gone)?;
-        }
-        if left > 0 {
-            let places = tie.f_nonzero()?.f_view([-1])?;
-            let take = places.size()[0].min(i64::try_from(left).unwrap_or(i64::MAX));
-            let _ = prune.f_index_fill_(0, &places.f_narrow(0, 0, take)?, 1)?;
-            left -= take as u64;
-        }
-        let kept = prune.f_logical_not()?.f_to_kind(Kind::Uint8)?.f_to_device(tch::Device::Cpu)?;
-        words.push(pack_bits(&Vec::<u8>::try_from(&kept)?));
-    }
-    let next = MaskSet::from_words(layout, words)?;
-    let change = Change::between(mask, &next)?;
-    *mask = next;
-    Ok(change)
+    let lanes = Tensor::f_from_slice(&crate::bits::LANES.map(|lane| lane as u8))?.f_to_device(pruned.device())?;
+    let bytes = kept.f_view([-1, 8])?.f_mul(&lanes)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Uint8)?;
+    let bytes = Vec::<u8>::try_from(&bytes.f_to_device(Device::Cpu)?)?;
+    let mut words = bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
+    Ok(group.parts().map(|(_, entries)| words.by_ref().take((entries as usize).div_ceil(WORD)).collect()).collect())
 }
 
-fn threshold(tensors: &[Tensor], order: Order, mask: &MaskSet, survivors: bool, wanted: u64) -> Result<Threshold> {
-    let none = || Error::Other("fewer entries than are to be pruned".into());
-    let high_bits = |keys: &Tensor| keys.f_bitwise_right_shift_tensor_scalar(i64::from(LOW_BITS));
-    let candidates = |index: usize| -> Result<Tensor> {
-        let keys = keys(&tensors[index], order)?;
-        if !survivors {
-            return Ok(keys);
-        }
-        let kept = mask.pruned_tensor(index, tensors[index].device())?.f_view([-1])?.f_logical_not()?;
-        Ok(keys.f_masked_select(&kept)?)
-    };
-    let high = histogram(tensors.len(), |index| Ok(high_bits(&candidates(index)?)?))?;
-    let (high, before) = locate(&high, wanted).ok_or_else(none)?;
-    let low = histogram(tensors.len(), |index| {
-        let keys = candidates(index)?;
-        let here = high_bits(&keys)?.f_eq(high as i64)?;
-        Ok(keys.f_masked_select(&here)?.f_bitwise_and(BINS as i64 - 1)?)
-    })?;
-    let (bin, before_low) = locate(&low, wanted - before).ok_or_else(none)?;
-    Ok(Threshold { key: (high << LOW_BITS | bin) as u32, ties: wanted - before - before_low, equal: low[bin] })
-}
-
-/// Counts over all tensors of what `bins` gives for each: int64 numbers below [`BINS`].
-fn histogram(tensors: usize, bins: impl Fn(usize) -> Result<Tensor>) -> Result<Vec<u64>> {
-    let mut sum: Option<Tensor> = None;
-    for index in 0..tensors {
-        let counts = bins(index)?.f_bincount(None::<Tensor>, BINS as i64)?;
-        sum = Some(match sum {
-            Some(sum) => sum.f_add(&counts)?,
-            None => counts,
-        });
-    }
-    let Some(sum) = sum else { return Ok(Vec::new()) };
-    let counts = Vec::<i64>::try_from(&sum.f_to_device(tch::Device::Cpu)?)?;
+fn to_host(counts: &Tensor) -> Result<Vec<u64>> {
+    let counts = Vec::<i64>::try_from(&counts.f_to_device(Device::Cpu)?)?;
     Ok(counts.into_iter().map(|count| count as u64).collect())
 }
 
-/// Flat int64 keys, equal to those of [`Order::key`].
-fn keys(tensor: &Tensor, order: Order) -> Result<Tensor> {
-    let flat = tensor.f_detach()?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
-    Ok(match order {
-        Order::Magnitude => flat.f_view_dtype(Kind::Int)?.f_bitwise_and(0x7fff_ffff)?.f_to_kind(Kind::Int64)?,
-        Order::Value => {
-            // Adding +0 turns -0 into +0.
-            let bits = flat.f_add_scalar(0.0)?.f_view_dtype(Kind::Int)?.f_to_kind(Kind::Int64)?;
-            let negative = bits.f_lt(0)?;
-            // Two's complement: `!b` of a negative 32-bit number is `-b - 1`.
-            bits.f_neg()?.f_sub_scalar(1)?.f_where_self(&negative, &bits.f_add_scalar(1i64 << 31)?)?
-        }
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::super::HostSelector;
+    use super::*;
+    use crate::ParameterName;
+    use proptest::prelude::*;
+    use std::sync::Arc;
 
-fn check_finite(tensor: &Tensor, name: &str) -> Result<()> {
-    let bad = tensor.f_isfinite()?.f_logical_not()?.f_view([-1])?;
-    if bad.f_any()?.f_int64_value(&[])? == 0 {
-        return Ok(());
+    /// Few different numbers, so that many tie; negative zero and a denormal among them.
+    fn number() -> impl Strategy<Value = f32> {
+        prop_oneof![
+            3 => (-6i8..=6).prop_map(|n| f32::from(n) / 4.0),
+            1 => prop::sample::select(vec![-0.0, 1e-42, f32::MAX, f32::MIN, 1e-3]),
+            2 => -1.0f32..1.0,
+        ]
     }
-    let index = bad.f_nonzero()?.f_int64_value(&[0, 0])?;
-    let value = tensor.f_contiguous()?.f_view([-1])?.f_double_value(&[index])? as f32;
-    Err(Error::NonFinite { tensor: name.to_owned(), index: index as u64, value })
+
+    fn weights() -> impl Strategy<Value = Vec<Vec<f32>>> {
+        prop::collection::vec(prop::collection::vec(number(), 0..150), 1..5)
+    }
+
+    fn tensors(values: &[Vec<f32>]) -> Vec<Tensor> {
+        values.iter().map(|values| Tensor::from_slice(values)).collect()
+    }
+
+    fn slices(values: &[Vec<f32>]) -> Vec<&[f32]> {
+        values.iter().map(Vec::as_slice).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        /// One training's weights after another, ranked on both sides by selectors that remember: the same masks, the
+        /// same changes.
+        #[test]
+        fn tensors_are_ranked_as_slices_are(
+            mut values in weights(),
+            shares in prop::collection::vec(0.0f64..=1.0, 1..3),
+            steps in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), number()), 0..12),
+            group in prop_oneof![Just(1u64), Just(100), Just(GROUP)],
+            magnitude: bool,
+            survivors: bool,
+        ) {
+            let named = values.iter().enumerate().map(|(i, v)| (ParameterName::new(format!("t{i}")), vec![v.len() as u64]));
+            let layout = Arc::new(Layout::new(named).unwrap());
+            let order = if magnitude { Order::Magnitude } else { Order::Value };
+            let (mut here, mut there) = (HostSelector::new(), DeviceSelector { group, known: None });
+            let mut mask = MaskSet::dense(layout.clone());
+            let mut pruned: Vec<u64> = shares.iter().map(|share| (layout.entries() as f64 * share) as u64).collect();
+            pruned.sort_unstable();
+            let among = if survivors { Among::Survivors } else { Among::All };
+            let mut steps = steps.into_iter();
+            for pruned in pruned {
+                // The first is fresh, the others are warm.
+                for _ in 0..3 {
+                    let mut other = mask.clone();
+                    let change = here.select_into(&slices(&values), order, &mut mask, pruned, among).unwrap();
+                    let same = there.select_into(&tensors(&values), order, &mut other, pruned, among).unwrap();
+                    prop_assert_eq!(&other, &mask);
+                    prop_assert_eq!(same, change);
+                    mask.apply_all(&mut values.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+                    for (tensor, place, value) in steps.by_ref().take(2) {
+                        let tensor = tensor.index(values.len());
+                        if !values[tensor].is_empty() {
+                            let place = place.index(values[tensor].len());
+                            values[tensor][place] = value;
+                        }
+                    }
+                }
+            }
+        }
+
+        /// Wherever it stands and whatever is ranked, fresh or warm, and the mask stays as it was.
+        #[test]
+        fn what_cannot_be_ranked_is_named(
+            mut values in weights().prop_filter("no entries", |values| values.iter().any(|v| !v.is_empty())),
+            place in any::<prop::sample::Index>(),
+            bad in prop::sample::select(vec![f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
+            group in prop_oneof![Just(1u64), Just(GROUP)],
+            magnitude: bool,
+            warm: bool,
+            survivors: bool,
+        ) {
+            let named = values.iter().enumerate().map(|(i, v)| (ParameterName::new(format!("t{i}")), vec![v.len() as u64]));
+            let layout = Arc::new(Layout::new(named).unwrap());
+            let order = if magnitude { Order::Magnitude } else { Order::Value };
+            let among = if survivors { Among::Survivors } else { Among::All };
+            let mut selector = DeviceSelector { group, known: None };
+            let mut mask = MaskSet::dense(layout.clone());
+            let pruned = layout.entries() / 2;
+            if warm {
+                selector.select_into(&tensors(&values), order, &mut mask, pruned, among).unwrap();
+            }
+            let mut place = place.index(layout.entries() as usize);
+            let tensor = values.iter().position(|v| if place < v.len() { true } else { place -= v.len(); false }).unwrap();
+            values[tensor][place] = bad;
+            let before = mask.clone();
+            let error = selector.select_into(&tensors(&values), order, &mut mask, pruned, among).unwrap_err();
+            prop_assert!(matches!(
+                &error,
+                Error::NonFinite { tensor: name, index, .. } if *name == format!("t{tensor}") && *index == place as u64
+            ), "{error} and not t{tensor}[{place}]");
+            prop_assert_eq!(mask, before);
+        }
+    }
+
+    /// The warm path and not the fresh one decides after small steps: what is known stays.
+    #[test]
+    fn small_steps_stay_on_the_warm_path() {
+        let mut values = vec![(0..90_000).map(|i| (i * 7919 % 90_001) as f32 / 90_001.0).collect::<Vec<f32>>()];
+        let layout = Arc::new(Layout::new([(ParameterName::new("t0"), vec![90_000])]).unwrap());
+        let (mut mask, mut selector) = (MaskSet::dense(layout.clone()), DeviceSelector::default());
+        let select = |selector: &mut DeviceSelector, values: &[Vec<f32>], mask: &mut MaskSet| {
+            selector.select_into(&tensors(values), Order::Magnitude, mask, 60_000, Among::All).unwrap()
+        };
+        select(&mut selector, &values, &mut mask);
+        mask.apply_all(&mut values.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+        let known = |selector: &DeviceSelector| selector.known.as_ref().map(|known| known.pruned[0].data_ptr());
+        let first = known(&selector);
+        assert!(first.is_some());
+        for step in 0..5 {
+            let grown = (0..90_000).filter(|i| !mask.is_kept(0, *i)).nth(step * 11).unwrap();
+            values[0][grown as usize] = 0.9;
+            assert_eq!(select(&mut selector, &values, &mut mask), Change { newly_pruned: 1, revived: 1 });
+            assert_eq!(known(&selector), first, "the bits were made again");
+            mask.apply_all(&mut values.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
+            assert_eq!(select(&mut selector, &values, &mut mask), Change::default());
+        }
+        // A mask from elsewhere is another one.
+        let mut other = MaskSet::random(layout, crate::Sparsity::new(2.0 / 3.0).unwrap(), 1);
+        assert_eq!(other.pruned(), 60_000);
+        select(&mut selector, &values, &mut other);
+        assert_eq!(other, mask);
+    }
 }

@@ -1,9 +1,10 @@
 //! Selection over slices of main memory: a radix select in two counting passes and one that writes the bits, and a
 //! single pass when a mask of the same sparsity is made again.
 
-use super::chunk::{self, Bracket, Candidate, Chunk, Stop, chunks, order};
+use super::chunk::{self, Chunk, Stop, chunks, order};
 use super::key::{BINS, LOW_BITS};
-use super::{Order, Threshold, locate};
+use super::warm::{Bracket, Candidate, most_candidates, settle, width};
+use super::{Order, Threshold, locate, miscounted};
 use crate::bits::{CHUNK, WORD};
 use crate::{Among, Error, MaskSet, Result};
 use rayon::prelude::*;
@@ -109,11 +110,7 @@ impl HostSelector {
         warm.map_or_else(|| self.fresh::<MAGNITUDE, false>(slices, mask, pruned, already), Ok)
     }
 
-    /// The next mask of the same sparsity, from the current one: PARP's re-prune.
-    ///
-    /// Pruned entries below the bracket and kept ones above it stay as they are. All others, the candidates, are ranked
-    /// among themselves: as many of them go as were pruned. That is the k smallest of all entries if the candidates that
-    /// go lie no higher than the bracket, and those that stay no lower. `None` when they do not, or are too many.
+    /// [`settle`], in one pass over the weights. `None` also when the candidates are too many.
     fn warm<const MAGNITUDE: bool>(
         &mut self,
         slices: &[&[f32]],
@@ -138,21 +135,9 @@ impl HostSelector {
             Err(Stop::TooMany) => return Ok(None),
         }
         let candidates = self.candidates.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let to_prune = candidates.iter().filter(|c| !mask.is_kept(c.tensor as usize, c.index)).count();
-        if to_prune > 0 && to_prune < candidates.len() {
-            // Ordered by key, tensor and index. Up to here the order was that of the threads.
-            candidates.select_nth_unstable(to_prune);
-        }
-        let (prune, keep) = candidates.split_at(to_prune);
-        let largest_pruned = prune.iter().map(|c| c.key).max();
-        let smallest_kept = keep.iter().map(|c| c.key).min();
-        if largest_pruned.is_some_and(|key| key > bracket.high) || smallest_kept.is_some_and(|key| key < bracket.low) {
-            return Ok(None);
-        }
-        self.bracket = Some(smallest_kept.or(largest_pruned).map_or(bracket, |key| bracket.moved(key)));
-        let newly_pruned = set(mask.words_mut(), prune, false);
-        let revived = set(mask.words_mut(), keep, true);
-        Ok(Some(Change { newly_pruned, revived }))
+        let settled = settle(candidates, mask, bracket);
+        self.bracket = settled.as_ref().map_or(self.bracket, |settled| Some(settled.bracket));
+        Ok(settled.map(|settled| settled.change))
     }
 
     /// The next mask from nothing.
@@ -261,52 +246,14 @@ impl HostSelector {
         revived + tied.sum::<u64>()
     }
 
-    /// Prepares the warm path: a bracket about the threshold, wide enough for what a few updates do to its place.
+    /// Prepares the warm path.
     fn expect_next(&mut self, order: Order, mask: &MaskSet, threshold: Threshold) {
-        let limit = most_candidates(mask);
-        let (Threshold { key, ties, equal }, enough) = (threshold, limit as u64 / 4);
-        let width = width(&self.total, key as usize % BINS, equal + enough);
-        self.bracket = match equal < enough {
-            true => Some(Bracket::around(order, key, width)),
-            // Zeros that are all pruned: the bracket lies above them.
-            false if ties == equal => Some(Bracket::around(order, key + 1 + width, width)),
-            // Ties too many to be ranked one by one: the warm path would only lose time.
-            false => None,
-        };
+        let place = threshold.key as usize % BINS;
+        self.bracket = Bracket::expected(order, mask, threshold, |enough| width(&self.total, place, enough));
         let candidates = self.candidates.get_mut().unwrap_or_else(PoisonError::into_inner);
         candidates.clear();
-        candidates.reserve_exact(limit);
+        candidates.reserve_exact(most_candidates(mask));
     }
-}
-
-/// Entries that the warm path ranks at most; with more, counting all again is cheaper.
-fn most_candidates(mask: &MaskSet) -> usize {
-    (mask.layout().entries() / 256).clamp(256, 1 << 16) as usize
-}
-
-/// How far one must go from bin `at` in both directions to have `enough` entries.
-fn width(counts: &[u64], at: usize, enough: u64) -> u32 {
-    let bin = |at: Option<usize>| at.and_then(|at| counts.get(at)).copied().unwrap_or(0);
-    let (mut width, mut entries) = (0, bin(Some(at)));
-    while entries < enough && width < counts.len() {
-        width += 1;
-        entries += bin(at.checked_sub(width)) + bin(at.checked_add(width));
-    }
-    width as u32
-}
-
-/// Makes the bits of some entries `kept`. Returns how many were not.
-fn set(words: &mut [Vec<u64>], entries: &[Candidate], kept: bool) -> u64 {
-    let mut changed = 0;
-    for entry in entries {
-        let word = &mut words[entry.tensor as usize][entry.index as usize / WORD];
-        let bit = 1 << (entry.index as usize % WORD);
-        if (*word & bit != 0) != kept {
-            *word ^= bit;
-            changed += 1;
-        }
-    }
-    changed
 }
 
 /// A tensor's words and values, part by part.
@@ -329,11 +276,6 @@ pub(super) fn check_count(pruned: u64, already: u64, entries: u64, among: Among)
     }
     let why = if least > 0 { "; the current mask prunes that many, and only its survivors are ranked" } else { "" };
     Err(Error::invalid("pruned entries", pruned, format!("from {least} to {entries}{why}")))
-}
-
-/// Every ranked entry is counted once, so the k-th smallest of at least k is always found.
-fn miscounted() -> Error {
-    Error::Other("weights changed while they were ranked".into())
 }
 
 fn non_finite(slices: &[&[f32]], mask: &MaskSet) -> Error {

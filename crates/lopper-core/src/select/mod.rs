@@ -8,7 +8,9 @@ mod device;
 mod host;
 mod key;
 mod sides;
+mod warm;
 
+use device::DeviceSelector;
 pub use host::{Change, HostSelector};
 pub use key::Order;
 
@@ -18,6 +20,7 @@ use crate::{Among, Error, MaskSet, Result, Scores, Sparsity, WeightView};
 #[derive(Debug, Default)]
 pub struct Selector {
     host: HostSelector,
+    device: DeviceSelector,
     /// Room for a list of slices; empty between calls.
     slices: Vec<&'static [f32]>,
 }
@@ -86,7 +89,7 @@ impl Selector {
             }
             Scores::Magnitude => {
                 let tensors: Vec<_> = view.weights().iter().map(|w| w.tensor.shallow_clone()).collect();
-                device::select_into(&tensors, Order::Magnitude, mask, pruned, among)
+                self.device.select_into(&tensors, Order::Magnitude, mask, pruned, among)
             }
             Scores::Values(tensors) => {
                 check_shapes(view, tensors)?;
@@ -95,7 +98,7 @@ impl Selector {
                     let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
                     self.host.select_into(&slices, Order::Value, mask, pruned, among)
                 } else {
-                    device::select_into(tensors, Order::Value, mask, pruned, among)
+                    self.device.select_into(tensors, Order::Value, mask, pruned, among)
                 }
             }
         }
@@ -153,4 +156,9 @@ fn locate(histogram: &[u64], k: u64) -> Option<(usize, u64)> {
         before += count;
     }
     None
+}
+
+/// Every ranked entry is counted once, so the k-th smallest of at least k is always found.
+fn miscounted() -> Error {
+    Error::Other("weights changed while they were ranked".into())
 }

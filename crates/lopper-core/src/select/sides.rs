@@ -1,6 +1,6 @@
 //! On which side of a bracket a word of values lies: all that the warm path asks of most of them.
 
-use super::chunk::Bracket;
+use super::warm::Bracket;
 use crate::bits::WORD;
 #[cfg(target_arch = "x86_64")]
 use pulp::x86::{V3, V4};
