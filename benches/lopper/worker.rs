@@ -18,11 +18,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tch::Device;
 
 /// Counts and times the updates that were asked for. With one micro-batch an update, the time of an update runs from one
 /// loss to the next: re-pruning, metrics and everything else of the loop included. Batches are not a measure: they are
 /// fetched ahead.
 struct Pace {
+    device: Device,
     asked: usize,
     seconds: Vec<f64>,
     since: Option<Instant>,
@@ -31,6 +33,10 @@ struct Pace {
 impl Pace {
     /// Called at the start of every update.
     fn next_update(&mut self) -> std::io::Result<()> {
+        if let Device::Cuda(index) = self.device {
+            // What the last update left for the GPU to do is part of its time.
+            tch::Cuda::synchronize(index as i64);
+        }
         if let Some(since) = self.since {
             self.seconds.push(since.elapsed().as_secs_f64());
         }
@@ -102,7 +108,8 @@ impl Model for Paced {
 }
 
 fn paced(inner: impl Model + 'static) -> Box<dyn Model> {
-    let pace = Mutex::new(Pace { asked: 0, seconds: Vec::new(), since: None });
+    let device = inner.parameters().iter().next().map_or(Device::Cpu, |parameter| parameter.tensor.device());
+    let pace = Mutex::new(Pace { device, asked: 0, seconds: Vec::new(), since: None });
     Box::new(Paced { inner: Box::new(inner), pace })
 }
 

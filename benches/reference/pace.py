@@ -4,10 +4,27 @@ A number n on a line of standard input lets n updates through; the answer is one
 Before the first number comes an answer without times: the process is ready. It ends with its input.
 """
 
+import contextlib
 import json
 import os
 import sys
 import time
+
+import torch
+
+
+def add_options(parser):
+    """What every script that trains is told."""
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--device", type=torch.device, required=True)
+    parser.add_argument("--precision", choices=["float32", "bf16"], required=True)
+
+
+def autocast(options):
+    """The surroundings of a forward pass and its loss."""
+    if options.precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(options.device.type, torch.bfloat16)
 
 
 class Pace:

@@ -11,6 +11,7 @@ import resource
 import time
 
 import torch
+from pace import add_options
 from torch.nn.utils import prune
 
 # Rows and columns of the six matrices of one layer: four of attention, two of the feed-forward network.
@@ -18,47 +19,50 @@ LAYER = [(768, 768)] * 4 + [(3072, 768), (768, 3072)]
 SPARSITY = 0.7
 
 
-def weights():
+def weights(device):
     """Bell-shaped, of standard deviation 0.04, as pre-trained encoders have them."""
     torch.manual_seed(1)
-    return [(torch.rand(4, *shape) - 0.5).sum(0) * 0.07 for _ in range(12) for shape in LAYER]
+    return [((torch.rand(4, *shape) - 0.5).sum(0) * 0.07).to(device) for _ in range(12) for shape in LAYER]
 
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def modules():
+def modules(device):
     made = []
-    for weight in weights():
+    for weight in weights(device):
         module = torch.nn.Module()
         module.weight = torch.nn.Parameter(weight)
         made.append((module, "weight"))
     return made
 
 
-def timed(work):
+def timed(device, work):
+    done = torch.cuda.synchronize if device.type == "cuda" else lambda: None
+    done()
     start = time.perf_counter()
     work()
+    done()
     return time.perf_counter() - start
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--threads", type=int, required=True)
+    add_options(parser)
     parser.add_argument("--repetitions", type=int, required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     unstructured, extra = [], None
     for _ in range(options.repetitions):
         # Pruning changes the modules, so every repetition has its own.
-        made, before = modules(), peak()
+        made, before = modules(options.device), peak()
         select = lambda: prune.global_unstructured(made, prune.L1Unstructured, amount=SPARSITY)
-        unstructured.append(timed(select))
+        unstructured.append(timed(options.device, select))
         extra = extra or peak() - before
-    flat = torch.cat([weight.flatten() for weight in weights()]).abs()
+    flat = torch.cat([weight.flatten() for weight in weights(options.device)]).abs()
     pruned = round(SPARSITY * flat.numel())
-    kthvalue = [timed(lambda: flat.kthvalue(pruned)) for _ in range(options.repetitions)]
+    kthvalue = [timed(options.device, lambda: flat.kthvalue(pruned)) for _ in range(options.repetitions)]
     print(json.dumps({"global_unstructured": unstructured, "kthvalue": kthvalue, "extra_bytes": extra}))
 
 

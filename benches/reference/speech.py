@@ -10,7 +10,7 @@ import pathlib
 import wave
 
 import torch
-from pace import Pace
+from pace import Pace, add_options, autocast
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC, Wav2Vec2Model
 
 RATE = 16_000
@@ -62,16 +62,17 @@ def train(options):
         ctc_zero_infinity=True,
         attn_implementation=options.attention,
         dtype=torch.float32,
-    ).train()
+    ).train().to(options.device)
     model.freeze_feature_encoder()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=5e-5, weight_decay=0.0, fused=True)
     pace = Pace()
-    made = batch(options.data)
+    made = {name: tensor.to(options.device) for name, tensor in batch(options.data).items()}
     while True:
         pace.next_update()
         optimizer.zero_grad()
-        loss = model(**made).loss
+        with autocast(options):
+            loss = model(**made).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
@@ -80,7 +81,7 @@ def train(options):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--threads", type=int, required=True)
+    add_options(parser)
     verbs = parser.add_subparsers(dest="verb", required=True)
     making = verbs.add_parser("make")
     making.add_argument("--rows", type=int, required=True)

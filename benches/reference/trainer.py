@@ -4,7 +4,7 @@ import argparse
 import tempfile
 
 import torch
-from pace import Pace
+from pace import Pace, add_options
 from texts import read
 from transformers import (
     AutoTokenizer,
@@ -38,7 +38,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("data")
     parser.add_argument("--padding", choices=["fixed", "dynamic"], required=True)
-    parser.add_argument("--threads", type=int, required=True)
+    add_options(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     model = BertForSequenceClassification.from_pretrained(
@@ -61,7 +61,8 @@ def main():
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,
-            use_cpu=True,
+            use_cpu=options.device.type == "cpu",
+            bf16=options.precision == "bf16",
         )
         trainer = Trainer(
             model=model,

@@ -54,11 +54,42 @@ pub(crate) struct Options {
     /// All cores unless given.
     threads: Option<usize>,
     short: bool,
+    setting: Setting,
+    /// A BERT in place of MiniLM.
+    model: Option<PathBuf>,
+    /// An interpreter in place of our own environment.
+    python: Option<PathBuf>,
+    /// Where our examples lie built.
+    examples: Option<PathBuf>,
+}
+
+/// Where and in which precision both sides train.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Setting {
+    device: String,
+    precision: String,
+}
+
+impl Setting {
+    fn is_gpu(&self) -> bool {
+        self.device != "cpu"
+    }
 }
 
 impl Options {
     /// The options that `parse` reads.
-    pub(crate) const KNOWN: [&str; 5] = ["--only=", "--glue=", "--cola-examples=", "--threads=", "--short"];
+    pub(crate) const KNOWN: [&str; 10] = [
+        "--only=",
+        "--glue=",
+        "--cola-examples=",
+        "--threads=",
+        "--short",
+        "--device=",
+        "--precision=",
+        "--model=",
+        "--python=",
+        "--examples=",
+    ];
 
     /// Reads options whose names are known.
     ///
@@ -71,6 +102,10 @@ impl Options {
             cola_examples: None,
             threads: None,
             short: false,
+            setting: Setting { device: "cpu".to_owned(), precision: "float32".to_owned() },
+            model: None,
+            python: None,
+            examples: None,
         };
         for option in options {
             match option.split_once('=') {
@@ -78,6 +113,11 @@ impl Options {
                 Some(("--glue", folder)) => parsed.glue = Some(PathBuf::from(folder)),
                 Some((name @ "--cola-examples", value)) => parsed.cola_examples = Some(number(name, value)?),
                 Some((name @ "--threads", value)) => parsed.threads = Some(number(name, value)?),
+                Some(("--device", value)) => parsed.setting.device = value.to_owned(),
+                Some(("--precision", value)) => parsed.setting.precision = precision(value)?,
+                Some(("--model", folder)) => parsed.model = Some(PathBuf::from(folder)),
+                Some(("--python", file)) => parsed.python = Some(PathBuf::from(file)),
+                Some(("--examples", folder)) => parsed.examples = Some(PathBuf::from(folder)),
                 _ => parsed.short |= option == "--short",
             }
         }
@@ -95,6 +135,11 @@ impl Options {
 fn part(name: &str) -> Result<Part, String> {
     let found = PARTS.iter().find(|(known, _)| *known == name).map(|(_, part)| *part);
     found.ok_or_else(|| crate::unknown("part", name, &PARTS.map(|(known, _)| known)))
+}
+
+fn precision(value: &str) -> Result<String, String> {
+    const KNOWN: [&str; 2] = ["float32", "bf16"];
+    KNOWN.contains(&value).then(|| value.to_owned()).ok_or_else(|| crate::unknown("precision", value, &KNOWN))
 }
 
 fn number(name: &str, value: &str) -> Result<usize, String> {
@@ -117,11 +162,35 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     fn model(&self) -> Result<&Path> {
-        self.model.as_deref().map_err(|reason| anyhow!("no MiniLM: {reason}"))
+        self.model.as_deref().map_err(|reason| anyhow!("no BERT: {reason}"))
+    }
+
+    /// What the report calls the BERT.
+    fn model_name(&self) -> String {
+        let given = self.options.model.as_ref().and_then(|folder| folder.file_name());
+        given.map_or_else(|| "MiniLM".to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+
+    /// What both sides compute in, for the report.
+    fn precision(&self) -> &'static str {
+        match self.options.setting.precision.as_str() {
+            "bf16" => "bf16 by autocast",
+            _ => "float32",
+        }
     }
 
     fn references(&self) -> Result<&References> {
         self.references.as_ref().map_err(|reason| anyhow!("no references: {reason}"))
+    }
+
+    /// What the report's figures of memory mean.
+    fn memory(&self) -> &'static str {
+        if self.options.setting.is_gpu() {
+            "Memory is what the process holds on the GPU at the end, its context and what its allocator keeps in reserve \
+             included"
+        } else {
+            "Memory is the most that was resident; Python's CUDA libraries count in it as far as they are touched"
+        }
     }
 
     /// # Errors
@@ -145,16 +214,23 @@ impl Bench<'_> {
         Ok(folder)
     }
 
-    /// Builds one of our examples in the development profile, which is optimised, and returns a command that runs it.
+    /// A command that runs one of our examples: built here in the development profile, which is optimised, unless a folder
+    /// with them was given.
     fn example(&self, name: &str) -> Result<Command> {
-        run_command(&mut self.checkout.cargo(["build", "--locked", "--workspace", "--example", name]))?;
-        let mut command = Command::new(demo::target_directory(self.checkout)?.join("debug/examples").join(name));
+        let folder = match &self.options.examples {
+            Some(folder) => std::path::absolute(folder)?,
+            None => {
+                run_command(&mut self.checkout.cargo(["build", "--locked", "--workspace", "--example", name]))?;
+                demo::target_directory(self.checkout)?.join("debug/examples")
+            }
+        };
+        let mut command = Command::new(folder.join(name));
         command.current_dir(self.checkout.root());
         with_threads(&mut command, self.threads);
         Ok(command)
     }
 
-    /// Lopper finetuning MiniLM on the sentences in `data`, as [`finetune`](Self::finetune).
+    /// Lopper finetuning the BERT on the sentences in `data`, as [`finetune`](Self::finetune).
     fn lopper(&self, data: &Path, folder: &Path, changes: Table) -> Result<Command> {
         let config = toml! {
             [model]
@@ -175,7 +251,6 @@ impl Bench<'_> {
     fn finetune(&self, config: Table, model: &Path, data: &Path, folder: &Path, changes: Table) -> Result<Command> {
         let text = |path: &Path| Value::String(path.to_string_lossy().into_owned());
         let mut whole = toml! {
-            device = "cpu"
             [prune]
             method = "dense"
             sparsity = 0.0
@@ -184,6 +259,9 @@ impl Bench<'_> {
             [checkpoint]
             every = 0
         };
+        for (key, value) in [("device", &self.options.setting.device), ("precision", &self.options.setting.precision)] {
+            whole.insert(key.to_owned(), Value::String(value.clone()));
+        }
         let paths = [
             ("model", "path", text(model)),
             ("data", "path", text(data)),
@@ -216,10 +294,12 @@ impl Bench<'_> {
     }
 }
 
-/// The commit that is checked out, and whether files differ from it.
+/// The commit that is checked out, and whether files differ from it. A copy without its history is told by LOPPER_COMMIT.
 fn commit(checkout: &Checkout) -> String {
     let git = |arguments: &[&str]| output(Command::new("git").current_dir(checkout.root()).args(arguments));
-    let Ok(head) = git(&["rev-parse", "HEAD"]) else { return "unknown".to_owned() };
+    let Ok(head) = git(&["rev-parse", "HEAD"]) else {
+        return std::env::var("LOPPER_COMMIT").unwrap_or_else(|_| "unknown".to_owned());
+    };
     let clean = git(&["status", "--porcelain", "--untracked-files=no"]).is_ok_and(|changes| changes.is_empty());
     format!("{}{}", head.trim(), if clean { "" } else { ", with changes" })
 }
@@ -230,10 +310,20 @@ fn commit(checkout: &Checkout) -> String {
 /// A set-up that fails; a part that fails, after the others have run and the result is written. What is merely absent is
 /// skipped, and said so.
 pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
-    libtorch::ensure(checkout, false)?;
-    let model = minilm::ensure(checkout).map_err(|error| format!("{error:#}"));
+    if options.examples.is_none() {
+        libtorch::ensure(checkout, false)?;
+    }
+    let model = match &options.model {
+        Some(folder) => std::path::absolute(folder).with_context(|| folder.display().to_string()),
+        None => minilm::ensure(checkout),
+    };
+    let model = model.map_err(|error| format!("{error:#}"));
     let threads = options.threads.unwrap_or_else(hardware::cores);
-    let references = References::ensure(checkout, threads).map_err(|error| format!("{error:#}"));
+    let references = match &options.python {
+        Some(python) => References::of(python, checkout, threads, &options.setting),
+        None => References::ensure(checkout, threads, &options.setting),
+    };
+    let references = references.map_err(|error| format!("{error:#}"));
     let mut versions = BTreeMap::from([("libtorch of Lopper".to_owned(), libtorch::VERSION.to_owned())]);
     if let Ok(references) = &references {
         versions.extend(references.versions()?);
@@ -249,7 +339,9 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         short: options.short,
         only: options.only(),
         threads,
-        hardware: Hardware::here(),
+        device: options.setting.device.clone(),
+        precision: options.setting.precision.clone(),
+        hardware: Hardware::here(options.setting.is_gpu()),
         load_before: hardware::load(),
         load_after: String::new(),
         versions,
@@ -296,14 +388,24 @@ mod tests {
             cola_examples: Some(300),
             threads: Some(1),
             short: true,
+            setting: Setting { device: "cpu".into(), precision: "float32".into() },
+            model: None,
+            python: None,
+            examples: None,
         };
         assert_eq!(options, expected);
         assert_eq!(parsed("").unwrap().parts.len(), PARTS.len());
+        let elsewhere =
+            parsed("--device=cuda:1 --precision=bf16 --model=m --python=/usr/bin/python3 --examples=built").unwrap();
+        assert_eq!(elsewhere.setting, Setting { device: "cuda:1".into(), precision: "bf16".into() });
+        let paths = [elsewhere.model, elsewhere.python, elsewhere.examples].map(Option::unwrap);
+        assert_eq!(paths.map(|p| p.display().to_string()), ["m", "/usr/bin/python3", "built"]);
     }
 
     #[test]
     fn wrong_values_are_refused() {
         assert_eq!(parsed("--only=parb"), Err("unknown part `parb`; did you mean `parp`?".into()));
+        assert_eq!(parsed("--precision=fp16"), Err("unknown precision `fp16`; did you mean `bf16`?".into()));
         assert_eq!(parsed("--threads=0"), Err("--threads: `0` is no number from 1 up".into()));
     }
 }

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const UPDATES: u32 = 12;
 const SPARSITY: &str = "0.7";
@@ -154,8 +155,16 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Trains what `subject` names with one method.
-    fn train(&self, name: &str, device: &str, precision: &str, subject: &Subject, method: &Method) -> Result<Outcome> {
+    /// The command that trains what `subject` names with one method.
+    fn training_of(
+        &self,
+        name: &str,
+        device: &str,
+        precision: &str,
+        subject: &Subject,
+        method: &Method,
+        settings: &[&str],
+    ) -> Command {
         let out = self.path(name);
         let mut all = vec![
             format!("device={device}"),
@@ -166,17 +175,60 @@ impl Check<'_> {
             format!("run.store={}", self.path(&format!("{name}-store"))),
         ];
         all.extend(subject.settings.iter().cloned());
-        all.extend(method.1.iter().map(|s| (*s).to_owned()));
+        all.extend(method.1.iter().chain(settings).map(|s| (*s).to_owned()));
         let mut command = Command::new(self.lopper);
         command.current_dir(self.root).args(["run", &subject.config, "--json", "--out", &out]);
         for setting in &all {
             command.args(["--set", setting]);
         }
-        let record = serde_json::from_str(&output(&mut command)?).context("unexpected record")?;
-        let lines = fs::read_to_string(Path::new(&out).join("metrics.jsonl")).with_context(|| out.clone())?;
-        let events = lines.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
-        let updates = events.iter().filter(|event| event["event"] == "update");
-        Ok(Outcome { record, losses: updates.map(|event| event["loss"].as_f64().unwrap_or(f64::NAN)).collect() })
+        command
+    }
+
+    /// Trains what `subject` names with one method.
+    fn train(&self, name: &str, device: &str, precision: &str, subject: &Subject, method: &Method) -> Result<Outcome> {
+        self.outcome(name, &mut self.training_of(name, device, precision, subject, method, &[]))
+    }
+
+    /// Runs the command of that name to its end.
+    fn outcome(&self, name: &str, command: &mut Command) -> Result<Outcome> {
+        let record = serde_json::from_str(&output(command)?).context("unexpected record")?;
+        Ok(Outcome { record, losses: self.losses(name)? })
+    }
+
+    /// Losses of the updates that a run has recorded.
+    fn losses(&self, name: &str) -> Result<Vec<f64>> {
+        let path = Path::new(&self.path(name)).join("metrics.jsonl");
+        let lines = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
+        // The last line may be half written while the run is going on.
+        let events = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let updates = events.filter(|event| event["event"] == "update");
+        Ok(updates.map(|event| event["loss"].as_f64().unwrap_or(f64::NAN)).collect())
+    }
+
+    /// A run that is killed and started again ends as one that nothing happened to.
+    fn continuing(&mut self, device: &str, subject: &Subject, method: &Method) -> Result<()> {
+        let settings = ["train.updates=60", "checkpoint.every=5"];
+        let command = |name: &str| self.training_of(name, device, "float32", subject, method, &settings);
+        let whole = self.outcome("whole", &mut command("whole"))?;
+        let [mut killed, mut finish] = ["killed", "killed"].map(command);
+        let mut child = killed.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("a run to be killed")?;
+        let seen = loop {
+            let seen = self.losses("killed").map_or(0, |losses| losses.len());
+            if seen >= 20 || child.try_wait()?.is_some() {
+                break seen;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        };
+        child.kill().and_then(|()| child.wait()).context("a run to be killed")?;
+        self.hold("updates before the kill", seen as f64, (20..60).contains(&seen), "20 or more, and less than all 60");
+        let again = self.outcome("killed", &mut finish)?;
+        let worst = furthest(&whole.losses, &again.losses)?;
+        let wanted = format!("at most {LOSS_TOLERANCE}; 0 on a CPU");
+        let most = if device == "cpu" { 0.0 } else { LOSS_TOLERANCE };
+        self.hold("killed and continued: losses", worst, worst <= most, &wanted);
+        let iou = self.iou(&whole.record.mask, &again.record.mask)?;
+        self.hold("killed and continued: IOU of masks", iou, iou >= LEAST_IOU, &format!("at least {LEAST_IOU}"));
+        Ok(())
     }
 
     /// The methods train alike on both devices.
@@ -274,6 +326,7 @@ pub(crate) fn run(checkout: &Checkout, lopper: &Path, device: &str) -> Result<()
         check.training(device, &Subject::speech(norm, &folder)?, &parp)?;
     }
     check.prediction(device)?;
+    check.continuing(device, &Subject::bert(), &("parp", &["prune.every=1"]))?;
     if check.failures.is_empty() {
         println!("{device} agrees with the CPU");
         return Ok(());

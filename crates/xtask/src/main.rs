@@ -34,8 +34,11 @@ cargo xtask VERB
   gpu-check [--lopper=PATH] [--device=cuda:0]
                    hold every path that a GPU takes against the CPU; builds unless it is given a binary
   bench [--only=selection,parp,update,cola,speech] [--glue=DIR] [--cola-examples=N] [--threads=N] [--short]
+        [--device=cuda:0] [--precision=bf16] [--model=DIR] [--python=PATH] [--examples=DIR]
                    measure Lopper beside torch and transformers, which go into .bench-venv (5 GB), and write a dated
-                   file into benches/results; cola needs GLUE's files; --short shows in minutes that everything works
+                   file into benches/results; cola needs GLUE's files; --short shows in minutes that everything works;
+                   --model is a BERT in place of MiniLM, --python an interpreter that has torch, transformers and
+                   accelerate, in place of .bench-venv, --examples a folder with our examples, in place of building them
   crash-campaign [--kills=50] [--races=100] [--step=1]
                    kill runs of every method at random moments, let every call that writes fail in four ways (or every
                    STEP-th), let two processes race for a directory; each run must end as one that nothing happened to

@@ -1,5 +1,6 @@
 //! Processes that train updates when they are asked to, so that what is compared takes turns on one noisy machine.
 
+use super::hardware::gpu_memory;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -75,11 +76,15 @@ impl Arm {
         &self.seconds
     }
 
-    /// The most bytes that were resident at once since the process began: the kernel's `VmHWM`.
+    /// The most bytes that were resident at once since the process began: the kernel's `VmHWM`. With a GPU, what it holds
+    /// there, which is the most it ever did: allocators keep what they have.
     ///
     /// # Errors
-    /// When the process is gone.
-    pub(crate) fn peak_memory(&self) -> Result<u64> {
+    /// When the process is gone, or the driver does not tell.
+    pub(crate) fn peak_memory(&self, on_gpu: bool) -> Result<u64> {
+        if on_gpu {
+            return gpu_memory(self.child.id()).with_context(|| format!("{}: nvidia-smi tells no memory", self.name));
+        }
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
         peak(&status).with_context(|| format!("{path}: no VmHWM"))
@@ -140,7 +145,7 @@ mod tests {
         interleave(&mut arms, 5, 2).unwrap();
         for arm in &arms {
             assert_eq!(arm.seconds(), [1.0, 1.0, 2.0, 2.0, 3.0]);
-            assert!(arm.peak_memory().unwrap() > 0);
+            assert!(arm.peak_memory(false).unwrap() > 0);
         }
     }
 

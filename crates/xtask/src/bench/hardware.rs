@@ -13,10 +13,13 @@ pub(crate) struct Hardware {
     pub(crate) cores: usize,
     pub(crate) memory_bytes: u64,
     pub(crate) kernel: String,
+    /// Name, memory and driver, where a GPU was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gpu: Option<String>,
 }
 
 impl Hardware {
-    pub(crate) fn here() -> Self {
+    pub(crate) fn here(with_gpu: bool) -> Self {
         let host = read("/proc/sys/kernel/hostname");
         Self {
             host: host.split('.').next().unwrap_or_default().to_owned(),
@@ -26,8 +29,38 @@ impl Hardware {
                 .and_then(|value| value.strip_suffix("kB")?.trim().parse::<u64>().ok())
                 .map_or(0, |kib| kib * 1024),
             kernel: read("/proc/sys/kernel/osrelease"),
+            gpu: with_gpu.then(|| nvidia_smi(&["--query-gpu=name,memory.total,driver_version"]).unwrap_or_default()),
         }
     }
+
+    /// The machine's name in that of a file: the host, and the GPU.
+    pub(crate) fn stem(&self) -> String {
+        let gpu = self.gpu.as_ref().and_then(|gpu| gpu.split(',').next()).unwrap_or_default();
+        let words = std::iter::once(self.host.as_str()).chain(gpu.split_whitespace());
+        words.map(str::to_lowercase).collect::<Vec<_>>().join("-")
+    }
+}
+
+/// What the driver's own tool answers, a line for each thing it was asked about.
+fn nvidia_smi(query: &[&str]) -> Option<String> {
+    let answer = output(Command::new("nvidia-smi").args(query).arg("--format=csv,noheader")).ok()?;
+    Some(answer.trim().to_owned())
+}
+
+/// Bytes that a process holds on a GPU, its context and what its allocator keeps in reserve included. `None` where the
+/// driver does not tell.
+pub(crate) fn gpu_memory(process: u32) -> Option<u64> {
+    on_gpu(&nvidia_smi(&["--query-compute-apps=pid,used_gpu_memory"])?, process)
+}
+
+/// What an answer of the form `4711, 1234 MiB` says of a process.
+fn on_gpu(answer: &str, process: u32) -> Option<u64> {
+    let mut held = answer.lines().filter_map(|line| {
+        let (id, memory) = line.split_once(',')?;
+        let mib: u64 = memory.trim().strip_suffix("MiB")?.trim().parse().ok()?;
+        (id.trim().parse() == Ok(process)).then_some(mib << 20)
+    });
+    held.next()
 }
 
 /// Cores that this process may use.
@@ -61,6 +94,16 @@ fn field(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gpu_is_part_of_the_machine() {
+        assert_eq!(on_gpu("17, 300 MiB\n4711, 1234 MiB", 4711), Some(1234 << 20));
+        assert_eq!(on_gpu("4711, [N/A]", 4711).or(on_gpu("", 4711)), None);
+        let gpu = Some("NVIDIA H200, 143771 MiB, 580.1".to_owned());
+        let machine = Hardware { host: "vm".into(), gpu, ..Hardware::here(false) };
+        assert_eq!(machine.stem(), "vm-nvidia-h200");
+        assert_eq!(Hardware { gpu: None, ..machine }.stem(), "vm");
+    }
 
     #[test]
     fn fields_are_found_by_their_name() {

@@ -47,6 +47,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let dense = median(times(0));
     let always = median(times(1));
     let (rarely, re_pruning) = mean_of_medians(arms[2].seconds());
+    let (model, precision) = (bench.model_name(), bench.precision());
     let report = &mut bench.report;
     report.raw.insert(
         "parp".into(),
@@ -54,7 +55,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
             "warm_up": WARM_UP, "median_re_pruning_update_n_50": re_pruning}),
     );
     report.conditions.push(format!(
-        "PARP: MiniLM at 70 %, batches of 32 sentences of {LENGTH} tokens, the same in the same order; {updates} updates of \
+        "PARP: {model} at 70 %, {precision}, batches of 32 sentences of {LENGTH} tokens, the same in the same order; {updates} updates of \
          each of three processes, one in turn, the first {WARM_UP} left out. A time is a whole update: batch, forward, \
          backward, clipping, AdamW, re-prune, metrics. Nothing is evaluated or saved. For n = 1, medians. For n = {SELDOM} \
          the mean over {SELDOM} updates, from the median of those that re-prune and the median of the others"

@@ -1,9 +1,10 @@
 //! What Lopper is measured against, in a virtual environment of its own.
 
+use super::Setting;
 use crate::checkout::{Checkout, line, output, run};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const FOLDER: &str = ".bench-venv";
@@ -14,6 +15,7 @@ pub(crate) struct References {
     python: PathBuf,
     scripts: PathBuf,
     threads: usize,
+    setting: Setting,
 }
 
 impl References {
@@ -22,10 +24,11 @@ impl References {
     ///
     /// # Errors
     /// No Python, or one that the packages are not made for; no package index.
-    pub(crate) fn ensure(checkout: &Checkout, threads: usize) -> Result<Self> {
+    pub(crate) fn ensure(checkout: &Checkout, threads: usize, setting: &Setting) -> Result<Self> {
         let folder = checkout.path(FOLDER);
         let python = folder.join("bin/python");
-        let references = Self { python, scripts: checkout.path("benches/reference"), threads };
+        let references =
+            Self { python, scripts: checkout.path("benches/reference"), threads, setting: setting.clone() };
         let wanted: BTreeMap<String, String> = PACKAGES.map(|(name, v)| (name.into(), v.into())).into();
         if references.versions().is_ok_and(|installed| installed == wanted) {
             return Ok(references);
@@ -37,6 +40,19 @@ impl References {
         pip.args(PACKAGES.map(|(name, version)| format!("{name}=={version}")));
         println!("$ {}", line(&pip));
         run(&mut pip)?;
+        Ok(references)
+    }
+
+    /// What an interpreter of the user's has installed, in whatever version.
+    ///
+    /// # Errors
+    /// When one of the packages is not there.
+    pub(crate) fn of(python: &Path, checkout: &Checkout, threads: usize, setting: &Setting) -> Result<Self> {
+        let scripts = checkout.path("benches/reference");
+        let references = Self { python: python.to_owned(), scripts, threads, setting: setting.clone() };
+        references
+            .versions()
+            .with_context(|| format!("{}: no torch, transformers and accelerate", python.display()))?;
         Ok(references)
     }
 
@@ -53,13 +69,23 @@ impl References {
         Ok(serde_json::from_str(&stdout)?)
     }
 
-    /// A script of `benches/reference`, on as many threads as Lopper and without a GPU.
+    /// A script of `benches/reference` that computes on the CPU, on as many threads as Lopper.
     pub(crate) fn script(&self, name: &str) -> Command {
         let mut command = Command::new(&self.python);
         command.arg(self.scripts.join(name)).env("PYTHONDONTWRITEBYTECODE", "1");
         command.args(["--threads", &self.threads.to_string()]);
         command.env("CUDA_VISIBLE_DEVICES", "").env("HF_HUB_OFFLINE", "1").env("TOKENIZERS_PARALLELISM", "false");
         with_threads(&mut command, self.threads);
+        command
+    }
+
+    /// As [`script`](Self::script), for what trains: on Lopper's device and in its precision.
+    pub(crate) fn training(&self, name: &str) -> Command {
+        let mut command = self.script(name);
+        command.args(["--device", &self.setting.device, "--precision", &self.setting.precision]);
+        if self.setting.is_gpu() {
+            command.env_remove("CUDA_VISIBLE_DEVICES");
+        }
         command
     }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Report {
     /// The parts that were asked for, where not all were.
     pub(crate) only: Vec<String>,
     pub(crate) threads: usize,
+    pub(crate) device: String,
+    pub(crate) precision: String,
     pub(crate) hardware: Hardware,
     pub(crate) load_before: String,
     pub(crate) load_after: String,
@@ -89,8 +91,9 @@ impl Report {
         self.skipped.push(format!("{what}: {reason:#}"));
     }
 
-    /// Writes `DATE-HOST.md` and `.json` into `folder`, with the parts in the name where not all were measured, and `-short`
-    /// in that of a short run: so that neither takes the place of a whole result of the same day.
+    /// Writes `DATE-HOST.md` and `.json` into `folder`, with the GPU, the parts and the precision in the name where they are
+    /// not the usual ones, and `-short` in that of a short run: so that none takes the place of a whole result of the same
+    /// day.
     ///
     /// # Errors
     /// Files that cannot be written.
@@ -98,7 +101,8 @@ impl Report {
         fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
         let short = if self.short { "-short" } else { "" };
         let parts: String = self.only.iter().map(|part| format!("-{part}")).collect();
-        let stem = format!("{}-{}{parts}{short}", self.date, self.hardware.host);
+        let precision = if self.precision == "float32" { String::new() } else { format!("-{}", self.precision) };
+        let stem = format!("{}-{}{parts}{precision}{short}", self.date, self.hardware.stem());
         let table = folder.join(format!("{stem}.md"));
         for (path, content) in [
             (&table, self.markdown()),
@@ -111,7 +115,7 @@ impl Report {
 
     fn markdown(&self) -> String {
         let Self { date, commit, threads, hardware, load_before, load_after, .. } = self;
-        let Hardware { host, cpu, cores, memory_bytes, kernel } = hardware;
+        let Hardware { host, cpu, cores, memory_bytes, kernel, gpu } = hardware;
         let mut text = format!("# Benchmarks on {host}, {date}\n\n`cargo xtask bench`, commit {commit}\n\n");
         if self.short {
             text += "**A short run: it shows that everything works; its numbers are not results.**\n\n";
@@ -121,6 +125,9 @@ impl Report {
              | threads of both sides | {threads} |\n| load average before, after | {load_before}, {load_after} |\n",
             *memory_bytes as f64 / 1024f64.powi(3)
         );
+        if let Some(gpu) = gpu {
+            text += &format!("| GPU | {gpu} |\n| device of both sides | {} |\n", self.device);
+        }
         for (name, version) in &self.versions {
             text += &format!("| {name} | {version} |\n");
         }
@@ -200,7 +207,9 @@ mod tests {
             short: true,
             only: Vec::new(),
             threads: 2,
-            hardware: Hardware::here(),
+            device: "cpu".into(),
+            precision: "float32".into(),
+            hardware: Hardware::here(false),
             load_before: "0 0 0".into(),
             load_after: "1 1 1".into(),
             versions: BTreeMap::new(),
@@ -236,6 +245,8 @@ mod tests {
         assert!(name.starts_with("2026-01-02-") && name.ends_with("-short.md"), "{name}");
         let part = Report { only: vec!["parp".into(), "cola".into()], ..report() }.write(folder.path()).unwrap();
         assert!(part.to_string_lossy().ends_with("-parp-cola-short.md"), "{}", part.display());
+        let half = Report { precision: "bf16".into(), short: false, ..report() }.write(folder.path()).unwrap();
+        assert!(half.to_string_lossy().ends_with("-bf16.md"), "{}", half.display());
         let json = fs::read(path.with_extension("json")).unwrap();
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["threads"], 2);
     }

@@ -32,7 +32,58 @@ struct Torch {
     extra_bytes: u64,
 }
 
+/// The medians that `benches/lopper/selection.rs` prints, in seconds.
+#[derive(Debug, Deserialize)]
+struct OnDevice {
+    read_pass: f64,
+    fresh: f64,
+    warm_unchanged: f64,
+    warm_thousand_swap: f64,
+}
+
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
+    if bench.options.setting.is_gpu() { on_device(bench) } else { on_host(bench) }
+}
+
+/// On a GPU there is no floor to hold it against: launches and the way to the host count as much as the memory.
+fn on_device(bench: &mut Bench<'_>) -> Result<()> {
+    let mut command = bench.example("device_selection")?;
+    let printed = output(command.arg(&bench.options.setting.device))?;
+    let printed: serde_json::Value = serde_json::from_str(&printed).context("device_selection: no JSON")?;
+    let ours = OnDevice::deserialize(&printed).context("device_selection: unexpected measurements")?;
+    let torch = torch(bench)?;
+    let report = &mut bench.report;
+    report.raw.insert("selection".into(), serde_json::json!({"lopper": printed, "torch": &torch}));
+    report.conditions.push(format!(
+        "Selection: {ENTRIES} entries in the 72 matrices of BERT-base's encoder, bell-shaped, 70 % pruned, all on the GPU; \
+         Lopper's masks end as bits on the host; medians"
+    ));
+    let seconds = Figure::seconds;
+    if let Some(torch) = &torch {
+        for (what, theirs) in [("global_unstructured", &torch.global_unstructured), ("kthvalue", &torch.kthvalue)] {
+            let what = format!("torch `{what}` / fresh selection");
+            report.compare(what, Target::None, seconds(median(theirs)), seconds(ours.fresh));
+        }
+        let theirs = seconds(median(&torch.global_unstructured));
+        report.compare(
+            "torch `global_unstructured` / warm re-prune",
+            Target::None,
+            theirs,
+            seconds(ours.warm_unchanged),
+        );
+    }
+    for (what, time) in [("nothing changed", ours.warm_unchanged), ("a thousand swap", ours.warm_thousand_swap)] {
+        report.compare(
+            format!("warm re-prune, {what} / read pass"),
+            Target::None,
+            seconds(time),
+            seconds(ours.read_pass),
+        );
+    }
+    Ok(())
+}
+
+fn on_host(bench: &mut Bench<'_>) -> Result<()> {
     let mut command = bench.example("mask_speed")?;
     let printed: serde_json::Value = serde_json::from_str(&output(&mut command)?).context("mask_speed: no JSON")?;
     let ours = Lopper::deserialize(&printed).context("mask_speed: unexpected measurements")?;
@@ -83,7 +134,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
 /// Torch's measurements, unless it is not there.
 fn torch(bench: &mut Bench<'_>) -> Result<Option<Torch>> {
     let repetitions = if bench.options.short { "1" } else { "3" };
-    let command = bench.references().map(|references| references.script("selection.py"));
+    let command = bench.references().map(|references| references.training("selection.py"));
     match command {
         Err(reason) => {
             bench.report.skip("selection beside torch", &reason);

@@ -21,7 +21,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let updates = if bench.options.short { 1 } else { 9 };
     let model = bench.folder("speech model")?;
     let data = bench.folder("speech data")?;
-    let mut make = bench.references()?.script("speech.py");
+    let mut make = bench.references()?.training("speech.py");
     run_command(
         make.args(["make", "--rows", &ROWS.to_string(), "--seconds", &SECONDS.to_string()]).arg(&model).arg(&data),
     )?;
@@ -41,19 +41,20 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let mut lopper = bench.finetune(config, &model, &data, &folder, Table::new())?;
     let mut arms = vec![Arm::start("lopper", &mut lopper, &folder)?];
     for attention in REFERENCES {
-        let mut command = bench.references()?.script("speech.py");
+        let mut command = bench.references()?.training("speech.py");
         command.args(["train", "--attention", attention]).arg(&model).arg(&data);
         arms.push(Arm::start(attention, &mut command, &folder)?);
     }
     interleave(&mut arms, WARM_UP + updates, 1)?;
 
+    let (precision, memory, on_gpu) = (bench.precision(), bench.memory(), bench.options.setting.is_gpu());
     let report = &mut bench.report;
     report.conditions.push(format!(
-        "Speech: wav2vec 2.0 of the base size with random weights, float32, {ROWS} recordings of {SECONDS} s, feature encoder \
+        "Speech: wav2vec 2.0 of the base size with random weights, {precision}, {ROWS} recordings of {SECONDS} s, feature encoder \
          frozen, dropout 0.1, time and channels masked, no layer drop; {updates} updates of each process, one in turn, the \
          first {WARM_UP} left out; medians. A time of Lopper is a whole update: batch, forward, CTC, backward, norm and \
          clipping, AdamW, metrics; one of transformers is zero_grad, forward, CTC, backward, clip_grad_norm_, fused AdamW on \
-         a batch made beforehand. Memory is the most that was resident"
+         a batch made beforehand. {memory}"
     ));
     let seconds = |arm: &Arm| Figure::seconds(median(&arm.seconds()[WARM_UP..]));
     let mut raw = serde_json::Map::new();
@@ -61,13 +62,13 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let audio = Figure::seconds((ROWS * SECONDS) as f64);
     report.compare("seconds of audio a second, Lopper", Target::None, audio, seconds(ours));
     for (place, arm) in arms.iter().enumerate() {
-        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory()?}));
+        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory(on_gpu)?}));
         if place > 0 {
             let decides = place == 1;
             let what = format!("wav2vec 2.0 base: transformers ({}) / Lopper", arm.name());
             let target = if decides { Target::AtLeast(1.0) } else { Target::None };
             report.compare(what, target, seconds(arm), seconds(ours));
-            let (mine, theirs) = (Figure::bytes(ours.peak_memory()?), Figure::bytes(arm.peak_memory()?));
+            let (mine, theirs) = (Figure::bytes(ours.peak_memory(on_gpu)?), Figure::bytes(arm.peak_memory(on_gpu)?));
             let target = if decides { Target::AtMost(1.0) } else { Target::None };
             report.compare(
                 format!("wav2vec 2.0 base: peak memory / transformers' ({})", arm.name()),

@@ -23,12 +23,13 @@ const REFERENCES: [(&str, &str, &str); 3] = [
 
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let updates = if bench.options.short { 2 * TURN } else { 12 * TURN };
+    let memory = bench.memory();
+    let (model, precision) = (bench.model_name(), bench.precision());
     bench.report.conditions.push(format!(
-        "An update: MiniLM, float32, dropout 0.1, batches of 32 sentences of one length without padding; {updates} updates \
+        "An update: {model}, {precision}, dropout 0.1, batches of 32 sentences of one length without padding; {updates} updates \
          of each process, {TURN} in turn, the first {WARM_UP} left out; medians. A time of Lopper is a whole update: batch, \
          forward, backward, norm and clipping, AdamW, metrics; one of transformers is zero_grad, forward, backward, \
-         clip_grad_norm_, AdamW on batches made beforehand. Memory is the most that was resident; Python's CUDA libraries \
-         count in it as far as they are touched"
+         clip_grad_norm_, AdamW on batches made beforehand. {memory}"
     ));
     for length in LENGTHS {
         at_length(bench, length, updates)?;
@@ -42,24 +43,25 @@ fn at_length(bench: &mut Bench<'_>, length: usize, updates: usize) -> Result<()>
     write_even(&bench.model()?.join("vocab.txt"), length, &folder)?;
     let mut arms = vec![Arm::start("lopper", &mut bench.lopper(&folder, &folder, Table::new())?, &folder)?];
     for (name, attention, adamw) in REFERENCES {
-        let mut command = bench.references()?.script("update.py");
+        let mut command = bench.references()?.training("update.py");
         command.args(["--attention", attention, "--adamw", adamw]).arg(bench.model()?).arg(&folder);
         arms.push(Arm::start(name, &mut command, &folder)?);
     }
     interleave(&mut arms, WARM_UP + updates, TURN)?;
 
+    let on_gpu = bench.options.setting.is_gpu();
     let seconds = |arm: &Arm| Figure::seconds(median(&arm.seconds()[WARM_UP..]));
     let mut raw = serde_json::Map::new();
     let ours = &arms[0];
     for (place, arm) in arms.iter().enumerate() {
-        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory()?}));
+        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory(on_gpu)?}));
         if place > 0 {
             let target = if place == 1 { Target::AtLeast(1.0) } else { Target::None };
             let what = format!("{length} tokens: transformers ({}) / Lopper", arm.name());
             bench.report.compare(what, target, seconds(arm), seconds(ours));
         }
     }
-    let (mine, theirs) = (Figure::bytes(ours.peak_memory()?), Figure::bytes(arms[1].peak_memory()?));
+    let (mine, theirs) = (Figure::bytes(ours.peak_memory(on_gpu)?), Figure::bytes(arms[1].peak_memory(on_gpu)?));
     bench.report.compare(format!("{length} tokens: peak memory / transformers'"), Target::AtMost(1.0), mine, theirs);
     bench.report.raw.insert(format!("update_{length}"), raw.into());
     Ok(())
