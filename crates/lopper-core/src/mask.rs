@@ -11,7 +11,9 @@ use tch::{Device, Kind, Tensor};
 pub struct MaskSet {
     layout: Arc<Layout>,
     /// One vector of words a tensor, least significant bit first; bits past the last entry are 0.
-    words: Vec<Vec<u64>>,
+    /// Shared with its clones until one of them changes, so that a mask which is remembered costs nothing and is known again
+    /// without a look at its bits.
+    words: Arc<Vec<Vec<u64>>>,
 }
 
 /// What two masks have in common.
@@ -45,7 +47,7 @@ impl MaskSet {
                 words
             })
             .collect();
-        Self { layout, words }
+        Self { layout, words: Arc::new(words) }
     }
 
     /// A mask of which `keep(tensor, index)` says what stays; called in order.
@@ -62,7 +64,7 @@ impl MaskSet {
                 words
             })
             .collect();
-        Self { layout, words }
+        Self { layout, words: Arc::new(words) }
     }
 
     /// A mask from packed bits: for each tensor its words, the first entry in the lowest bit of the first word.
@@ -83,7 +85,7 @@ impl MaskSet {
                 return Err(Error::MaskFormat { reason: format!("`{}` has bits past its last entry", tensor.name()) });
             }
         }
-        Ok(Self { layout, words })
+        Ok(Self { layout, words: Arc::new(words) })
     }
 
     /// Names, shapes and order.
@@ -97,7 +99,7 @@ impl MaskSet {
     }
 
     pub(crate) fn words_mut(&mut self) -> &mut [Vec<u64>] {
-        &mut self.words
+        Arc::make_mut(&mut self.words).as_mut_slice()
     }
 
     /// Whether entry `index` (row-major) of tensor `tensor` is kept; false outside.
@@ -125,7 +127,7 @@ impl MaskSet {
 
     /// Name, entries, kept entries and sparsity of each tensor, in order.
     pub fn tensors(&self) -> impl Iterator<Item = (&ParameterName, u64, u64, Sparsity)> {
-        self.layout.tensors().iter().zip(&self.words).map(|(tensor, words)| {
+        self.layout.tensors().iter().zip(&*self.words).map(|(tensor, words)| {
             let kept = bits::count(words);
             (tensor.name(), tensor.entries(), kept, share(tensor.entries() - kept, tensor.entries()))
         })
@@ -146,7 +148,7 @@ impl MaskSet {
     /// [`Error::Layout`] for slices of other lengths; all of them are then as they were.
     pub fn apply_all(&self, weights: &mut [&mut [f32]]) -> Result<()> {
         self.layout.check_lengths(weights.iter().map(|values| values.len()))?;
-        weights.par_iter_mut().zip(&self.words).for_each(|(values, words)| bits::apply(words, values));
+        weights.par_iter_mut().zip(&*self.words).for_each(|(values, words)| bits::apply(words, values));
         Ok(())
     }
 
@@ -203,8 +205,9 @@ impl MaskSet {
         self.layout.check_same_tensors(layout, "mask and model")?;
         let place = |name| self.layout.tensors().iter().position(|tensor| tensor.name() == name);
         let places: Vec<usize> = layout.tensors().iter().filter_map(|tensor| place(tensor.name())).collect();
-        let words = places.into_iter().map(|place| std::mem::take(&mut self.words[place])).collect();
-        Ok(Self { layout: layout.clone(), words })
+        let words = self.words_mut();
+        let words = places.into_iter().map(|place| std::mem::take(&mut words[place])).collect();
+        Ok(Self { layout: layout.clone(), words: Arc::new(words) })
     }
 
     /// Kept where both keep.
@@ -246,7 +249,7 @@ impl MaskSet {
     /// [`Error::Layout`] when they do not describe the same tensors.
     pub fn compare(&self, other: &Self) -> Result<Comparison> {
         self.layout.check_same(&other.layout, "masks")?;
-        let pairs = self.words.par_iter().zip(&other.words);
+        let pairs = self.words.par_iter().zip(&*other.words);
         let counts = pairs.map(|(a, b)| bits::count_pairs(a, b)).reduce(|| [0; 3], bits::add);
         Ok(comparison(counts, self.layout.entries()))
     }
@@ -257,7 +260,7 @@ impl MaskSet {
     /// [`Error::Layout`] when they do not describe the same tensors.
     pub fn compare_tensors(&self, other: &Self) -> Result<Vec<(ParameterName, Comparison)>> {
         self.layout.check_same(&other.layout, "masks")?;
-        let words = self.words.iter().zip(&other.words);
+        let words = self.words.iter().zip(&*other.words);
         Ok(self
             .layout
             .tensors()
@@ -269,9 +272,9 @@ impl MaskSet {
 
     fn combine(&self, other: &Self, operation: impl Fn(u64, u64) -> u64) -> Result<Self> {
         self.layout.check_same(&other.layout, "masks")?;
-        let words = self.words.iter().zip(&other.words);
+        let words = self.words.iter().zip(&*other.words);
         let words = words.map(|(a, b)| a.iter().zip(b).map(|(a, b)| operation(*a, *b)).collect()).collect();
-        Ok(Self { layout: self.layout.clone(), words })
+        Ok(Self { layout: self.layout.clone(), words: Arc::new(words) })
     }
 }
 

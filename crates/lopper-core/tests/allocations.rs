@@ -61,8 +61,8 @@ fn nothing_is_allocated_after_the_first_call() {
 
 fn slices() {
     let (layout, mut weights) = weights();
-    let dense = MaskSet::dense(layout.clone());
-    let (mut mask, mut other) = (dense.clone(), dense.clone());
+    // Not clones of one another: bits that are shared are copied when they first change.
+    let [dense, mut mask, mut other] = [(); 3].map(|()| MaskSet::dense(layout.clone()));
     let mut selector = HostSelector::new();
     let mut select = |weights: &[Vec<f32>], mask: &mut MaskSet, pruned: u64| {
         let slices: [&[f32]; 3] = std::array::from_fn(|i| weights[i].as_slice());

@@ -26,8 +26,10 @@ pub(crate) struct Weights {
 /// A mask's complement as tensors, for what is no plain memory of the CPU; made when a mask is first used there.
 #[derive(Default)]
 struct DeviceMasks {
-    /// For each tensor, the words that its complement was made from.
-    made: Vec<Option<(Vec<u64>, Tensor)>>,
+    /// The mask that they were made from.
+    of: Option<MaskSet>,
+    /// For each tensor.
+    made: Vec<Option<Tensor>>,
 }
 
 impl DeviceMasks {
@@ -43,14 +45,19 @@ impl DeviceMasks {
     }
 
     fn pruned(&mut self, mask: &MaskSet, index: usize, device: Device) -> Result<&Tensor> {
-        self.made.resize_with(self.made.len().max(index + 1), || None);
-        let words = &mask.words()[index];
-        let made = self.made[index].take().filter(|(of, tensor)| of == words && tensor.device() == device);
-        let made = match made {
-            Some(made) => made,
-            None => (words.clone(), mask.pruned_tensor(index, device)?),
-        };
-        Ok(&self.made[index].insert(made).1)
+        if self.of.as_ref() != Some(mask) {
+            let old = self.of.as_ref().map_or(&[][..], MaskSet::words);
+            self.made.resize_with(mask.words().len(), || None);
+            for (index, words) in mask.words().iter().enumerate() {
+                if old.get(index) != Some(words) {
+                    self.made[index] = None;
+                }
+            }
+            self.of = Some(mask.clone());
+        }
+        let made = self.made[index].take().filter(|tensor| tensor.device() == device);
+        let made = made.map_or_else(|| mask.pruned_tensor(index, device), Ok)?;
+        Ok(self.made[index].insert(made))
     }
 }
 
@@ -227,4 +234,38 @@ fn deep_copy(tensor: &Tensor) -> Result<Tensor> {
     let mut copy = tensor.f_empty_like()?;
     copy.f_copy_(tensor)?;
     Ok(copy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lopper_core::Sparsity;
+    use tch::Kind;
+
+    /// A transposed tensor is no plain memory, so that it takes the way of a GPU's.
+    #[test]
+    fn masks_are_made_again_where_they_have_changed() {
+        let named = ["a", "b"].map(|name| (ParameterName::new(name), vec![40, 30]));
+        let layout = Arc::new(Layout::new(named).unwrap());
+        let mask = |seed| MaskSet::random(layout.clone(), Sparsity::new(0.5).unwrap(), seed);
+        let (first, second) = (mask(1), mask(2));
+        let words = vec![first.words()[0].clone(), second.words()[1].clone()];
+        let half = MaskSet::from_words(layout.clone(), words).unwrap();
+        let mut masks = DeviceMasks::default();
+        let mut zeroed = |mask: &MaskSet| {
+            for index in 0..2 {
+                let mut tensor = Tensor::full([30, 40], f64::NAN, (Kind::Float, Device::Cpu)).t_();
+                assert!(lopper_torch::host_slice(&tensor).is_none());
+                masks.zero(mask, index, &mut tensor).unwrap();
+                let nonzero = tensor.isnan().to_kind(Kind::Uint8).contiguous().view([-1]);
+                assert_eq!(Vec::<u8>::try_from(&nonzero).unwrap(), mask.to_bytes(index));
+            }
+            [0, 1].map(|index| masks.made[index].as_ref().unwrap().data_ptr())
+        };
+        let made = zeroed(&first);
+        assert_eq!(zeroed(&first.clone()), made, "an equal mask is the same");
+        let changed = zeroed(&half);
+        assert!(changed[0] == made[0] && changed[1] != made[1], "one tensor of it has changed");
+        zeroed(&second);
+    }
 }

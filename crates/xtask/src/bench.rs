@@ -137,6 +137,10 @@ fn part(name: &str) -> Result<Part, String> {
     found.ok_or_else(|| crate::unknown("part", name, &PARTS.map(|(known, _)| known)))
 }
 
+fn name_of(part: Part) -> &'static str {
+    PARTS.iter().find(|(_, known)| *known == part).map_or("", |(name, _)| name)
+}
+
 fn precision(value: &str) -> Result<String, String> {
     const KNOWN: [&str; 2] = ["float32", "bf16"];
     KNOWN.contains(&value).then(|| value.to_owned()).ok_or_else(|| crate::unknown("precision", value, &KNOWN))
@@ -348,10 +352,11 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         rows: Vec::new(),
         conditions: Vec::new(),
         skipped: Vec::new(),
+        missing: options.parts.iter().map(|part| name_of(*part)).collect(),
         raw: BTreeMap::new(),
     };
     let mut bench = Bench { checkout, options, threads, work, model, references, report };
-    let mut failed = Vec::new();
+    let (mut failed, mut table) = (Vec::new(), PathBuf::new());
     for (name, part) in PARTS.into_iter().filter(|(_, part)| options.parts.contains(part)) {
         println!("\n{name}");
         if let Err(reason) = bench.available(part) {
@@ -360,9 +365,11 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
             bench.report.skip(name, &error.context("failed"));
             failed.push(name);
         }
+        // After every part, so that a run which is stopped leaves what it has measured.
+        bench.report.missing.retain(|missing| *missing != name);
+        bench.report.load_after = hardware::load();
+        table = bench.report.write(&checkout.path(RESULTS))?;
     }
-    bench.report.load_after = hardware::load();
-    let table = bench.report.write(&checkout.path(RESULTS))?;
     println!("\n{}", fs::read_to_string(&table)?);
     println!("{}", table.display());
     match failed.as_slice() {

@@ -67,6 +67,8 @@ impl Default for DeviceSelector {
 #[derive(Debug)]
 struct Known {
     mask: MaskSet,
+    /// How many entries it prunes.
+    count: u64,
     /// Its pruned entries, flat, for each group.
     pruned: Vec<Tensor>,
     /// Where the next threshold is expected.
@@ -95,7 +97,7 @@ impl DeviceSelector {
             let fits = known.bracket.is_of(order) && known.pruned.iter().all(|t| t.device() == weights.device);
             if fits
                 && among == Among::All
-                && mask.pruned() == pruned
+                && known.count == pruned
                 && known.mask == *mask
                 && let Some(change) = known.next(&weights, mask)?
             {
@@ -107,7 +109,7 @@ impl DeviceSelector {
         let (next, bracket, bits) = weights.fresh(mask, pruned, survivors)?;
         let change = Change::between(mask, &next)?;
         self.known = match bracket {
-            Some(bracket) if !survivors => Some(Known { mask: next.clone(), pruned: bits, bracket }),
+            Some(bracket) if !survivors => Some(Known { mask: next.clone(), count: pruned, pruned: bits, bracket }),
             _ => None,
         };
         *mask = next;

@@ -93,23 +93,26 @@ pub(super) fn settle(candidates: &mut [Candidate], mask: &mut MaskSet, bracket: 
         return None;
     }
     let bracket = smallest_kept.or(largest_pruned).map_or(bracket, |key| bracket.moved(key));
-    let newly_pruned = set(mask.words_mut(), prune, false);
-    let revived = set(mask.words_mut(), keep, true);
-    Some(Settled { change: Change { newly_pruned, revived }, bracket, pruned: to_prune })
+    let others = |entries: &[Candidate], kept: bool| {
+        entries.iter().filter(|entry| mask.is_kept(entry.tensor as usize, entry.index) != kept).count() as u64
+    };
+    let change = Change { newly_pruned: others(prune, false), revived: others(keep, true) };
+    // Bits that are shared are copied when they are written.
+    if change != Change::default() {
+        let words = mask.words_mut();
+        set(words, prune, false);
+        set(words, keep, true);
+    }
+    Some(Settled { change, bracket, pruned: to_prune })
 }
 
-/// Makes the bits of some entries `kept`. Returns how many were not.
-fn set(words: &mut [Vec<u64>], entries: &[Candidate], kept: bool) -> u64 {
-    let mut changed = 0;
+/// Makes the bits of some entries `kept`.
+fn set(words: &mut [Vec<u64>], entries: &[Candidate], kept: bool) {
     for entry in entries {
         let word = &mut words[entry.tensor as usize][entry.index as usize / WORD];
         let bit = 1 << (entry.index as usize % WORD);
-        if (*word & bit != 0) != kept {
-            *word ^= bit;
-            changed += 1;
-        }
+        *word = if kept { *word | bit } else { *word & !bit };
     }
-    changed
 }
 
 /// How many bins one must go from bin `at` in both directions to have `enough` entries.

@@ -66,6 +66,8 @@ pub(crate) struct Report {
     /// How each part was measured.
     pub(crate) conditions: Vec<String>,
     pub(crate) skipped: Vec<String>,
+    /// Parts that are still to be measured.
+    pub(crate) missing: Vec<&'static str>,
     /// Everything measured, by part: times in seconds, memory in bytes.
     pub(crate) raw: BTreeMap<String, serde_json::Value>,
 }
@@ -119,6 +121,9 @@ impl Report {
         let mut text = format!("# Benchmarks on {host}, {date}\n\n`cargo xtask bench`, commit {commit}\n\n");
         if self.short {
             text += "**A short run: it shows that everything works; its numbers are not results.**\n\n";
+        }
+        if !self.missing.is_empty() {
+            text += &format!("**Stopped before it measured: {}.**\n\n", self.missing.join(", "));
         }
         text += &format!(
             "| | |\n|---|---|\n| processor | {cpu}, {cores} cores |\n| memory | {:.1} GiB |\n| kernel | {kernel} |\n\
@@ -216,6 +221,7 @@ mod tests {
             rows: Vec::new(),
             conditions: vec!["medians".into()],
             skipped: Vec::new(),
+            missing: Vec::new(),
             raw: BTreeMap::new(),
         }
     }
@@ -235,6 +241,13 @@ mod tests {
         assert!(text.contains("| faster | ≥ 40 | 40.00 | 2.000 s / 50.00 ms | PASS |"), "{text}");
         assert!(text.contains("| beside | – | 1.500 | 3.000 MiB / 2.000 MiB |  |"), "{text}");
         assert!(text.contains("## Skipped\n* CoLA: no data"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_says_so() {
+        let text = Report { missing: vec!["update", "cola"], ..report() }.markdown();
+        assert!(text.contains("**Stopped before it measured: update, cola.**"), "{text}");
+        assert!(!report().markdown().contains("Stopped"));
     }
 
     #[test]
