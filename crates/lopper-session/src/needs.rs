@@ -193,9 +193,10 @@ fn check_device_memory(sizes: &Sizes, tasks: &[Task], device: Device, free: u64)
         return Ok(());
     }
     Err(Error::Other(format!(
-        "memory of {device:?}: {} are free and training takes at least {} more: gradients {}, moments {}, masks {}; \
+        "memory of {}: {} are free and training takes at least {} more: gradients {}, moments {}, masks {}; \
          activations come on top. Stop what else runs there, use a smaller model or another device, or an optimizer with \
          fewer moments (train.optimizer = \"sgd\")",
+        lopper_torch::device_name(device),
         size(free),
         size(memory.total()),
         size(memory.gradients),
@@ -412,7 +413,7 @@ mod tests {
         let check = |free| check_device_memory(&SIZES, &[snapshots], Device::Cuda(1), free);
         check(needed).unwrap();
         let message = check(needed - 1).unwrap_err().to_string();
-        assert!(message.starts_with("memory of Cuda(1): 1.2 GiB are free"), "{message}");
+        assert!(message.starts_with("memory of cuda:1: 1.2 GiB are free"), "{message}");
         assert!(message.contains("gradients 400.0 MiB, moments 800.0 MiB, masks 80.0 MiB"), "{message}");
         check_device_memory(&SIZES, &[], Device::Cuda(0), 0).unwrap();
     }

@@ -1,7 +1,7 @@
 //! Optimizers whose moments can be read, masked, saved and restored, and gradient clipping.
 
 use lopper_core::{Error, Optimizer, ParameterName, Result};
-use lopper_torch::{AdamStep, SgdStep};
+use lopper_torch::{AdamStep, SgdStep, device_name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tch::{Kind, Tensor};
 
@@ -42,7 +42,7 @@ impl OptimizerState {
             } else if tensor.kind() != Kind::Float || tensor.is_sparse() || !tensor.is_contiguous() {
                 problems.push(format!("`{name}` is no contiguous float32 tensor ({:?})", tensor.kind()));
             } else if tensor.device() != parameters[0].1.device() {
-                problems.push(format!("`{name}` lies on {:?}, others elsewhere", tensor.device()));
+                problems.push(format!("`{name}` lies on {}, others elsewhere", device_name(tensor.device())));
             }
         }
         if !problems.is_empty() {

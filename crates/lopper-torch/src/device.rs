@@ -42,6 +42,16 @@ pub fn resolve_device(name: &str) -> Result<Device> {
     }
 }
 
+/// What [`resolve_device`] calls a device: `cpu`, `cuda:0`.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".to_owned(),
+        Device::Cuda(index) => format!("cuda:{index}"),
+        Device::Mps => "mps".to_owned(),
+        Device::Vulkan => "vulkan".to_owned(),
+    }
+}
+
 /// The number of usable GPUs, at least one, or why there is none.
 fn cuda_devices(name: &str) -> Result<usize, String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
@@ -123,6 +133,7 @@ mod tests {
     #[test]
     fn auto_and_cuda_agree() {
         assert_eq!(resolve_device("cpu").unwrap(), Device::Cpu);
+        assert_eq!([Device::Cpu, Device::Cuda(2)].map(device_name), ["cpu", "cuda:2"]);
         match resolve_device("cuda:0") {
             Ok(device) => {
                 assert_eq!(device, Device::Cuda(0));
