@@ -255,6 +255,26 @@ fn what_is_not_finite_is_named() {
     }
 }
 
+#[test]
+fn samples_that_no_recording_has_are_refused_by_their_place() {
+    let (_folder, path) = in_folder();
+    let sample_format = hound::SampleFormat::Float;
+    let spec = hound::WavSpec { channels: 1, sample_rate: 44_100, bits_per_sample: 32, sample_format };
+    let write = |value: f32| {
+        let mut writer = hound::WavWriter::create(&path, spec).unwrap();
+        (0..2000).for_each(|n| writer.write_sample(if n == 1500 { value } else { 0.5 }).unwrap());
+        writer.finalize().unwrap();
+        load(&path)
+    };
+    for value in [f32::MAX, -3e9] {
+        let error = write(value).unwrap_err();
+        assert_eq!(error, AudioError::TooLoud { at: 1500, value: format!("{value:e}") });
+        assert!(error.to_string().ends_with(", and full scale is 1; up to 2.1474836e9 is accepted"), "{error}");
+    }
+    // Integers of 32 bits, stored as floats.
+    assert!(write(-2_147_483_648.0).unwrap().iter().all(|sample| sample.is_finite()));
+}
+
 /// The header of a WAV file that says what it says.
 fn header(rate: u32, channels: u16, bytes: u32) -> Vec<u8> {
     let frame = u32::from(channels);

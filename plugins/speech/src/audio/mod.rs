@@ -18,6 +18,8 @@ pub const RATE: u32 = 16_000;
 pub const LONGEST: u64 = 3600;
 /// Rates that are resampled; others are a damaged header.
 const RATES: std::ops::RangeInclusive<u32> = 2_000..=384_000;
+/// The largest magnitude of a sample: a file's floats may be the integers of 32 bits that they were made from.
+const LOUDEST: f32 = 2_147_483_648.0;
 /// Most channels that are mixed.
 const MOST_CHANNELS: usize = 32;
 
@@ -63,6 +65,14 @@ pub enum AudioError {
     /// A sample of a floating-point file that is not a number or infinite.
     #[error("sample {0} is not a finite number")]
     NotFinite(u64),
+    /// A sample of a floating-point file that no recording has; resampled, it could become infinite.
+    #[error("sample {at} is {value}, and full scale is 1; up to {LOUDEST:e} is accepted")]
+    TooLoud {
+        /// Its place in its channel.
+        at: u64,
+        /// As it would be printed.
+        value: String,
+    },
     /// Anything else that the decoder finds wrong.
     #[error("is damaged: {0}")]
     Damaged(String),
@@ -79,6 +89,7 @@ impl AudioError {
             | Self::NoSamples
             | Self::TooLong(_)
             | Self::NotFinite(_)
+            | Self::TooLoud { .. }
             | Self::Damaged(_) => true,
             Self::Unreadable(_)
             | Self::Empty

@@ -1,6 +1,6 @@
 //! One file as a stream of packets.
 
-use super::{AudioError, MOST_CHANNELS, RATES, check_length};
+use super::{AudioError, LOUDEST, MOST_CHANNELS, RATES, check_length};
 use lopper_weights::open_regular;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -111,8 +111,13 @@ impl Source {
                 return Err(AudioError::Channels(channels));
             }
             buffer.copy_to_vec_interleaved(&mut interleaved);
-            if let Some(place) = interleaved.iter().position(|sample| !sample.is_finite()) {
-                return Err(AudioError::NotFinite(frames + (place / channels) as u64));
+            // Neither is NaN, which is no number that compares.
+            if let Some(place) = interleaved.iter().position(|sample| !(-LOUDEST..=LOUDEST).contains(sample)) {
+                let (at, sample) = (frames + (place / channels) as u64, interleaved[place]);
+                return Err(match sample.is_finite() {
+                    true => AudioError::TooLoud { at, value: format!("{sample:e}") },
+                    false => AudioError::NotFinite(at),
+                });
             }
             mono.clear();
             mono.extend(interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32));
