@@ -78,6 +78,7 @@ fn run() -> Result<()> {
     }
     let all = Tensor::f_cat(&there.iter().map(|tensor| tensor.view([-1])).collect::<Vec<_>>(), 0)?;
     let mut warm = Ranked::new(&layout, there);
+    // The second of one sparsity is remembered.
     warm.select(&mut mask.clone())?;
 
     let mut times: Vec<[f64; 4]> = Vec::new();

@@ -14,7 +14,7 @@ import torch
 
 
 def add_options(parser):
-    """What every script that trains is told."""
+    """What every script is told."""
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--device", type=torch.device, required=True)
     parser.add_argument("--precision", choices=["float32", "bf16"], required=True)
@@ -27,14 +27,28 @@ def autocast(options):
     return torch.autocast(options.device.type, torch.bfloat16)
 
 
+def one_gpu(options):
+    """Refuses what would compute on another GPU than Lopper, or on several."""
+    if options.device.type == "cuda" and (options.device.index or torch.cuda.device_count() > 1):
+        sys.exit("give it one GPU, by CUDA_VISIBLE_DEVICES, and --device=cuda:0")
+
+
+def finish(device):
+    """Waits until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 class Pace:
-    def __init__(self):
+    def __init__(self, device):
+        self.device = device
         self.asked = 0
         self.seconds = []
         self.since = None
 
     def next_update(self):
         """To be called at the start of every update."""
+        finish(self.device)
         if self.since is not None:
             self.seconds.append(time.perf_counter() - self.since)
         if len(self.seconds) == self.asked:

@@ -66,7 +66,7 @@ def train(options):
     model.freeze_feature_encoder()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=5e-5, weight_decay=0.0, fused=True)
-    pace = Pace()
+    pace = Pace(options.device)
     made = {name: tensor.to(options.device) for name, tensor in batch(options.data).items()}
     while True:
         pace.next_update()

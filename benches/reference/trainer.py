@@ -4,7 +4,7 @@ import argparse
 import tempfile
 
 import torch
-from pace import Pace, add_options
+from pace import Pace, add_options, one_gpu
 from texts import read
 from transformers import (
     AutoTokenizer,
@@ -23,8 +23,8 @@ LONGEST = 128
 class Paced(TrainerCallback):
     """An update's time runs from the end of the one before it, so fetching and padding its batch count."""
 
-    def __init__(self):
-        self.pace = Pace()
+    def __init__(self, device):
+        self.pace = Pace(device)
 
     def on_train_begin(self, *_, **__):
         self.pace.next_update()
@@ -41,6 +41,7 @@ def main():
     add_options(parser)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    one_gpu(options)  # The Trainer takes all that it sees.
     model = BertForSequenceClassification.from_pretrained(
         options.model, num_labels=2, attn_implementation="eager", dtype=torch.float32
     )
@@ -69,7 +70,7 @@ def main():
             args=arguments,
             train_dataset=examples,
             data_collator=default_data_collator if fixed else DataCollatorWithPadding(tokenizer),
-            callbacks=[Paced()],
+            callbacks=[Paced(options.device)],
         )
         trainer.train()
 

@@ -36,7 +36,7 @@ def main():
     ).train().to(options.device)
     fused = True if options.adamw == "fused" else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-5, weight_decay=0.0, fused=fused)
-    pace = Pace()
+    pace = Pace(options.device)
     made = batches(options.model, options.data, options.device)
     while True:
         for batch in made:

@@ -233,8 +233,8 @@ impl Trainer<'_> {
 
         if let Some(target) = target {
             let Change { revived, .. } = self.next_mask(&mut state.mask, update, target)?;
-            state.prunes = state.mask.pruned() > 0;
             let sparsity = state.mask.sparsity().get();
+            state.prunes = sparsity > 0.0;
             self.events.write(&Event::Mask { stage: &stage.name, update, sparsity, revived })?;
         }
         match stage.pruned {

@@ -53,8 +53,9 @@ impl DeviceMasks {
                     self.made[index] = None;
                 }
             }
-            self.of = Some(mask.clone());
         }
+        // Also where it is equal: it is known again by sharing its bits.
+        self.of = Some(mask.clone());
         let made = self.made[index].take().filter(|tensor| tensor.device() == device);
         let made = made.map_or_else(|| mask.pruned_tensor(index, device), Ok)?;
         Ok(self.made[index].insert(made))

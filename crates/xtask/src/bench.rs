@@ -16,7 +16,7 @@ use crate::{demo, libtorch, minilm};
 use anyhow::{Context, Result, anyhow, bail};
 use hardware::Hardware;
 use references::{References, with_threads};
-use report::Report;
+use report::{MINILM, Report};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,7 @@ impl Options {
                 Some(("--glue", folder)) => parsed.glue = Some(PathBuf::from(folder)),
                 Some((name @ "--cola-examples", value)) => parsed.cola_examples = Some(number(name, value)?),
                 Some((name @ "--threads", value)) => parsed.threads = Some(number(name, value)?),
-                Some(("--device", value)) => parsed.setting.device = value.to_owned(),
+                Some(("--device", value)) => parsed.setting.device = device(value)?,
                 Some(("--precision", value)) => parsed.setting.precision = precision(value)?,
                 Some(("--model", folder)) => parsed.model = Some(PathBuf::from(folder)),
                 Some(("--python", file)) => parsed.python = Some(PathBuf::from(file)),
@@ -124,11 +124,21 @@ impl Options {
         Ok(parsed)
     }
 
-    /// The names of the parts that are asked for, unless it is all of them.
-    fn only(&self) -> Vec<String> {
-        let asked = PARTS.iter().filter(|(_, part)| self.parts.contains(part));
-        let names: Vec<String> = asked.map(|(name, _)| (*name).to_owned()).collect();
+    /// The names of the parts that are asked for.
+    fn names(&self) -> Vec<&'static str> {
+        PARTS.iter().filter(|(_, part)| self.parts.contains(part)).map(|(name, _)| *name).collect()
+    }
+
+    /// The same, unless it is all of them.
+    fn only(&self) -> Vec<&'static str> {
+        let names = self.names();
         if names.len() == PARTS.len() { Vec::new() } else { names }
+    }
+
+    /// What the report calls the BERT.
+    fn model_name(&self) -> String {
+        let given = self.model.as_ref().and_then(|folder| folder.file_name());
+        given.map_or_else(|| MINILM.to_owned(), |name| name.to_string_lossy().into_owned())
     }
 }
 
@@ -137,8 +147,11 @@ fn part(name: &str) -> Result<Part, String> {
     found.ok_or_else(|| crate::unknown("part", name, &PARTS.map(|(known, _)| known)))
 }
 
-fn name_of(part: Part) -> &'static str {
-    PARTS.iter().find(|(_, known)| *known == part).map_or("", |(name, _)| name)
+fn device(value: &str) -> Result<String, String> {
+    let gpu = value.strip_prefix("cuda");
+    let known = gpu.is_some_and(|n| n.is_empty() || n.strip_prefix(':').is_some_and(|n| n.parse::<u8>().is_ok()));
+    let refused = || format!("--device: `{value}` is neither cpu nor cuda:N");
+    (known || value == "cpu").then(|| value.to_owned()).ok_or_else(refused)
 }
 
 fn precision(value: &str) -> Result<String, String> {
@@ -167,12 +180,6 @@ struct Bench<'a> {
 impl Bench<'_> {
     fn model(&self) -> Result<&Path> {
         self.model.as_deref().map_err(|reason| anyhow!("no BERT: {reason}"))
-    }
-
-    /// What the report calls the BERT.
-    fn model_name(&self) -> String {
-        let given = self.options.model.as_ref().and_then(|folder| folder.file_name());
-        given.map_or_else(|| "MiniLM".to_owned(), |name| name.to_string_lossy().into_owned())
     }
 
     /// What both sides compute in, for the report.
@@ -318,7 +325,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         libtorch::ensure(checkout, false)?;
     }
     let model = match &options.model {
-        Some(folder) => std::path::absolute(folder).with_context(|| folder.display().to_string()),
+        Some(folder) => folder.canonicalize().with_context(|| folder.display().to_string()),
         None => minilm::ensure(checkout),
     };
     let model = model.map_err(|error| format!("{error:#}"));
@@ -344,6 +351,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         only: options.only(),
         threads,
         device: options.setting.device.clone(),
+        model: options.model_name(),
         precision: options.setting.precision.clone(),
         hardware: Hardware::here(options.setting.is_gpu()),
         load_before: hardware::load(),
@@ -352,7 +360,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         rows: Vec::new(),
         conditions: Vec::new(),
         skipped: Vec::new(),
-        missing: options.parts.iter().map(|part| name_of(*part)).collect(),
+        missing: options.names(),
         raw: BTreeMap::new(),
     };
     let mut bench = Bench { checkout, options, threads, work, model, references, report };
@@ -413,6 +421,7 @@ mod tests {
     fn wrong_values_are_refused() {
         assert_eq!(parsed("--only=parb"), Err("unknown part `parb`; did you mean `parp`?".into()));
         assert_eq!(parsed("--precision=fp16"), Err("unknown precision `fp16`; did you mean `bf16`?".into()));
+        assert_eq!(parsed("--device=auto"), Err("--device: `auto` is neither cpu nor cuda:N".into()));
         assert_eq!(parsed("--threads=0"), Err("--threads: `0` is no number from 1 up".into()));
     }
 }

@@ -199,9 +199,10 @@ impl Check<'_> {
     fn losses(&self, name: &str) -> Result<Vec<f64>> {
         let path = Path::new(&self.path(name)).join("metrics.jsonl");
         let lines = fs::read_to_string(&path).with_context(|| format!("{}: cannot be read", path.display()))?;
-        // The last line may be half written while the run is going on.
-        let events = lines.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
-        let updates = events.filter(|event| event["event"] == "update");
+        // A line that is being written has no end yet.
+        let whole = lines.rfind('\n').map_or("", |end| &lines[..end]);
+        let events = whole.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+        let updates = events.iter().filter(|event| event["event"] == "update");
         Ok(updates.map(|event| event["loss"].as_f64().unwrap_or(f64::NAN)).collect())
     }
 
@@ -298,7 +299,7 @@ fn flatten(value: &serde_json::Value, numbers: &mut Vec<f64>) {
 /// The largest difference, relative to the first where that is above 1. Not a number is the furthest of all.
 fn furthest(a: &[f64], b: &[f64]) -> Result<f64> {
     if a.len() != b.len() || a.is_empty() {
-        bail!("{} numbers on the CPU, {} on the device", a.len(), b.len());
+        bail!("{} numbers beside {}", a.len(), b.len());
     }
     let distances = a.iter().zip(b).map(|(a, b)| (a - b).abs() / a.abs().max(1.0));
     Ok(distances.fold(0.0, |worst, d| if d.is_nan() { f64::INFINITY } else { worst.max(d) }))

@@ -39,18 +39,14 @@ impl Digit {
         Ok(if turned { digit.f_bitwise_xor(self.bins() / 2)? } else { digit })
     }
 
-    /// How many of these keys have each digit.
-    fn count(&self, keys: &Tensor, order: Order) -> Result<Tensor> {
-        Ok(self.of(keys, order)?.f_bincount(None::<Tensor>, self.bins())?)
-    }
-
     /// Those of the keys that have this digit.
     fn with(&self, keys: &Tensor, order: Order, digit: usize) -> Result<Tensor> {
         Ok(keys.f_masked_select(&self.of(keys, order)?.f_eq(digit as i64)?)?)
     }
 }
 
-/// Selection over tensors; keeps what it knows of the mask it made last: a byte for each entry on the device.
+/// Selection over tensors. Between re-prunes it keeps what it knows of the mask it made last: a byte for each entry on the
+/// device.
 #[derive(Debug)]
 pub(super) struct DeviceSelector {
     group: u64,
@@ -77,8 +73,8 @@ struct Known {
 
 impl DeviceSelector {
     /// Replaces `mask` by the one that prunes the `pruned` smallest of `tensors`, one for each tensor of its layout, of
-    /// its shape, all on one device. Ranking all entries at the sparsity that `mask` already has, when that mask was made
-    /// here, takes one pass over the weights.
+    /// its shape, all on one device. Ranking all entries at the sparsity that `mask` already has takes one pass over the
+    /// weights from the second time on.
     ///
     /// # Errors
     /// [`Error::NonFinite`] naming the first entry that cannot be ranked; errors of libtorch. `mask` is then as it was.
@@ -105,13 +101,16 @@ impl DeviceSelector {
                 return Ok(change);
             }
         }
-        let survivors = among == Among::Survivors;
-        let (next, bracket, bits) = weights.fresh(mask, pruned, survivors)?;
+        let (next, bracket, bits) = weights.fresh(mask, pruned, among == Among::Survivors)?;
         let change = Change::between(mask, &next)?;
-        self.known = match bracket {
-            Some(bracket) if !survivors => Some(Known { mask: next.clone(), count: pruned, pruned: bits, bracket }),
-            _ => None,
-        };
+        // Whoever makes one mask and trains on, as OMP does, has no use for it.
+        let is_re_prune = among == Among::All && mask.pruned() == pruned;
+        self.known = bracket.filter(|_| is_re_prune).map(|bracket| Known {
+            mask: next.clone(),
+            count: pruned,
+            pruned: bits,
+            bracket,
+        });
         *mask = next;
         Ok(change)
     }
@@ -128,7 +127,7 @@ impl Known {
             let undecided = keys.f_ge(low)?.f_where_self(pruned, &keys.f_le(high)?)?;
             let places = undecided.f_logical_or(&weights.unrankable(&keys)?)?.f_nonzero()?.f_view([-1])?;
             let found = places.size()[0] as usize;
-            if candidates.len() + found > most_candidates(mask) {
+            if candidates.len() + found > most_candidates(mask.layout()) {
                 return Ok(None);
             }
             if found == 0 {
@@ -150,10 +149,13 @@ impl Known {
         self.bracket = settled.bracket;
         if settled.change != Change::default() {
             let (prune, keep) = candidates.split_at(settled.pruned);
-            self.set(weights, prune, true)?;
-            self.set(weights, keep, false)?;
-            self.mask = mask.clone();
+            if let Err(error) = self.set(weights, prune, true).and_then(|()| self.set(weights, keep, false)) {
+                *mask = self.mask.clone();
+                return Err(error);
+            }
         }
+        // Also where it is equal: from now on it shares its bits with the caller's, and is known by that.
+        self.mask = mask.clone();
         Ok(Some(settled.change))
     }
 
@@ -246,9 +248,8 @@ impl Weights<'_> {
 
     /// Signed keys of a group, flat: int32.
     fn keys(&self, group: &Group) -> Result<Tensor> {
-        let flat = |tensor: &Tensor| tensor.f_detach()?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1]);
-        let flat = self.tensors[group.tensors.clone()].iter().map(flat).collect::<Result<Vec<_>, _>>()?;
-        let flat = if let [one] = &flat[..] { one.shallow_clone() } else { Tensor::f_cat(&flat, 0)? };
+        let parts = self.tensors[group.tensors.clone()].iter().map(flat).collect::<Result<Vec<_>>>()?;
+        let flat = if let [one] = &parts[..] { one.shallow_clone() } else { Tensor::f_cat(&parts, 0)? };
         Ok(match self.order {
             Order::Magnitude => flat.f_view_dtype(Kind::Int)?.f_bitwise_and(0x7fff_ffff)?,
             Order::Value => {
@@ -274,7 +275,7 @@ impl Weights<'_> {
     fn non_finite(&self, layout: &Layout) -> Error {
         let first = || -> Result<Option<Error>> {
             for (tensor, named) in self.tensors.iter().zip(layout.tensors()) {
-                let flat = tensor.f_contiguous()?.f_view([-1])?;
+                let flat = flat(tensor)?;
                 let bad = flat.f_isfinite()?.f_logical_not()?.f_nonzero()?.f_view([-1])?;
                 if bad.size()[0] > 0 {
                     let index = bad.f_int64_value(&[0])?;
@@ -290,13 +291,18 @@ impl Weights<'_> {
     /// The mask after `mask` from nothing, where the one after that may be expected, and its pruned entries by group.
     fn fresh(&self, mask: &MaskSet, pruned: u64, survivors: bool) -> Result<(MaskSet, Option<Bracket>, Vec<Tensor>)> {
         let layout = mask.layout();
+        // What is pruned already and not to be ranked.
         let gone = |group: &Group| -> Result<Option<Tensor>> {
-            let flat = |tensor| Ok(mask.pruned_tensor(tensor, self.device)?.f_view([-1])?);
-            let flat = |group: &Group| group.tensors.clone().map(flat).collect::<Result<Vec<_>>>();
-            survivors.then(|| Ok(Tensor::f_cat(&flat(group)?, 0)?)).transpose()
+            if !survivors {
+                return Ok(None);
+            }
+            let parts =
+                group.tensors.clone().map(|tensor| Ok(mask.pruned_tensor(tensor, self.device)?.f_view([-1])?));
+            Ok(Some(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?))
         };
-        let (threshold, width) = self.threshold(mask, pruned, survivors, gone)?;
-        let bracket = Bracket::expected(self.order, mask, threshold, width);
+        let wanted = if survivors { pruned - mask.pruned() } else { pruned };
+        let (threshold, histograms) = self.threshold(layout, wanted, gone)?;
+        let bracket = Bracket::expected(self.order, layout, threshold, |enough| histograms.width(enough));
         let key = self.signed(threshold.key);
         let all_ties = threshold.ties == threshold.equal;
         let (mut left, mut words, mut bits) = (threshold.ties, Vec::with_capacity(layout.tensors().len()), Vec::new());
@@ -304,10 +310,10 @@ impl Weights<'_> {
             let (keys, gone) = (self.keys(group)?, gone(group)?);
             let mut prune = if all_ties && left > 0 { keys.f_le(key)? } else { keys.f_lt(key)? };
             if !all_ties && left > 0 {
-                let tie = keys.f_eq(key)?;
-                let tie = gone
-                    .as_ref()
-                    .map_or_else(|| Ok(tie.shallow_clone()), |gone| tie.f_logical_and(&gone.f_logical_not()?))?;
+                let mut tie = keys.f_eq(key)?;
+                if let Some(gone) = &gone {
+                    tie = tie.f_logical_and(&gone.f_logical_not()?)?;
+                }
                 let places = tie.f_nonzero()?.f_view([-1])?;
                 let take = places.size()[0].min(i64::try_from(left).unwrap_or(i64::MAX));
                 let _ = prune.f_index_fill_(0, &places.f_narrow(0, 0, take)?, 1)?;
@@ -322,56 +328,61 @@ impl Weights<'_> {
         Ok((MaskSet::from_words(layout.clone(), words)?, bracket, bits))
     }
 
-    /// Where the `pruned`-th smallest key lies, and how far one must go from there in both directions to have so many
-    /// entries.
+    /// Where the `wanted`-th smallest key lies among those that are not gone, and what was counted around it.
     fn threshold(
         &self,
-        mask: &MaskSet,
-        pruned: u64,
-        survivors: bool,
+        layout: &Layout,
+        wanted: u64,
         gone: impl Fn(&Group) -> Result<Option<Tensor>>,
-    ) -> Result<(Threshold, impl FnOnce(u64) -> u32)> {
-        let wanted = if survivors { pruned - mask.pruned() } else { pruned };
-        let ranked = |group: &Group| -> Result<(Tensor, Tensor)> {
-            let keys = self.keys(group)?;
-            let ranked = match gone(group)? {
-                Some(gone) => keys.f_masked_select(&gone.f_logical_not()?)?,
-                None => keys.shallow_clone(),
-            };
-            Ok((keys, ranked))
-        };
+    ) -> Result<(Threshold, Histograms)> {
         let [top, middle, bottom] = DIGITS;
-        let mut counts = Tensor::f_zeros([top.bins()], (Kind::Int64, self.device))?;
-        // Entries that are out of the ranking must be finite too.
-        let mut unrankable = Tensor::f_zeros([1], (Kind::Bool, self.device))?;
-        for group in &self.groups {
-            let (keys, ranked) = ranked(group)?;
-            counts = counts.f_add(&top.count(&ranked, self.order)?)?;
-            unrankable = unrankable.f_logical_or(&self.unrankable(&keys)?.f_any()?)?;
-        }
-        if unrankable.f_int64_value(&[0])? != 0 {
-            return Err(self.non_finite(mask.layout()));
-        }
-        let none = |threshold| (threshold, Histograms::default());
-        let (threshold, found) = if wanted == 0 {
-            none(Threshold { key: 0, ties: 0, equal: 0 })
-        } else {
-            let (first, before) = locate(&to_host(&counts)?, wanted).ok_or_else(miscounted)?;
-            let wanted = wanted - before;
-            let inside = self.groups.iter().map(|group| top.with(&ranked(group)?.1, self.order, first));
-            let inside = Tensor::f_cat(&inside.collect::<Result<Vec<_>>>()?, 0)?;
-            let counts = to_host(&middle.count(&inside, self.order)?)?;
-            let (second, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
-            let wanted = wanted - before;
-            let within = middle.with(&inside, self.order, second)?;
-            let last = to_host(&bottom.count(&within, self.order)?)?;
-            let (third, before) = locate(&last, wanted).ok_or_else(miscounted)?;
-            let key = first << top.shift | second << middle.shift | third;
-            let threshold = Threshold { key: key as u32, ties: wanted - before, equal: last[third] };
-            (threshold, Histograms { middle: (counts, second), bottom: (last, third) })
+        let ranked = |group: &Group, keys: Tensor| -> Result<Tensor> {
+            Ok(match gone(group)? {
+                Some(gone) => keys.f_masked_select(&gone.f_logical_not()?)?,
+                None => keys,
+            })
         };
-        Ok((threshold, move |enough| found.width(enough)))
+        // What is not ranked must be finite too.
+        let mut unrankable = Tensor::f_zeros([1], (Kind::Bool, self.device))?;
+        let counts = self.count(&top, |group| {
+            let keys = self.keys(group)?;
+            unrankable = unrankable.f_logical_or(&self.unrankable(&keys)?.f_any()?)?;
+            ranked(group, keys)
+        })?;
+        if unrankable.f_int64_value(&[0])? != 0 {
+            return Err(self.non_finite(layout));
+        }
+        if wanted == 0 {
+            return Ok((Threshold { key: 0, ties: 0, equal: 0 }, Histograms::default()));
+        }
+        let (first, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
+        let wanted = wanted - before;
+        let inside = |group: &Group| top.with(&ranked(group, self.keys(group)?)?, self.order, first);
+        let counts = self.count(&middle, inside)?;
+        let (second, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
+        let wanted = wanted - before;
+        let last = self.count(&bottom, |group| middle.with(&inside(group)?, self.order, second))?;
+        let (third, before) = locate(&last, wanted).ok_or_else(miscounted)?;
+        let key = first << top.shift | second << middle.shift | third;
+        let threshold = Threshold { key: key as u32, ties: wanted - before, equal: last[third] };
+        Ok((threshold, Histograms { middle: (counts, second), bottom: (last, third) }))
     }
+
+    /// How many of the keys that `keys` has of all groups have each value of `digit`.
+    fn count(&self, digit: &Digit, mut keys: impl FnMut(&Group) -> Result<Tensor>) -> Result<Vec<u64>> {
+        let mut counts = Tensor::f_zeros([digit.bins()], (Kind::Int64, self.device))?;
+        for group in &self.groups {
+            let here = digit.of(&keys(group)?, self.order)?.f_bincount(None::<Tensor>, digit.bins())?;
+            counts = counts.f_add(&here)?;
+        }
+        let counts = Vec::<i64>::try_from(&counts.f_to_device(Device::Cpu)?)?;
+        Ok(counts.into_iter().map(|count| count as u64).collect())
+    }
+}
+
+/// The entries of a tensor in a row, as they are ranked: float32.
+fn flat(tensor: &Tensor) -> Result<Tensor> {
+    Ok(tensor.f_detach()?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?)
 }
 
 /// Counts around the threshold by the middle and the lowest digit, with the threshold's.
@@ -408,11 +419,6 @@ fn packed(pruned: &Tensor, group: &Group) -> Result<Vec<Vec<u64>>> {
     let bytes = Vec::<u8>::try_from(&bytes.f_to_device(Device::Cpu)?)?;
     let mut words = bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
     Ok(group.parts().map(|(_, entries)| words.by_ref().take((entries as usize).div_ceil(WORD)).collect()).collect())
-}
-
-fn to_host(counts: &Tensor) -> Result<Vec<u64>> {
-    let counts = Vec::<i64>::try_from(&counts.f_to_device(Device::Cpu)?)?;
-    Ok(counts.into_iter().map(|count| count as u64).collect())
 }
 
 #[cfg(test)]
@@ -468,8 +474,8 @@ mod tests {
             let among = if survivors { Among::Survivors } else { Among::All };
             let mut steps = steps.into_iter();
             for pruned in pruned {
-                // The first is fresh, the others are warm.
-                for _ in 0..3 {
+                // The first two are fresh, the others are warm.
+                for _ in 0..4 {
                     let mut other = mask.clone();
                     let change = here.select_into(&slices(&values), order, &mut mask, pruned, among).unwrap();
                     let same = there.select_into(&tensors(&values), order, &mut other, pruned, among).unwrap();
@@ -505,7 +511,7 @@ mod tests {
             let mut selector = DeviceSelector { group, known: None };
             let mut mask = MaskSet::dense(layout.clone());
             let pruned = layout.entries() / 2;
-            if warm {
+            for _ in 0..if warm { 2 } else { 0 } {
                 selector.select_into(&tensors(&values), order, &mut mask, pruned, among).unwrap();
             }
             let mut place = place.index(layout.entries() as usize);
@@ -521,6 +527,16 @@ mod tests {
         }
     }
 
+    /// A score beyond float32 is told as on the host.
+    #[test]
+    fn scores_are_ranked_as_float32() {
+        let layout = Arc::new(Layout::new([(ParameterName::new("t0"), vec![3])]).unwrap());
+        let (mut mask, scores) = (MaskSet::dense(layout), Tensor::from_slice(&[0.0, 1e300, 1.0f64]));
+        let error =
+            DeviceSelector::default().select_into(&[scores], Order::Value, &mut mask, 1, Among::All).unwrap_err();
+        assert!(matches!(error, Error::NonFinite { index: 1, .. }), "{error}");
+    }
+
     /// The warm path and not the fresh one decides after small steps: what is known stays.
     #[test]
     fn small_steps_stay_on_the_warm_path() {
@@ -530,6 +546,8 @@ mod tests {
         let select = |selector: &mut DeviceSelector, values: &[Vec<f32>], mask: &mut MaskSet| {
             selector.select_into(&tensors(values), Order::Magnitude, mask, 60_000, Among::All).unwrap()
         };
+        select(&mut selector, &values, &mut mask);
+        assert!(selector.known.is_none(), "one mask alone");
         select(&mut selector, &values, &mut mask);
         mask.apply_all(&mut values.iter_mut().map(Vec::as_mut_slice).collect::<Vec<_>>()).unwrap();
         let known = |selector: &DeviceSelector| selector.known.as_ref().map(|known| known.pruned[0].data_ptr());

@@ -44,7 +44,8 @@ impl Change {
 /// Selection over plain slices, without tensors; keeps its work space between calls.
 ///
 /// It runs on the rayon pool it is called in, and its result does not depend on the pool's size. The work space takes
-/// 512 KiB a thread and at most 2 MiB more; once it is there, a call on as many threads allocates nothing.
+/// 512 KiB a thread and at most 2 MiB more; once it is there, a call on as many threads allocates
+/// nothing, unless a clone of the mask shares its bits.
 #[derive(Debug, Default)]
 pub struct HostSelector {
     /// Counts of the keys' halves, one histogram a thread.
@@ -118,7 +119,7 @@ impl HostSelector {
         bracket: Bracket,
     ) -> Result<Option<Change>> {
         lock(&self.candidates).clear();
-        let limit = most_candidates(mask);
+        let limit = most_candidates(mask.layout());
         let complete = chunks(slices, mask.words()).try_for_each(|chunk| {
             chunk::candidates::<MAGNITUDE>(&chunk, bracket, |some| {
                 let mut found = lock(&self.candidates);
@@ -249,10 +250,10 @@ impl HostSelector {
     /// Prepares the warm path.
     fn expect_next(&mut self, order: Order, mask: &MaskSet, threshold: Threshold) {
         let place = threshold.key as usize % BINS;
-        self.bracket = Bracket::expected(order, mask, threshold, |enough| width(&self.total, place, enough));
+        self.bracket = Bracket::expected(order, mask.layout(), threshold, |enough| width(&self.total, place, enough));
         let candidates = self.candidates.get_mut().unwrap_or_else(PoisonError::into_inner);
         candidates.clear();
-        candidates.reserve_exact(most_candidates(mask));
+        candidates.reserve_exact(most_candidates(mask.layout()));
     }
 }
 

@@ -55,7 +55,7 @@ impl Selector {
 
     /// As [`select`](Self::select), into `mask`, which holds the current mask before and the next one after. A mask of
     /// the same sparsity takes the warm path of [`HostSelector::select_into`]. Magnitudes on the CPU are ranked without
-    /// an allocation after the first call.
+    /// an allocation after the first call, unless a clone of `mask` shares its bits.
     ///
     /// # Errors
     /// As [`select`](Self::select); `mask` is then as it was.

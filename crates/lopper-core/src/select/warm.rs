@@ -2,8 +2,8 @@
 //! that this does not decide.
 
 use super::{Change, Order, Threshold};
-use crate::MaskSet;
 use crate::bits::WORD;
+use crate::{Layout, MaskSet};
 
 /// Keys between which a threshold is expected. Only the work of the warm path depends on how good a guess it is.
 #[derive(Debug, Clone, Copy)]
@@ -22,17 +22,17 @@ impl Bracket {
         Self { order, low: key.saturating_sub(width).max(first), high: key.saturating_add(width).min(end - 1) }
     }
 
-    /// A bracket for the mask after `mask`, wide enough for what a few updates do to the threshold's place. `width` tells
+    /// A bracket for the next mask of this layout, wide enough for what a few updates do to the threshold's place. `width` tells
     /// how far one must go from the threshold in both directions to have so many entries. `None` when entries of one key
     /// are too many to be ranked one by one: the warm path would only lose time.
     pub(super) fn expected(
         order: Order,
-        mask: &MaskSet,
+        layout: &Layout,
         threshold: Threshold,
         width: impl FnOnce(u64) -> u32,
     ) -> Option<Self> {
         let Threshold { key, ties, equal } = threshold;
-        let enough = most_candidates(mask) as u64 / 4;
+        let enough = most_candidates(layout) as u64 / 4;
         let width = width(equal + enough);
         match equal < enough {
             true => Some(Self::around(order, key, width)),
@@ -62,8 +62,8 @@ pub(super) struct Candidate {
 }
 
 /// Entries that the warm path ranks at most; with more, counting all again is cheaper.
-pub(super) fn most_candidates(mask: &MaskSet) -> usize {
-    (mask.layout().entries() / 256).clamp(256, 1 << 16) as usize
+pub(super) fn most_candidates(layout: &Layout) -> usize {
+    (layout.entries() / 256).clamp(256, 1 << 16) as usize
 }
 
 /// How the candidates were decided.

@@ -77,17 +77,17 @@ impl Arm {
     }
 
     /// The most bytes that were resident at once since the process began: the kernel's `VmHWM`. With a GPU, what it holds
-    /// there, which is the most it ever did: allocators keep what they have.
+    /// there, as a rule the most it ever did: allocators keep what they have. `None` where the driver does not tell.
     ///
     /// # Errors
-    /// When the process is gone, or the driver does not tell.
-    pub(crate) fn peak_memory(&self, on_gpu: bool) -> Result<u64> {
+    /// When the process is gone.
+    pub(crate) fn peak_memory(&self, on_gpu: bool) -> Result<Option<u64>> {
         if on_gpu {
-            return gpu_memory(self.child.id()).with_context(|| format!("{}: nvidia-smi tells no memory", self.name));
+            return Ok(gpu_memory(self.child.id()));
         }
         let path = format!("/proc/{}/status", self.child.id());
         let status = fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
-        peak(&status).with_context(|| format!("{path}: no VmHWM"))
+        peak(&status).with_context(|| format!("{path}: no VmHWM")).map(Some)
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
         interleave(&mut arms, 5, 2).unwrap();
         for arm in &arms {
             assert_eq!(arm.seconds(), [1.0, 1.0, 2.0, 2.0, 3.0]);
-            assert!(arm.peak_memory(false).unwrap() > 0);
+            assert!(arm.peak_memory(false).unwrap() > Some(0));
         }
     }
 

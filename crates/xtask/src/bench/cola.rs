@@ -37,7 +37,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let folder = bench.folder("cola lopper")?;
     let mut arms = vec![Arm::start("lopper", &mut bench.lopper(&data, &folder, bucketed)?, &folder)?];
     for (name, padding, _) in REFERENCES {
-        let mut command = bench.references()?.training("trainer.py");
+        let mut command = bench.references()?.script("trainer.py");
         command.args(["--padding", padding]).arg(bench.model()?).arg(&data);
         arms.push(Arm::start(name, &mut command, &folder)?);
     }
@@ -46,13 +46,14 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let total = |arm: &Arm| Figure::seconds(arm.seconds().iter().sum());
     let of =
         if limit.is_some() { format!("the first {examples} sentences") } else { format!("all {examples} sentences") };
-    let (model, precision, on_gpu) = (bench.model_name(), bench.precision(), bench.options.setting.is_gpu());
+    let (memory, model, precision, on_gpu) =
+        (bench.memory(), bench.options.model_name(), bench.precision(), bench.options.setting.is_gpu());
     let report = &mut bench.report;
     report.conditions.push(format!(
         "CoLA: one epoch of {model} over {of}, {precision}, {updates} updates of 32, {TURN} in turn; times of updates summed, what they \
          wait for their batches included, tokenising and evaluation excluded on all sides. Lopper \
          forms batches of like length (bucket_by_length) and leaves padding out; the Trainer shuffles and runs eager \
-         attention and its default optimizer, fused AdamW"
+         attention and its default optimizer, fused AdamW. {memory}"
     ));
     let (ours, references) = (&arms[0], &arms[1..]);
     let mut raw = serde_json::Map::from_iter([("examples".to_owned(), json!(examples))]);
@@ -62,8 +63,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     report.raw.insert("cola".into(), raw.into());
     for (arm, (name, _, times)) in references.iter().zip(REFERENCES) {
         report.compare(format!("{name} / Lopper"), Target::AtLeast(times), total(arm), total(ours));
-        let (mine, theirs) = (Figure::bytes(ours.peak_memory(on_gpu)?), Figure::bytes(arm.peak_memory(on_gpu)?));
-        report.compare(format!("peak memory / {name}'s"), Target::AtMost(1.0), mine, theirs);
+        let (mine, theirs) = (ours.peak_memory(on_gpu)?, arm.peak_memory(on_gpu)?);
+        report.compare_memory(format!("peak memory / {name}'s"), Target::AtMost(1.0), mine, theirs);
     }
     Ok(())
 }

@@ -13,9 +13,9 @@ pub(crate) struct Hardware {
     pub(crate) cores: usize,
     pub(crate) memory_bytes: u64,
     pub(crate) kernel: String,
-    /// Name, memory and driver, where a GPU was asked for.
+    /// Name, memory and driver of each GPU, where one was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) gpu: Option<String>,
+    pub(crate) gpu: Option<Vec<String>>,
 }
 
 impl Hardware {
@@ -29,16 +29,22 @@ impl Hardware {
                 .and_then(|value| value.strip_suffix("kB")?.trim().parse::<u64>().ok())
                 .map_or(0, |kib| kib * 1024),
             kernel: read("/proc/sys/kernel/osrelease"),
-            gpu: with_gpu.then(|| nvidia_smi(&["--query-gpu=name,memory.total,driver_version"]).unwrap_or_default()),
+            gpu: with_gpu.then(gpus),
         }
     }
 
-    /// The machine's name in that of a file: the host, and the GPU.
+    /// The machine's name in that of a file: the host, and the first GPU.
     pub(crate) fn stem(&self) -> String {
-        let gpu = self.gpu.as_ref().and_then(|gpu| gpu.split(',').next()).unwrap_or_default();
+        let gpu = self.gpu.as_ref().and_then(|gpus| gpus.first()?.split(',').next()).unwrap_or_default();
         let words = std::iter::once(self.host.as_str()).chain(gpu.split_whitespace());
         words.map(str::to_lowercase).collect::<Vec<_>>().join("-")
     }
+}
+
+/// All GPUs; a word for them where the driver's tool does not tell.
+fn gpus() -> Vec<String> {
+    let told = nvidia_smi(&["--query-gpu=name,memory.total,driver_version"]).filter(|told| !told.is_empty());
+    told.unwrap_or_else(|| "gpu".to_owned()).lines().map(str::to_owned).collect()
 }
 
 /// What the driver's own tool answers, a line for each thing it was asked about.
@@ -55,12 +61,13 @@ pub(crate) fn gpu_memory(process: u32) -> Option<u64> {
 
 /// What an answer of the form `4711, 1234 MiB` says of a process.
 fn on_gpu(answer: &str, process: u32) -> Option<u64> {
-    let mut held = answer.lines().filter_map(|line| {
+    let held = answer.lines().filter_map(|line| {
         let (id, memory) = line.split_once(',')?;
         let mib: u64 = memory.trim().strip_suffix("MiB")?.trim().parse().ok()?;
         (id.trim().parse() == Ok(process)).then_some(mib << 20)
     });
-    held.next()
+    // A line for each GPU that it is on.
+    held.reduce(|a, b| a + b)
 }
 
 /// Cores that this process may use.
@@ -97,9 +104,9 @@ mod tests {
 
     #[test]
     fn a_gpu_is_part_of_the_machine() {
-        assert_eq!(on_gpu("17, 300 MiB\n4711, 1234 MiB", 4711), Some(1234 << 20));
+        assert_eq!(on_gpu("17, 300 MiB\n4711, 1234 MiB\n4711, 1 MiB", 4711), Some(1235 << 20));
         assert_eq!(on_gpu("4711, [N/A]", 4711).or(on_gpu("", 4711)), None);
-        let gpu = Some("NVIDIA H200, 143771 MiB, 580.1".to_owned());
+        let gpu = Some(vec!["NVIDIA H200, 143771 MiB, 580.1".to_owned(); 2]);
         let machine = Hardware { host: "vm".into(), gpu, ..Hardware::here(false) };
         assert_eq!(machine.stem(), "vm-nvidia-h200");
         assert_eq!(Hardware { gpu: None, ..machine }.stem(), "vm");

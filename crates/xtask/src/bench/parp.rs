@@ -47,7 +47,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let dense = median(times(0));
     let always = median(times(1));
     let (rarely, re_pruning) = mean_of_medians(arms[2].seconds());
-    let (model, precision) = (bench.model_name(), bench.precision());
+    let (model, precision) = (bench.options.model_name(), bench.precision());
     let report = &mut bench.report;
     report.raw.insert(
         "parp".into(),

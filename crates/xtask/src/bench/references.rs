@@ -69,23 +69,18 @@ impl References {
         Ok(serde_json::from_str(&stdout)?)
     }
 
-    /// A script of `benches/reference` that computes on the CPU, on as many threads as Lopper.
+    /// A script of `benches/reference`, on as many threads as Lopper, on its device and in its precision. Which GPU of
+    /// several `cuda:0` is, CUDA_VISIBLE_DEVICES tells both sides.
     pub(crate) fn script(&self, name: &str) -> Command {
         let mut command = Command::new(&self.python);
         command.arg(self.scripts.join(name)).env("PYTHONDONTWRITEBYTECODE", "1");
         command.args(["--threads", &self.threads.to_string()]);
-        command.env("CUDA_VISIBLE_DEVICES", "").env("HF_HUB_OFFLINE", "1").env("TOKENIZERS_PARALLELISM", "false");
-        with_threads(&mut command, self.threads);
-        command
-    }
-
-    /// As [`script`](Self::script), for what trains: on Lopper's device and in its precision.
-    pub(crate) fn training(&self, name: &str) -> Command {
-        let mut command = self.script(name);
         command.args(["--device", &self.setting.device, "--precision", &self.setting.precision]);
-        if self.setting.is_gpu() {
-            command.env_remove("CUDA_VISIBLE_DEVICES");
+        command.env("HF_HUB_OFFLINE", "1").env("TOKENIZERS_PARALLELISM", "false");
+        if !self.setting.is_gpu() {
+            command.env("CUDA_VISIBLE_DEVICES", "");
         }
+        with_threads(&mut command, self.threads);
         command
     }
 }

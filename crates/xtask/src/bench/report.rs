@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What is trained unless another BERT is given.
+pub(crate) const MINILM: &str = "MiniLM";
+
 /// What a ratio is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -54,9 +57,11 @@ pub(crate) struct Report {
     pub(crate) commit: String,
     pub(crate) short: bool,
     /// The parts that were asked for, where not all were.
-    pub(crate) only: Vec<String>,
+    pub(crate) only: Vec<&'static str>,
     pub(crate) threads: usize,
     pub(crate) device: String,
+    /// The BERT that was trained.
+    pub(crate) model: String,
     pub(crate) precision: String,
     pub(crate) hardware: Hardware,
     pub(crate) load_before: String,
@@ -87,15 +92,23 @@ impl Report {
         self.rows.push(row);
     }
 
+    /// As [`compare`](Self::compare), for memory; says so where it is not told.
+    pub(crate) fn compare_memory(&mut self, what: String, target: Target, mine: Option<u64>, theirs: Option<u64>) {
+        match (mine, theirs) {
+            (Some(mine), Some(theirs)) => self.compare(what, target, Figure::bytes(mine), Figure::bytes(theirs)),
+            _ => self.skip(&what, &anyhow::anyhow!("nvidia-smi does not tell what a process holds")),
+        }
+    }
+
     /// Says that something was not measured, and why.
     pub(crate) fn skip(&mut self, what: &str, reason: &anyhow::Error) {
         println!("  skipped: {what}: {reason:#}");
         self.skipped.push(format!("{what}: {reason:#}"));
     }
 
-    /// Writes `DATE-HOST.md` and `.json` into `folder`, with the GPU, the parts and the precision in the name where they are
-    /// not the usual ones, and `-short` in that of a short run: so that none takes the place of a whole result of the same
-    /// day.
+    /// Writes `DATE-HOST.md` and `.json` into `folder`, with the GPU, the parts, the model and the precision in the name where
+    /// they are not the usual ones, `-short` in that of a short run and `-partial` while parts are missing: so that none takes
+    /// the place of a whole result of the same day.
     ///
     /// # Errors
     /// Files that cannot be written.
@@ -103,16 +116,19 @@ impl Report {
         fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
         let short = if self.short { "-short" } else { "" };
         let parts: String = self.only.iter().map(|part| format!("-{part}")).collect();
+        let model = if self.model == MINILM { String::new() } else { format!("-{}", self.model) };
         let precision = if self.precision == "float32" { String::new() } else { format!("-{}", self.precision) };
-        let stem = format!("{}-{}{parts}{precision}{short}", self.date, self.hardware.stem());
-        let table = folder.join(format!("{stem}.md"));
-        for (path, content) in [
-            (&table, self.markdown()),
-            (&folder.join(format!("{stem}.json")), serde_json::to_string_pretty(self)? + "\n"),
-        ] {
+        let stem = format!("{}-{}{parts}{model}{precision}{short}", self.date, self.hardware.stem());
+        let files = |state: &str| ["md", "json"].map(|end| folder.join(format!("{stem}{state}.{end}")));
+        let (whole, partial) = (files(""), files("-partial"));
+        let [table, data] = if self.missing.is_empty() { &whole } else { &partial };
+        for (path, content) in [(table, self.markdown()), (data, serde_json::to_string_pretty(self)? + "\n")] {
             fs::write(path, content).with_context(|| format!("{}: cannot be written", path.display()))?;
         }
-        Ok(table)
+        for path in partial.iter().filter(|path| self.missing.is_empty() && path.exists()) {
+            fs::remove_file(path).with_context(|| format!("{}: cannot be removed", path.display()))?;
+        }
+        Ok(table.clone())
     }
 
     fn markdown(&self) -> String {
@@ -130,9 +146,10 @@ impl Report {
              | threads of both sides | {threads} |\n| load average before, after | {load_before}, {load_after} |\n",
             *memory_bytes as f64 / 1024f64.powi(3)
         );
-        if let Some(gpu) = gpu {
-            text += &format!("| GPU | {gpu} |\n| device of both sides | {} |\n", self.device);
+        if let Some(gpus) = gpu {
+            text += &format!("| GPU | {} |\n| device of both sides | {} |\n", gpus.join("; "), self.device);
         }
+        text += &format!("| BERT | {} |\n", self.model);
         for (name, version) in &self.versions {
             text += &format!("| {name} | {version} |\n");
         }
@@ -213,6 +230,7 @@ mod tests {
             only: Vec::new(),
             threads: 2,
             device: "cpu".into(),
+            model: MINILM.into(),
             precision: "float32".into(),
             hardware: Hardware::here(false),
             load_before: "0 0 0".into(),
@@ -256,10 +274,14 @@ mod tests {
         let path = report().write(folder.path()).unwrap();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         assert!(name.starts_with("2026-01-02-") && name.ends_with("-short.md"), "{name}");
-        let part = Report { only: vec!["parp".into(), "cola".into()], ..report() }.write(folder.path()).unwrap();
+        let part = Report { only: vec!["parp", "cola"], ..report() }.write(folder.path()).unwrap();
         assert!(part.to_string_lossy().ends_with("-parp-cola-short.md"), "{}", part.display());
-        let half = Report { precision: "bf16".into(), short: false, ..report() }.write(folder.path()).unwrap();
-        assert!(half.to_string_lossy().ends_with("-bf16.md"), "{}", half.display());
+        let half = || Report { precision: "bf16".into(), model: "base".into(), short: false, ..report() };
+        let begun = Report { missing: vec!["cola"], ..half() }.write(folder.path()).unwrap();
+        assert!(begun.is_file() && begun.to_string_lossy().ends_with("-base-bf16-partial.md"), "{}", begun.display());
+        let half = half().write(folder.path()).unwrap();
+        assert!(half.is_file() && half.to_string_lossy().ends_with("-base-bf16.md"), "{}", half.display());
+        assert!(!begun.exists() && !begun.with_extension("json").exists(), "what is whole takes its place");
         let json = fs::read(path.with_extension("json")).unwrap();
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&json).unwrap()["threads"], 2);
     }

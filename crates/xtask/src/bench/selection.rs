@@ -56,12 +56,14 @@ fn on_device(bench: &mut Bench<'_>) -> Result<()> {
     report.raw.insert("selection".into(), serde_json::json!({"lopper": printed, "torch": &torch}));
     report.conditions.push(format!(
         "Selection: {ENTRIES} entries in the 72 matrices of BERT-base's encoder, bell-shaped, 70 % pruned, all on the GPU; \
-         Lopper's masks end as bits on the host; medians"
+         Lopper's masks end as bits on the host and are not applied; `global_unstructured` leaves masks on the GPU and \
+         multiplies them in. Medians; the first of torch's is left out"
     ));
     let seconds = Figure::seconds;
     if let Some(torch) = &torch {
-        for (what, theirs) in [("global_unstructured", &torch.global_unstructured), ("kthvalue", &torch.kthvalue)] {
-            let what = format!("torch `{what}` / fresh selection");
+        let kthvalue = "`kthvalue`, the threshold alone";
+        for (what, theirs) in [("`global_unstructured`", &torch.global_unstructured), (kthvalue, &torch.kthvalue)] {
+            let what = format!("torch {what} / fresh selection");
             report.compare(what, Target::None, seconds(median(theirs)), seconds(ours.fresh));
         }
         let theirs = seconds(median(&torch.global_unstructured));
@@ -134,7 +136,7 @@ fn on_host(bench: &mut Bench<'_>) -> Result<()> {
 /// Torch's measurements, unless it is not there.
 fn torch(bench: &mut Bench<'_>) -> Result<Option<Torch>> {
     let repetitions = if bench.options.short { "1" } else { "3" };
-    let command = bench.references().map(|references| references.training("selection.py"));
+    let command = bench.references().map(|references| references.script("selection.py"));
     match command {
         Err(reason) => {
             bench.report.skip("selection beside torch", &reason);

@@ -21,7 +21,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let updates = if bench.options.short { 1 } else { 9 };
     let model = bench.folder("speech model")?;
     let data = bench.folder("speech data")?;
-    let mut make = bench.references()?.training("speech.py");
+    let mut make = bench.references()?.script("speech.py");
     run_command(
         make.args(["make", "--rows", &ROWS.to_string(), "--seconds", &SECONDS.to_string()]).arg(&model).arg(&data),
     )?;
@@ -41,7 +41,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let mut lopper = bench.finetune(config, &model, &data, &folder, Table::new())?;
     let mut arms = vec![Arm::start("lopper", &mut lopper, &folder)?];
     for attention in REFERENCES {
-        let mut command = bench.references()?.training("speech.py");
+        let mut command = bench.references()?.script("speech.py");
         command.args(["train", "--attention", attention]).arg(&model).arg(&data);
         arms.push(Arm::start(attention, &mut command, &folder)?);
     }
@@ -68,14 +68,9 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
             let what = format!("wav2vec 2.0 base: transformers ({}) / Lopper", arm.name());
             let target = if decides { Target::AtLeast(1.0) } else { Target::None };
             report.compare(what, target, seconds(arm), seconds(ours));
-            let (mine, theirs) = (Figure::bytes(ours.peak_memory(on_gpu)?), Figure::bytes(arm.peak_memory(on_gpu)?));
+            let memory = format!("wav2vec 2.0 base: peak memory / transformers' ({})", arm.name());
             let target = if decides { Target::AtMost(1.0) } else { Target::None };
-            report.compare(
-                format!("wav2vec 2.0 base: peak memory / transformers' ({})", arm.name()),
-                target,
-                mine,
-                theirs,
-            );
+            report.compare_memory(memory, target, ours.peak_memory(on_gpu)?, arm.peak_memory(on_gpu)?);
         }
     }
     report.raw.insert("speech".into(), raw.into());

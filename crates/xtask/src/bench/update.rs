@@ -24,7 +24,7 @@ const REFERENCES: [(&str, &str, &str); 3] = [
 pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let updates = if bench.options.short { 2 * TURN } else { 12 * TURN };
     let memory = bench.memory();
-    let (model, precision) = (bench.model_name(), bench.precision());
+    let (model, precision) = (bench.options.model_name(), bench.precision());
     bench.report.conditions.push(format!(
         "An update: {model}, {precision}, dropout 0.1, batches of 32 sentences of one length without padding; {updates} updates \
          of each process, {TURN} in turn, the first {WARM_UP} left out; medians. A time of Lopper is a whole update: batch, \
@@ -43,7 +43,7 @@ fn at_length(bench: &mut Bench<'_>, length: usize, updates: usize) -> Result<()>
     write_even(&bench.model()?.join("vocab.txt"), length, &folder)?;
     let mut arms = vec![Arm::start("lopper", &mut bench.lopper(&folder, &folder, Table::new())?, &folder)?];
     for (name, attention, adamw) in REFERENCES {
-        let mut command = bench.references()?.training("update.py");
+        let mut command = bench.references()?.script("update.py");
         command.args(["--attention", attention, "--adamw", adamw]).arg(bench.model()?).arg(&folder);
         arms.push(Arm::start(name, &mut command, &folder)?);
     }
@@ -61,8 +61,9 @@ fn at_length(bench: &mut Bench<'_>, length: usize, updates: usize) -> Result<()>
             bench.report.compare(what, target, seconds(arm), seconds(ours));
         }
     }
-    let (mine, theirs) = (Figure::bytes(ours.peak_memory(on_gpu)?), Figure::bytes(arms[1].peak_memory(on_gpu)?));
-    bench.report.compare(format!("{length} tokens: peak memory / transformers'"), Target::AtMost(1.0), mine, theirs);
+    let memory = format!("{length} tokens: peak memory / transformers'");
+    let (mine, theirs) = (ours.peak_memory(on_gpu)?, arms[1].peak_memory(on_gpu)?);
+    bench.report.compare_memory(memory, Target::AtMost(1.0), mine, theirs);
     bench.report.raw.insert(format!("update_{length}"), raw.into());
     Ok(())
 }

@@ -101,8 +101,8 @@ impl AudioError {
     }
 }
 
-/// The samples of a recording at [`RATE`], its channels averaged; from -1 to 1, or as far beyond as a floating-point
-/// file goes. As many as [`inspect`] says, but for lossy formats that do not know their own length.
+/// The samples of a recording at [`RATE`], its channels averaged; from -1 to 1, or further in a floating-point
+/// file, up to 2³¹. As many as [`inspect`] says, but for lossy formats that do not know their own length.
 ///
 /// What bounds them is [`LONGEST`] and not the size of the file: an hour, which may be silence in 14 kB of FLAC, is 57.6
 /// million samples or 220 MiB. While it is read, at most another 64 MiB and four times the file are held.

@@ -111,7 +111,7 @@ impl Source {
                 return Err(AudioError::Channels(channels));
             }
             buffer.copy_to_vec_interleaved(&mut interleaved);
-            // Neither is NaN, which is no number that compares.
+            // NaN lies in no range, so this finds it too.
             if let Some(place) = interleaved.iter().position(|sample| !(-LOUDEST..=LOUDEST).contains(sample)) {
                 let (at, sample) = (frames + (place / channels) as u64, interleaved[place]);
                 return Err(match sample.is_finite() {
