@@ -5,7 +5,6 @@ use lopper_core::{InitialMask, Ranking, Result, Stage, registry};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::Device;
 
 /// Raised when training changes in a way that makes older results differ.
 const FORMAT: u32 = 1;
@@ -69,7 +68,7 @@ impl Surroundings {
             task: dataset.task().clone(),
             seed: settings.seed,
             precision: settings.precision,
-            device: device_kind(settings.device),
+            device: lopper_torch::device_kind(settings.device),
         }
     }
 
@@ -101,16 +100,6 @@ impl Surroundings {
             device: "",
             ..self.clone()
         }
-    }
-}
-
-/// `cpu`, `cuda` and so on, without an index.
-pub(crate) fn device_kind(device: Device) -> &'static str {
-    match device {
-        Device::Cpu => "cpu",
-        Device::Cuda(_) => "cuda",
-        Device::Mps => "mps",
-        Device::Vulkan => "vulkan",
     }
 }
 

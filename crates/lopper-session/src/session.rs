@@ -2,7 +2,7 @@
 
 use crate::checkpoint::CheckpointStore;
 use crate::events::{Event, EventLog};
-use crate::identity::{RunIdentity, Surroundings, device_kind};
+use crate::identity::{RunIdentity, Surroundings};
 use crate::occupied::{self, Writer};
 use crate::plan::{self, PlannedStage};
 use crate::plugins::Plugins;
@@ -381,7 +381,7 @@ impl Session {
             stages: stages.collect(),
             mask: model_dir.join("mask.safetensors"),
             model_dir,
-            device: device_kind(self.settings.device).into(),
+            device: lopper_torch::device_kind(self.settings.device).into(),
             precision: self.settings.precision,
             seed: self.settings.seed,
         };

@@ -45,10 +45,18 @@ pub fn resolve_device(name: &str) -> Result<Device> {
 /// What [`resolve_device`] calls a device: `cpu`, `cuda:0`.
 pub fn device_name(device: Device) -> String {
     match device {
-        Device::Cpu => "cpu".to_owned(),
-        Device::Cuda(index) => format!("cuda:{index}"),
-        Device::Mps => "mps".to_owned(),
-        Device::Vulkan => "vulkan".to_owned(),
+        Device::Cuda(index) => format!("{}:{index}", device_kind(device)),
+        Device::Cpu | Device::Mps | Device::Vulkan => device_kind(device).to_owned(),
+    }
+}
+
+/// `cpu`, `cuda` and so on, without an index.
+pub fn device_kind(device: Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Mps => "mps",
+        Device::Vulkan => "vulkan",
     }
 }
 

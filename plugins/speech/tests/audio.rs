@@ -237,19 +237,20 @@ fn silence_is_a_recording() {
     assert_eq!(CHECKS.map(|check| inspect(&path, check).unwrap().silent), [false; 3]);
 }
 
+/// A file of 2000 floating-point numbers, all channels together, of which one is `value` and the others 0.5.
+fn floats(path: &Path, channels: u16, sample_rate: u32, place: usize, value: f32) {
+    let sample_format = hound::SampleFormat::Float;
+    let spec = hound::WavSpec { channels, sample_rate, bits_per_sample: 32, sample_format };
+    let mut writer = hound::WavWriter::create(path, spec).unwrap();
+    (0..2000).for_each(|n| writer.write_sample(if n == place { value } else { 0.5 }).unwrap());
+    writer.finalize().unwrap();
+}
+
 #[test]
 fn what_is_not_finite_is_named() {
     let (_folder, path) = in_folder();
-    let spec = hound::WavSpec {
-        channels: 2,
-        sample_rate: RATE,
-        bits_per_sample: 32,
-        sample_format: hound::SampleFormat::Float,
-    };
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        let mut writer = hound::WavWriter::create(&path, spec).unwrap();
-        (0..2000).for_each(|n| writer.write_sample(if n == 1501 { bad } else { 0.5 }).unwrap());
-        writer.finalize().unwrap();
+        floats(&path, 2, RATE, 1501, bad);
         assert_eq!(load(&path), Err(AudioError::NotFinite(750)));
         assert_eq!(inspect(&path, Check::Decode), Err(AudioError::NotFinite(750)));
     }
@@ -258,12 +259,8 @@ fn what_is_not_finite_is_named() {
 #[test]
 fn samples_that_no_recording_has_are_refused_by_their_place() {
     let (_folder, path) = in_folder();
-    let sample_format = hound::SampleFormat::Float;
-    let spec = hound::WavSpec { channels: 1, sample_rate: 44_100, bits_per_sample: 32, sample_format };
     let write = |value: f32| {
-        let mut writer = hound::WavWriter::create(&path, spec).unwrap();
-        (0..2000).for_each(|n| writer.write_sample(if n == 1500 { value } else { 0.5 }).unwrap());
-        writer.finalize().unwrap();
+        floats(&path, 1, 44_100, 1500, value);
         load(&path)
     };
     for value in [f32::MAX, -3e9] {

@@ -291,23 +291,16 @@ impl Weights<'_> {
     /// The mask after `mask` from nothing, where the one after that may be expected, and its pruned entries by group.
     fn fresh(&self, mask: &MaskSet, pruned: u64, survivors: bool) -> Result<(MaskSet, Option<Bracket>, Vec<Tensor>)> {
         let layout = mask.layout();
-        // What is pruned already and not to be ranked.
-        let gone = |group: &Group| -> Result<Option<Tensor>> {
-            if !survivors {
-                return Ok(None);
-            }
-            let parts =
-                group.tensors.clone().map(|tensor| Ok(mask.pruned_tensor(tensor, self.device)?.f_view([-1])?));
-            Ok(Some(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?))
-        };
+        let gone = self.groups.iter().map(|group| survivors.then(|| self.gone(mask, group)).transpose());
+        let gone = gone.collect::<Result<Vec<_>>>()?;
         let wanted = if survivors { pruned - mask.pruned() } else { pruned };
-        let (threshold, histograms) = self.threshold(layout, wanted, gone)?;
+        let (threshold, histograms) = self.threshold(layout, wanted, &gone)?;
         let bracket = Bracket::expected(self.order, layout, threshold, |enough| histograms.width(enough));
         let key = self.signed(threshold.key);
         let all_ties = threshold.ties == threshold.equal;
         let (mut left, mut words, mut bits) = (threshold.ties, Vec::with_capacity(layout.tensors().len()), Vec::new());
-        for group in &self.groups {
-            let (keys, gone) = (self.keys(group)?, gone(group)?);
+        for (group, gone) in self.groups.iter().zip(gone) {
+            let keys = self.keys(group)?;
             let mut prune = if all_ties && left > 0 { keys.f_le(key)? } else { keys.f_lt(key)? };
             if !all_ties && left > 0 {
                 let mut tie = keys.f_eq(key)?;
@@ -328,26 +321,28 @@ impl Weights<'_> {
         Ok((MaskSet::from_words(layout.clone(), words)?, bracket, bits))
     }
 
-    /// Where the `wanted`-th smallest key lies among those that are not gone, and what was counted around it.
-    fn threshold(
-        &self,
-        layout: &Layout,
-        wanted: u64,
-        gone: impl Fn(&Group) -> Result<Option<Tensor>>,
-    ) -> Result<(Threshold, Histograms)> {
+    /// What is pruned already in a group, where only survivors are ranked: flat.
+    fn gone(&self, mask: &MaskSet, group: &Group) -> Result<Tensor> {
+        let parts = group.tensors.clone().map(|tensor| Ok(mask.pruned_tensor(tensor, self.device)?.f_view([-1])?));
+        Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>>>()?, 0)?)
+    }
+
+    /// Where the `wanted`-th smallest key lies among those that are not gone from their group, and what was counted around
+    /// it.
+    fn threshold(&self, layout: &Layout, wanted: u64, gone: &[Option<Tensor>]) -> Result<(Threshold, Histograms)> {
         let [top, middle, bottom] = DIGITS;
-        let ranked = |group: &Group, keys: Tensor| -> Result<Tensor> {
-            Ok(match gone(group)? {
+        let ranked = |keys: Tensor, gone: Option<&Tensor>| -> Result<Tensor> {
+            Ok(match gone {
                 Some(gone) => keys.f_masked_select(&gone.f_logical_not()?)?,
                 None => keys,
             })
         };
         // What is not ranked must be finite too.
         let mut unrankable = Tensor::f_zeros([1], (Kind::Bool, self.device))?;
-        let counts = self.count(&top, |group| {
+        let counts = self.count(&top, gone, |group, gone| {
             let keys = self.keys(group)?;
             unrankable = unrankable.f_logical_or(&self.unrankable(&keys)?.f_any()?)?;
-            ranked(group, keys)
+            ranked(keys, gone)
         })?;
         if unrankable.f_int64_value(&[0])? != 0 {
             return Err(self.non_finite(layout));
@@ -357,22 +352,28 @@ impl Weights<'_> {
         }
         let (first, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
         let wanted = wanted - before;
-        let inside = |group: &Group| top.with(&ranked(group, self.keys(group)?)?, self.order, first);
-        let counts = self.count(&middle, inside)?;
+        let inside =
+            |group: &Group, gone: Option<&Tensor>| top.with(&ranked(self.keys(group)?, gone)?, self.order, first);
+        let counts = self.count(&middle, gone, inside)?;
         let (second, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
         let wanted = wanted - before;
-        let last = self.count(&bottom, |group| middle.with(&inside(group)?, self.order, second))?;
+        let last = self.count(&bottom, gone, |group, gone| middle.with(&inside(group, gone)?, self.order, second))?;
         let (third, before) = locate(&last, wanted).ok_or_else(miscounted)?;
         let key = first << top.shift | second << middle.shift | third;
         let threshold = Threshold { key: key as u32, ties: wanted - before, equal: last[third] };
         Ok((threshold, Histograms { middle: (counts, second), bottom: (last, third) }))
     }
 
-    /// How many of the keys that `keys` has of all groups have each value of `digit`.
-    fn count(&self, digit: &Digit, mut keys: impl FnMut(&Group) -> Result<Tensor>) -> Result<Vec<u64>> {
+    /// How many of the keys that `keys` has of all groups, each with what is gone from it, have each value of `digit`.
+    fn count(
+        &self,
+        digit: &Digit,
+        gone: &[Option<Tensor>],
+        mut keys: impl FnMut(&Group, Option<&Tensor>) -> Result<Tensor>,
+    ) -> Result<Vec<u64>> {
         let mut counts = Tensor::f_zeros([digit.bins()], (Kind::Int64, self.device))?;
-        for group in &self.groups {
-            let here = digit.of(&keys(group)?, self.order)?.f_bincount(None::<Tensor>, digit.bins())?;
+        for (group, gone) in self.groups.iter().zip(gone) {
+            let here = digit.of(&keys(group, gone.as_ref())?, self.order)?.f_bincount(None::<Tensor>, digit.bins())?;
             counts = counts.f_add(&here)?;
         }
         let counts = Vec::<i64>::try_from(&counts.f_to_device(Device::Cpu)?)?;

@@ -93,17 +93,15 @@ pub(super) fn settle(candidates: &mut [Candidate], mask: &mut MaskSet, bracket: 
         return None;
     }
     let bracket = smallest_kept.or(largest_pruned).map_or(bracket, |key| bracket.moved(key));
-    let others = |entries: &[Candidate], kept: bool| {
-        entries.iter().filter(|entry| mask.is_kept(entry.tensor as usize, entry.index) != kept).count() as u64
-    };
-    let change = Change { newly_pruned: others(prune, false), revived: others(keep, true) };
+    // As many go as were pruned, so one comes back for each that goes.
+    let swapped = prune.iter().filter(|c| mask.is_kept(c.tensor as usize, c.index)).count() as u64;
     // Bits that are shared are copied when they are written.
-    if change != Change::default() {
+    if swapped > 0 {
         let words = mask.words_mut();
         set(words, prune, false);
         set(words, keep, true);
     }
-    Some(Settled { change, bracket, pruned: to_prune })
+    Some(Settled { change: Change { newly_pruned: swapped, revived: swapped }, bracket, pruned: to_prune })
 }
 
 /// Makes the bits of some entries `kept`.

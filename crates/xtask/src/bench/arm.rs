@@ -81,7 +81,7 @@ impl Arm {
     ///
     /// # Errors
     /// When the process is gone.
-    pub(crate) fn peak_memory(&self, on_gpu: bool) -> Result<Option<u64>> {
+    fn peak_memory(&self, on_gpu: bool) -> Result<Option<u64>> {
         if on_gpu {
             return Ok(gpu_memory(self.child.id()));
         }
@@ -89,6 +89,14 @@ impl Arm {
         let status = fs::read_to_string(&path).with_context(|| format!("{path}: cannot be read"))?;
         peak(&status).with_context(|| format!("{path}: no VmHWM")).map(Some)
     }
+}
+
+/// [`Arm::peak_memory`] of every arm.
+///
+/// # Errors
+/// When a process is gone.
+pub(crate) fn peaks(arms: &[Arm], on_gpu: bool) -> Result<Vec<Option<u64>>> {
+    arms.iter().map(|arm| arm.peak_memory(on_gpu)).collect()
 }
 
 impl Drop for Arm {

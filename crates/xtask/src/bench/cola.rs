@@ -1,7 +1,7 @@
 //! An epoch of CoLA beside `transformers`' Trainer.
 
 use super::Bench;
-use super::arm::{Arm, interleave};
+use super::arm::{Arm, interleave, peaks};
 use super::data::{ROWS, cola_file, write_cola};
 use super::report::{Figure, Target};
 use anyhow::{Context, Result};
@@ -46,8 +46,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let total = |arm: &Arm| Figure::seconds(arm.seconds().iter().sum());
     let of =
         if limit.is_some() { format!("the first {examples} sentences") } else { format!("all {examples} sentences") };
-    let (memory, model, precision, on_gpu) =
-        (bench.memory(), bench.options.model_name(), bench.precision(), bench.options.setting.is_gpu());
+    let (memory, model, precision) = (bench.memory(), bench.options.model_name(), bench.precision());
+    let peaks = peaks(&arms, bench.options.setting.is_gpu())?;
     let report = &mut bench.report;
     report.conditions.push(format!(
         "CoLA: one epoch of {model} over {of}, {precision}, {updates} updates of 32, {TURN} in turn; times of updates summed, what they \
@@ -57,14 +57,13 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     ));
     let (ours, references) = (&arms[0], &arms[1..]);
     let mut raw = serde_json::Map::from_iter([("examples".to_owned(), json!(examples))]);
-    for arm in &arms {
-        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory(on_gpu)?}));
+    for (arm, peak) in arms.iter().zip(&peaks) {
+        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": peak}));
     }
     report.raw.insert("cola".into(), raw.into());
-    for (arm, (name, _, times)) in references.iter().zip(REFERENCES) {
+    for ((arm, peak), (name, _, times)) in references.iter().zip(&peaks[1..]).zip(REFERENCES) {
         report.compare(format!("{name} / Lopper"), Target::AtLeast(times), total(arm), total(ours));
-        let (mine, theirs) = (ours.peak_memory(on_gpu)?, arm.peak_memory(on_gpu)?);
-        report.compare_memory(format!("peak memory / {name}'s"), Target::AtMost(1.0), mine, theirs);
+        report.compare_memory(format!("peak memory / {name}'s"), Target::AtMost(1.0), peaks[0], *peak);
     }
     Ok(())
 }

@@ -14,8 +14,8 @@ pub(crate) struct Hardware {
     pub(crate) memory_bytes: u64,
     pub(crate) kernel: String,
     /// Name, memory and driver of each GPU, where one was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) gpu: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) gpu: Vec<String>,
 }
 
 impl Hardware {
@@ -29,13 +29,13 @@ impl Hardware {
                 .and_then(|value| value.strip_suffix("kB")?.trim().parse::<u64>().ok())
                 .map_or(0, |kib| kib * 1024),
             kernel: read("/proc/sys/kernel/osrelease"),
-            gpu: with_gpu.then(gpus),
+            gpu: if with_gpu { gpus() } else { Vec::new() },
         }
     }
 
     /// The machine's name in that of a file: the host, and the first GPU.
     pub(crate) fn stem(&self) -> String {
-        let gpu = self.gpu.as_ref().and_then(|gpus| gpus.first()?.split(',').next()).unwrap_or_default();
+        let gpu = self.gpu.first().and_then(|gpu| gpu.split(',').next()).unwrap_or_default();
         let words = std::iter::once(self.host.as_str()).chain(gpu.split_whitespace());
         words.map(str::to_lowercase).collect::<Vec<_>>().join("-")
     }
@@ -106,10 +106,10 @@ mod tests {
     fn a_gpu_is_part_of_the_machine() {
         assert_eq!(on_gpu("17, 300 MiB\n4711, 1234 MiB\n4711, 1 MiB", 4711), Some(1235 << 20));
         assert_eq!(on_gpu("4711, [N/A]", 4711).or(on_gpu("", 4711)), None);
-        let gpu = Some(vec!["NVIDIA H200, 143771 MiB, 580.1".to_owned(); 2]);
+        let gpu = vec!["NVIDIA H200, 143771 MiB, 580.1".to_owned(); 2];
         let machine = Hardware { host: "vm".into(), gpu, ..Hardware::here(false) };
         assert_eq!(machine.stem(), "vm-nvidia-h200");
-        assert_eq!(Hardware { gpu: None, ..machine }.stem(), "vm");
+        assert_eq!(Hardware { gpu: Vec::new(), ..machine }.stem(), "vm");
     }
 
     #[test]

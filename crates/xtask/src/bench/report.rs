@@ -146,8 +146,8 @@ impl Report {
              | threads of both sides | {threads} |\n| load average before, after | {load_before}, {load_after} |\n",
             *memory_bytes as f64 / 1024f64.powi(3)
         );
-        if let Some(gpus) = gpu {
-            text += &format!("| GPU | {} |\n| device of both sides | {} |\n", gpus.join("; "), self.device);
+        if !gpu.is_empty() {
+            text += &format!("| GPU | {} |\n| device of both sides | {} |\n", gpu.join("; "), self.device);
         }
         text += &format!("| BERT | {} |\n", self.model);
         for (name, version) in &self.versions {

@@ -1,7 +1,7 @@
 //! An update of wav2vec 2.0 of the base size beside one in `transformers`.
 
 use super::Bench;
-use super::arm::{Arm, interleave};
+use super::arm::{Arm, interleave, peaks};
 use super::report::{Figure, Target, median};
 use crate::checkout::run as run_command;
 use anyhow::Result;
@@ -47,7 +47,8 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     }
     interleave(&mut arms, WARM_UP + updates, 1)?;
 
-    let (precision, memory, on_gpu) = (bench.precision(), bench.memory(), bench.options.setting.is_gpu());
+    let (precision, memory) = (bench.precision(), bench.memory());
+    let peaks = peaks(&arms, bench.options.setting.is_gpu())?;
     let report = &mut bench.report;
     report.conditions.push(format!(
         "Speech: wav2vec 2.0 of the base size with random weights, {precision}, {ROWS} recordings of {SECONDS} s, feature encoder \
@@ -62,7 +63,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
     let audio = Figure::seconds((ROWS * SECONDS) as f64);
     report.compare("seconds of audio a second, Lopper", Target::None, audio, seconds(ours));
     for (place, arm) in arms.iter().enumerate() {
-        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory(on_gpu)?}));
+        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": peaks[place]}));
         if place > 0 {
             let decides = place == 1;
             let what = format!("wav2vec 2.0 base: transformers ({}) / Lopper", arm.name());
@@ -70,7 +71,7 @@ pub(super) fn run(bench: &mut Bench<'_>) -> Result<()> {
             report.compare(what, target, seconds(arm), seconds(ours));
             let memory = format!("wav2vec 2.0 base: peak memory / transformers' ({})", arm.name());
             let target = if decides { Target::AtMost(1.0) } else { Target::None };
-            report.compare_memory(memory, target, ours.peak_memory(on_gpu)?, arm.peak_memory(on_gpu)?);
+            report.compare_memory(memory, target, peaks[0], peaks[place]);
         }
     }
     report.raw.insert("speech".into(), raw.into());

@@ -1,7 +1,7 @@
 //! An update of MiniLM beside one in `transformers`.
 
 use super::Bench;
-use super::arm::{Arm, interleave};
+use super::arm::{Arm, interleave, peaks};
 use super::data::write_even;
 use super::report::{Figure, Target, median};
 use anyhow::Result;
@@ -49,12 +49,12 @@ fn at_length(bench: &mut Bench<'_>, length: usize, updates: usize) -> Result<()>
     }
     interleave(&mut arms, WARM_UP + updates, TURN)?;
 
-    let on_gpu = bench.options.setting.is_gpu();
+    let peaks = peaks(&arms, bench.options.setting.is_gpu())?;
     let seconds = |arm: &Arm| Figure::seconds(median(&arm.seconds()[WARM_UP..]));
     let mut raw = serde_json::Map::new();
     let ours = &arms[0];
     for (place, arm) in arms.iter().enumerate() {
-        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": arm.peak_memory(on_gpu)?}));
+        raw.insert(arm.name().into(), json!({"seconds": arm.seconds(), "peak_bytes": peaks[place]}));
         if place > 0 {
             let target = if place == 1 { Target::AtLeast(1.0) } else { Target::None };
             let what = format!("{length} tokens: transformers ({}) / Lopper", arm.name());
@@ -62,8 +62,7 @@ fn at_length(bench: &mut Bench<'_>, length: usize, updates: usize) -> Result<()>
         }
     }
     let memory = format!("{length} tokens: peak memory / transformers'");
-    let (mine, theirs) = (ours.peak_memory(on_gpu)?, arms[1].peak_memory(on_gpu)?);
-    bench.report.compare_memory(memory, Target::AtMost(1.0), mine, theirs);
+    bench.report.compare_memory(memory, Target::AtMost(1.0), peaks[0], peaks[1]);
     bench.report.raw.insert(format!("update_{length}"), raw.into());
     Ok(())
 }
