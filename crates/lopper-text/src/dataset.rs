@@ -1,6 +1,6 @@
 //! Labelled texts in splits.
 
-use crate::Kind;
+use crate::kind::{Kind, Label};
 use lopper_core::{
     Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
 };
@@ -8,15 +8,6 @@ use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind as Element, Tensor};
-
-/// What a text should be answered with.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Label {
-    /// A class id.
-    Class(u32),
-    /// A number.
-    Value(f32),
-}
 
 /// One labelled text or pair of texts.
 #[derive(Debug, Clone, PartialEq)]

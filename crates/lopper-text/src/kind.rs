@@ -3,7 +3,14 @@
 use lopper_core::{Error, Head, MetricValue, Result, Task};
 use lopper_metrics::{ClassMetric, ValueMetric};
 
-use crate::Label;
+/// What a text should be answered with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Label {
+    /// A class id.
+    Class(u32),
+    /// A number.
+    Value(f32),
+}
 
 /// What a text task asks for. The first metric is the primary one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

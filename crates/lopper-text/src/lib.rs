@@ -6,5 +6,5 @@
 mod dataset;
 mod kind;
 
-pub use dataset::{Example, Label, TextDataset};
-pub use kind::Kind;
+pub use dataset::{Example, TextDataset};
+pub use kind::{Kind, Label};

@@ -1,10 +1,12 @@
 //! Checkpoints for reading: one file of tensors or several.
 
-use crate::header::{MAX_PROBLEMS, first_names};
 use crate::index::read_index;
-use crate::locate::{is_index, locate};
+use crate::listed::{MAX_PROBLEMS, first_names};
+use crate::locate::locate;
+use crate::names::is_index;
 use crate::pickle::Value;
-use crate::source::{self, TensorFile};
+use crate::source;
+use crate::tensor_file::TensorFile;
 use crate::tensors;
 use lopper_core::{Error, Result, nearest};
 use safetensors::Dtype;

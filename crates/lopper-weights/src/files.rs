@@ -35,7 +35,7 @@ impl Staging {
 /// Replaces the content of `path` with `bytes`, or creates it. See [`write_atomic_with`].
 ///
 /// # Errors
-/// [`Error::File`] naming the path.
+/// [`Error::File`] naming the path; the old content is then untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, |file| file.write_all(bytes))
 }

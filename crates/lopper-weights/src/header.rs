@@ -1,11 +1,12 @@
 //! The safetensors format: eight bytes with the header's length, the header in JSON, the tensors' bytes without gaps.
 
+use crate::listed::MAX_PROBLEMS;
 use crate::regular;
-use crate::source::TensorFile;
+use crate::tensor_file::TensorFile;
 use lopper_core::{Error, Result};
 use safetensors::Dtype;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
@@ -19,8 +20,6 @@ pub(crate) const MAX_HEADER: u64 = 100_000_000;
 const MAX_TENSORS: usize = 500_000;
 /// With the limit above, this bounds the memory that a header can ask for by a few times its own size.
 const MAX_DIMENSIONS: usize = 16;
-/// Most problems of one file that are listed.
-pub(crate) const MAX_PROBLEMS: usize = 20;
 pub(crate) const METADATA: &str = "__metadata__";
 
 /// One tensor of a file.
@@ -341,15 +340,5 @@ fn insert_unique<V, E: serde::de::Error>(map: &mut BTreeMap<String, V>, key: Str
         std::collections::btree_map::Entry::Occupied(place) => {
             Err(E::custom(format!("{:?} stands in it twice", place.key())))
         }
-    }
-}
-
-/// The first few names, quoted, as one line; empty for none.
-pub(crate) fn first_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
-    let names: BTreeSet<&str> = names.into_iter().collect();
-    let shown: Vec<_> = names.iter().take(8).map(|name| format!("{name:?}")).collect();
-    match names.len().saturating_sub(shown.len()) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
     }
 }

@@ -1,8 +1,9 @@
 //! Models of the Hugging Face hub, through its cache on disk.
 
-use crate::header::first_names;
 use crate::index::read_index;
-use crate::locate::{WEIGHTS, is_index, missing};
+use crate::listed::first_names;
+use crate::locate::missing;
+use crate::names::{WEIGHTS, is_index};
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::api::{Progress, RepoInfo};
 use hf_hub::{Cache, Repo, RepoType};

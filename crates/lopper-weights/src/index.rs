@@ -1,8 +1,9 @@
 //! `model.safetensors.index.json`, `pytorch_model.bin.index.json`: which tensor lies in which file of a checkpoint in
 //! several files.
 
-use crate::header::{MAX_HEADER, MAX_PROBLEMS, UniqueMap, open_regular};
-use crate::locate::is_pickled;
+use crate::header::{MAX_HEADER, UniqueMap, open_regular};
+use crate::listed::MAX_PROBLEMS;
+use crate::names::{is_pickled, is_plain_name};
 use lopper_core::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -40,10 +41,4 @@ pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
         .collect();
     Error::all(problems)?;
     Ok(map)
-}
-
-/// Whether joining `name` to a directory stays in that directory.
-pub(crate) fn is_plain_name(name: &str) -> bool {
-    let safe = !name.contains(['/', '\\', ':', '\0']);
-    safe && !matches!(name, "" | "." | "..")
 }

@@ -9,12 +9,15 @@ pub mod files;
 mod header;
 mod hub;
 mod index;
+mod listed;
 mod locate;
+mod names;
 mod pickle;
 mod regular;
 mod save;
 mod source;
 mod space;
+mod tensor_file;
 mod tensors;
 mod torch;
 

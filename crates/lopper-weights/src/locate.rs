@@ -1,23 +1,9 @@
 //! Which file of what the user named holds the weights.
 
-use crate::header::first_names;
-use crate::save::MASK;
+use crate::listed::first_names;
+use crate::names::{MASK, WEIGHTS, is_pickled};
 use lopper_core::{Error, Result, nearest};
 use std::path::{Path, PathBuf};
-
-/// What weights are called in a directory; the first that is there counts. An index names several files.
-pub(crate) const WEIGHTS: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
-
-/// Whether a file of weights is an index of several others.
-pub(crate) fn is_index(name: &str) -> bool {
-    name.ends_with(".index.json")
-}
-
-/// Whether a file is named as those of `torch.save` are.
-pub(crate) fn is_pickled(name: &str) -> bool {
-    [".bin", ".pt", ".pth"].iter().any(|suffix| name.ends_with(suffix))
-}
 
 /// The file to read for what the user named.
 pub(crate) fn locate(path: &Path) -> Result<PathBuf> {

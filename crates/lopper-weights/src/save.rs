@@ -1,7 +1,7 @@
 //! Models as Hugging Face directories, with the zeros in place and the mask beside them.
 
 use crate::files::{create_dir, parent, replace_dir, staging_dir, sync_directory, write_atomic};
-use crate::index::is_plain_name;
+use crate::names::{MASK, is_plain_name};
 use crate::tensors::{Item, Prepare, write};
 use lopper_core::{Error, MaskOrigin, MaskSet, Model, Result};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,6 @@ use tch::Kind;
 /// The file that tells a directory saved by Lopper from any other.
 pub const MARKER: &str = "lopper.json";
 const WEIGHTS: &str = "model.safetensors";
-pub(crate) const MASK: &str = "mask.safetensors";
 const FORMAT: u32 = 1;
 
 /// What may be in the way of a saved model.

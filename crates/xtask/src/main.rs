@@ -6,6 +6,7 @@
 mod absence;
 mod bench;
 mod checkout;
+mod circles;
 mod crash;
 mod demo;
 mod fuzz;

@@ -22,6 +22,17 @@ pub(crate) struct Package {
     pub(crate) source: Option<String>,
     pub(crate) manifest_path: PathBuf,
     pub(crate) dependencies: Vec<Dependency>,
+    #[serde(default)]
+    pub(crate) targets: Vec<Target>,
+}
+
+/// What is compiled of a package.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub(crate) struct Target {
+    /// Such as `lib` and `bin`.
+    pub(crate) kind: Vec<String>,
+    /// Its root.
+    pub(crate) src_path: PathBuf,
 }
 
 /// A dependency as a manifest declares it.

@@ -1,9 +1,9 @@
 //! What may be done about symbols that the dictionary does not have.
 
 use crate::Dictionary;
-use crate::corpora::Transcript;
 use crate::labels::{Case, Writing};
 use crate::settings::Settings;
+use crate::transcript::Transcript;
 
 /// Looks at one row after the other that has such symbols.
 pub(crate) struct Advice<'a> {

@@ -1,8 +1,8 @@
 //! From transcripts to the symbols that a model learns.
 
 use crate::Dictionary;
-use crate::corpora::Transcript;
 use crate::problems::excerpt;
+use crate::transcript::Transcript;
 use lopper_core::{Error, Result, nearest};
 use std::collections::{BTreeMap, HashMap};
 

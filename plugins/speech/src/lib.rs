@@ -20,6 +20,7 @@ mod rows;
 mod settings;
 mod splits;
 mod text;
+mod transcript;
 mod utterances;
 mod vocabulary;
 

@@ -8,7 +8,7 @@ pub(crate) mod limits {
 }
 pub(crate) use parse::is_wav2vec2;
 
-use crate::model::{Padding, Wav2Vec2Options};
+use crate::options::{Padding, Wav2Vec2Options};
 use lopper_core::{Error, Result};
 use lopper_nn::Activation;
 use serde::Serialize;

@@ -18,13 +18,15 @@ mod load;
 mod masking;
 mod model;
 mod names;
+mod options;
 mod shapes;
 
 pub use audio::Wav2Vec2Preprocessor;
 pub use config::{Convolution, Dropouts, FeatureNorm, Spans, Wav2Vec2Config};
 pub use ctc::{Alignable, CtcLoss, ctc_loss};
 pub use masking::{SpanSettings, dropped_blocks, spans};
-pub use model::{Wav2Vec2Model, Wav2Vec2Options};
+pub use model::Wav2Vec2Model;
+pub use options::Wav2Vec2Options;
 pub use shapes::{parameter_shapes, prunable_layout};
 
 use lopper_core::ModelEntry;

@@ -6,10 +6,11 @@ use crate::ctc::ctc_loss;
 use crate::encoder::Encoder;
 use crate::head;
 use crate::load::{Found, HeadWeights, Tensors};
+use crate::options::Wav2Vec2Options;
 use crate::shapes::{MASK, is_feature_encoder, is_prunable};
 use lopper_core::{
     Artifact, Batch, Error, Head, Loss, Mode, Model, ModelRequest, Parameter, ParameterName, Parameters, Predictions,
-    Preprocessor, Result, Role, Targets, options,
+    Preprocessor, Result, Role, Targets,
 };
 use lopper_nn::{Linear, dropout, fresh};
 use serde_json::json;
@@ -17,51 +18,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tch::{Device, Kind, Tensor};
-
-options! {
-    /// Options of the model plugins `wav2vec2` and `xlsr`.
-    pub struct Wav2Vec2Options {
-        /// Head for a task: "fresh" draws one from the run's seed, "checkpoint" takes the checkpoint's.
-        head: String = "fresh".to_owned(),
-        /// "exact" keeps padding from changing a result; "reference" lets the group norm of base and large models see it, as fairseq and transformers do.
-        padding: String = "exact".to_owned(),
-        /// Whether the convolutions that turn samples into features stay as they are.
-        freeze_feature_encoder: bool = true,
-        /// Whether the biases of the prunable layers are ranked with their weights, as PARP's code does.
-        prune_biases: bool = true,
-        /// Whether waveforms get zero mean and unit variance, instead of what the checkpoint says.
-        normalize: Option<bool> = None,
-        /// Dropout before the encoder and after both parts of a block, instead of the checkpoint's.
-        hidden_dropout: Option<f64> = None,
-        /// Dropout of attention probabilities, instead of the checkpoint's.
-        attention_dropout: Option<f64> = None,
-        /// Dropout within the feed-forward network, instead of the checkpoint's.
-        activation_dropout: Option<f64> = None,
-        /// Dropout of projected features, instead of the checkpoint's.
-        feat_proj_dropout: Option<f64> = None,
-        /// Dropout before the head, instead of the checkpoint's.
-        final_dropout: Option<f64> = None,
-        /// Probability of leaving out a block in training, instead of the checkpoint's.
-        layerdrop: Option<f64> = None,
-        /// Share of time steps that masked spans would cover without overlaps (fairseq's mask_prob), instead of the checkpoint's.
-        mask_time_prob: Option<f64> = None,
-        /// Time steps a masked span, instead of the checkpoint's.
-        mask_time_length: Option<u32> = None,
-        /// Share of channels that masked spans would cover without overlaps (fairseq's mask_channel_prob), instead of the checkpoint's.
-        mask_feature_prob: Option<f64> = None,
-        /// Channels a masked span, instead of the checkpoint's.
-        mask_feature_length: Option<u32> = None,
-    }
-}
-
-/// Whether padding may change a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Padding {
-    /// It never does: a batch of many is many batches of one.
-    Exact,
-    /// As in fairseq and transformers, where a group norm sees it.
-    Reference,
-}
 
 /// wav2vec 2.0 (Baevski et al. 2020) for CTC, or without a head.
 pub struct Wav2Vec2Model {
@@ -93,7 +49,7 @@ impl Wav2Vec2Model {
     /// beside them; [`Error::Unsupported`] for a head that is no CTC head.
     pub fn open(request: &ModelRequest<'_>) -> Result<Self> {
         let options = Wav2Vec2Options::parse(request.options, "[model]")?;
-        let chosen = choices(&options);
+        let chosen = options.choices();
         let from_checkpoint = chosen.as_ref().is_ok_and(|(from_checkpoint, _)| *from_checkpoint);
         let read = Found::open(&request.path).and_then(|found| {
             let config = found.config.clone().with(&options);
@@ -281,21 +237,6 @@ impl Model for Wav2Vec2Model {
         }
         Ok(all)
     }
-}
-
-/// Whether a task gets the checkpoint's head, and what padding may do.
-fn choices(options: &Wav2Vec2Options) -> Result<(bool, Padding)> {
-    let from_checkpoint = match options.head.as_str() {
-        "fresh" => Ok(false),
-        "checkpoint" => Ok(true),
-        other => Err(Error::invalid("[model] head", other, "`fresh` or `checkpoint`")),
-    };
-    let padding = match options.padding.as_str() {
-        "exact" => Ok(Padding::Exact),
-        "reference" => Ok(Padding::Reference),
-        other => Err(Error::invalid("[model] padding", other, "`exact` or `reference`")),
-    };
-    Error::both(from_checkpoint, padding)
 }
 
 /// The head that is asked for, or else the checkpoint's own, and the weights of the whole.

@@ -5,9 +5,9 @@ mod state;
 mod view;
 mod zip;
 
-use crate::header::MAX_PROBLEMS;
+use crate::listed::MAX_PROBLEMS;
 use crate::pickle::{Id, Input, Node, Pickle, TensorNode, Value};
-use crate::source::TensorFile;
+use crate::tensor_file::TensorFile;
 use lopper_core::{Error, Result};
 use safetensors::Dtype;
 use state::StateDict;

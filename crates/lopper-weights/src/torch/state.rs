@@ -1,6 +1,6 @@
 //! The state dict of a pickled checkpoint.
 
-use crate::header::first_names;
+use crate::listed::first_names;
 use crate::pickle::{Id, Node, Pickle, Value};
 
 /// Where training scripts put the state dict: fairseq and Hugging Face's trainers, Lightning, many others, DeepSpeed.

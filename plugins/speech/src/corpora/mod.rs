@@ -14,6 +14,7 @@ use crate::Unit;
 use crate::labels::choose;
 use crate::problems::{Place, Problems, excerpt};
 use crate::text::Lines;
+use crate::transcript::Transcript;
 use lopper_core::{Error, Result};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -22,17 +23,6 @@ use std::path::{Path, PathBuf};
 pub(crate) const AUDIO: [&str; 7] = ["flac", "wav", "mp3", "ogg", "oga", "wave", "mpga"];
 /// Directories below a split that are looked into; deeper ones are a mistake or a loop of links.
 const DEEPEST: usize = 12;
-
-/// What is said in a recording.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Transcript {
-    /// A text, to be spelled.
-    Text(String),
-    /// Symbols between white space.
-    Spaced(String),
-    /// Symbols one by one, which may have white space in them.
-    Symbols(Vec<String>),
-}
 
 /// One row of a corpus.
 #[derive(Debug, Clone)]
