@@ -1,7 +1,7 @@
 //! Opens what a configuration names, each part for itself, so that one thing that is wrong hides no other.
 
-use crate::experiment::keep;
 use crate::models;
+use crate::problems::keep;
 use lopper_core::registry::{DatasetEntry, ModelEntry};
 use lopper_core::{
     Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec, Split,

@@ -19,6 +19,7 @@ mod inspect;
 mod interval;
 mod models;
 mod output;
+mod problems;
 mod recipes;
 
 pub use commands::run;

@@ -1,0 +1,185 @@
+//! A configuration that has been checked, and the run that it describes.
+
+use super::defaults::with_defaults;
+use super::recipe::Length;
+use super::table::{Draft, Given, Settled, read};
+use crate::config::{ModelOptions, Setting, Split};
+use crate::inspect::{self, Inspection, Part};
+use crate::models;
+use crate::problems::keep;
+use crate::recipes;
+use lopper_core::registry::{DatasetEntry, StrategyEntry};
+use lopper_core::{Error, PruningStrategy, Result, RunSpec, Sparsity, Task};
+use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use tch::Device;
+use toml::Table;
+
+/// One run, checked as far as that goes without loading anything.
+pub struct Experiment {
+    pub(super) given: Given,
+    pub(super) data: Settled<DatasetEntry, Task>,
+    pub(super) prune: Settled<StrategyEntry, Box<dyn PruningStrategy>>,
+    pub(super) sparsity: Sparsity,
+    out: PathBuf,
+}
+
+impl Experiment {
+    /// Reads a configuration file, puts `settings` into it and `out` in the place of its directory.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, and everything that is wrong with it, together; then also what is wrong
+    /// with the device, model, data and masks that it names, as far as its right parts tell. A right configuration
+    /// opens none of them: that is done by [`into_session`](Self::into_session).
+    pub fn load(path: &Path, settings: &[Setting], out: Option<&Path>) -> Result<Self> {
+        let table = read(path, settings)?;
+        let default = Path::new("runs").join(path.file_stem().unwrap_or(OsStr::new("run")));
+        let context = path.display().to_string();
+        let mut draft = Draft::new(&table, &context);
+        let configured = draft.given.run.out.as_ref().map(PathBuf::from);
+        let place = out.map(Path::to_owned).or(configured).unwrap_or_else(|| default.clone());
+        draft.look_further(&place);
+        let mut experiment = Self::resolve(draft, out.unwrap_or(&default))?;
+        if let Some(out) = out {
+            experiment.set_out(out)?;
+        }
+        Ok(experiment)
+    }
+
+    /// Checks a configuration; `context` names it in errors, `default_out` is the run's directory unless it has one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, together.
+    pub fn new(table: &Table, context: &str, default_out: &Path) -> Result<Self> {
+        let mut table = table.clone();
+        recipes::lay_under(&mut table, &[])?;
+        Self::resolve(Draft::new(&table, context), default_out)
+    }
+
+    /// The experiment, or all problems.
+    fn resolve(draft: Draft<'_>, default_out: &Path) -> Result<Self> {
+        let Draft { context, problems, given, data, prune, sparsity } = draft;
+        Error::all(problems)?;
+        let (Some(data), Some(prune), Some(sparsity)) = (data.settled(), prune.settled(), sparsity) else {
+            return Err(Error::Other(format!("{context}: incomplete")));
+        };
+        let out = given.run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
+        let mut experiment = Self { given, data, prune, sparsity, out: PathBuf::new() };
+        experiment.set_out(&out)?;
+        Ok(experiment)
+    }
+
+    fn set_out(&mut self, out: &Path) -> Result<()> {
+        // Records and resolved configurations are text.
+        let text = out.to_str().ok_or_else(|| Error::invalid("--out", out.display(), "give a path that is UTF-8"))?;
+        self.given.run.out = Some(text.to_owned());
+        self.out = out.to_owned();
+        Ok(())
+    }
+
+    /// The run's own directory.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// The directory of finished stages.
+    pub fn store(&self) -> &Path {
+        Path::new(&self.given.run.store)
+    }
+
+    /// The task it trains on.
+    pub fn task(&self) -> &Task {
+        &self.data.made
+    }
+
+    /// The name of the pruning method.
+    pub fn method(&self) -> &'static str {
+        self.prune.entry.name
+    }
+
+    /// The sparsity to end at.
+    pub fn sparsity(&self) -> Sparsity {
+        self.sparsity
+    }
+
+    /// Finds the checkpoint directory, fetching it first when it is the hub's, and settles which plugin reads it.
+    ///
+    /// # Errors
+    /// When there is none, no plugin reads it, or the plugin has no such options.
+    pub fn locate_model(&mut self) -> Result<PathBuf> {
+        let path = models::locate(OsStr::new(&self.given.model.keys.path))?;
+        let model = &mut self.given.model;
+        if model.entry.is_none() {
+            let entry = models::plugin(None, &path)?;
+            let mut split = Split { own: Table::new(), plugin: model.options.clone() };
+            Error::all(split.refuse_unknown("[model]", ModelOptions::DOCS, entry.options))?;
+            model.entry = Some(entry);
+        }
+        Ok(path)
+    }
+
+    /// Loads model and data, and plans. Setting `stop` makes the run save its state and end.
+    ///
+    /// # Errors
+    /// Everything that is wrong with device, model, data and masks, together, and a strategy whose options do not fit
+    /// the run.
+    pub fn into_session(mut self, stop: Arc<AtomicBool>) -> Result<Session> {
+        let seed = self.given.general.seed;
+        let mut problems = Vec::new();
+        let device = keep(&mut problems, lopper_torch::resolve_device(&self.given.general.device));
+        let source = inspect::model_key(Path::new(&self.given.model.keys.path));
+        let directory = keep(&mut problems, inspect::named(self.locate_model(), &source));
+        keep(&mut problems, inspect::check_directory("[run] out", &self.out));
+        keep(&mut problems, inspect::check_directory("[run] store", self.store()));
+        let configuration = Some(self.to_toml());
+        let Self { given, data, prune, sparsity, out } = self;
+        let nominal = given.training.nominal_spec(sparsity, seed);
+        let entry = given.model.entry;
+        let inspection = Inspection {
+            device: device.unwrap_or(Device::Cpu),
+            seed,
+            out: &out,
+            model: directory.zip(entry).map(|(path, entry)| (path, Part { entry, options: &given.model.options })),
+            task: Some(&data.made),
+            dataset: Some(Part { entry: data.entry, options: &data.options }),
+            method: Some((prune.made.as_ref(), nominal.clone())),
+            method_options: &prune.options,
+            tokenise: true,
+        };
+        let (Some(device), Some((model, dataset)), Some(entry)) = (device, inspection.run(&mut problems), entry) else {
+            return Err(Error::all(problems).err().unwrap_or_else(|| Error::Other("no model plugin".into())));
+        };
+        Error::all(problems)?;
+        let per_epoch = updates_per_epoch(dataset.as_ref(), &given.training.recipe, seed)?;
+        let updates = match given.training.length {
+            Length::Updates(updates) => updates,
+            Length::Epochs(epochs) => ((epochs * per_epoch as f64).round() as u64).max(1),
+        };
+        let identity = RunIdentity {
+            model: entry.name.into(),
+            strategy: prune.entry.name.into(),
+            strategy_options: with_defaults(&prune.options, prune.entry.options),
+            model_origin: entry.origin.into(),
+            dataset_origin: data.entry.origin.into(),
+            strategy_origin: prune.entry.origin.into(),
+        };
+        let spec = RunSpec { updates, updates_per_epoch: per_epoch, ..nominal };
+        let settings = SessionSettings {
+            seed,
+            device,
+            precision: given.general.precision,
+            out,
+            store: given.run.store.into(),
+            evaluate_every: given.evaluate.every,
+            evaluation: EvaluationBatches { rows: given.evaluate.batch_size as usize, budget: given.evaluate.budget },
+            checkpoint: given.checkpoint.every.every(),
+            configuration,
+            max_skipped: given.training.options.max_skipped,
+            stop,
+        };
+        Session::new(Participants { model, dataset, strategy: prune.made, identity }, spec, settings)
+    }
+}
