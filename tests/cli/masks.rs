@@ -53,6 +53,37 @@ fn a_mask_is_applied_to_another_model() {
     refused(&f, &["mask", "apply", "a", "model", "--out", "SST-2"], &["SST-2", "not empty"]);
 }
 
+/// What a model offers for ranking depends on its plugin's options, and so does every command that takes a mask for one.
+#[test]
+fn options_of_the_model_plugin_reach_every_command() {
+    let f = Fixture::new();
+    let option = ["--model-option", "prune_pooler=false"];
+    let with = |arguments: &[&'static str]| [arguments, &option].concat();
+    f.run(&with(&["prune", "classifier", "--by", "magnitude", "--sparsity", "0.5", "--out", "np"])).ok();
+    let info = f.run(&["mask", "info", "np", "--json"]).json();
+    assert_eq!(info["tensors"].as_array().unwrap().len(), 12);
+
+    let apply = ["mask", "apply", "np", "classifier", "--out", "applied"];
+    refused(&f, &apply, &["bert.pooler.dense.weight"]);
+    f.run(&with(&apply)).ok();
+    f.run(&["mask", "convert", "np", "--out", "np.safetensors"]).ok();
+    let convert = ["mask", "convert", "np.safetensors", "--model", "classifier", "--out", "back"];
+    refused(&f, &convert, &["bert.pooler.dense.weight"]);
+    f.run(&with(&convert)).ok();
+    assert_eq!(f.run(&["mask", "iou", "np", "back", "--json"]).json()["iou"], 1.0);
+
+    let predict = ["predict", "np", "--text", "The good film", "--json"];
+    assert_eq!(f.run(&predict).json(), f.run(&with(&predict)).json());
+    let eval = ["eval", "np", "--task", "sst-2", "--data", "SST-2", "--json"];
+    assert_eq!(f.run(&eval).json(), f.run(&with(&eval)).json());
+    let slip = [&predict[..], &["--model-option", "prune_poler=false"]].concat();
+    refused(&f, &slip, &["--model-option", "`prune_poler` (did you mean `prune_pooler`?)"]);
+    let wrong = [&predict[..], &["--model-option", "hidden_dropout=2", "--model-option", "prune_pooler=7"]].concat();
+    refused(&f, &wrong, &["--model-option prune_pooler = 7"]);
+    let alone = f.run(&with(&["mask", "convert", "np", "--out", "x.safetensors"]));
+    assert!(alone.code == Some(2) && alone.stderr.contains("--model <DIR>"), "{alone:?}");
+}
+
 #[test]
 fn union_and_intersection_count_as_sets_do() {
     let f = Fixture::new();

@@ -1,5 +1,6 @@
 //! From a model's source to an open model.
 
+use crate::config::{Setting, Split, insert_option};
 use lopper_core::registry::{self, ModelEntry};
 use lopper_core::{Error, Model, ModelRequest, Result, Task};
 use lopper_weights::open_regular;
@@ -70,9 +71,9 @@ fn unrecognised(directory: &Path, names: &str) -> Error {
         Err(e) if e.kind() == ErrorKind::NotFound => {
             "holds no config.json, nor a checkpoint that is known without one".to_owned()
         }
-        Err(e) => return Error::file(config, format!("cannot be read: {e}")),
+        Err(e) => return Error::file_caused(config, "cannot be read", e),
         Ok(_) => match serde_json::from_slice::<serde_json::Value>(&text) {
-            Err(e) => return Error::file(config, format!("is not JSON: {e}")),
+            Err(e) => return Error::file_caused(config, "is not JSON", e),
             Ok(config) => match config.get("model_type").and_then(|kind| kind.as_str()) {
                 Some(kind) => format!("is a {kind:?} by its config.json"),
                 None => "has a config.json without a \"model_type\"".to_owned(),
@@ -98,9 +99,52 @@ pub(crate) struct ModelArguments {
     #[arg(long, value_name = "NAME")]
     pub(crate) plugin: Option<String>,
 
+    #[command(flatten)]
+    pub(crate) options: OptionArguments,
+
     /// Where to compute: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     pub(crate) device: String,
+}
+
+/// What a command gives a model plugin.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OptionArguments {
+    /// An option of the model plugin as in [model], such as prune_pooler=false; may be given several times
+    #[arg(long = "model-option", value_name = "KEY=VALUE", requires = "model")]
+    model_options: Vec<Setting>,
+}
+
+/// The name under which errors know these options.
+const OPTION: &str = "--model-option";
+
+impl OptionArguments {
+    /// Loads a model with them, and with the head that its checkpoint has.
+    ///
+    /// # Errors
+    /// Options that the plugin does not have, and those of the plugin.
+    pub(crate) fn open(&self, entry: &'static ModelEntry, path: PathBuf, device: Device) -> Result<Box<dyn Model>> {
+        let mut options = Table::new();
+        for setting in &self.model_options {
+            insert_option(&mut options, setting, entry.options);
+        }
+        let mut split = Split { own: Table::new(), plugin: options };
+        Error::all(split.refuse_unknown(OPTION, &[], entry.options))?;
+        open(entry, path, &split.plugin, None, device, 0).map_err(|error| {
+            // The plugin knows its options by where a configuration has them.
+            let known = |error| match error {
+                Error::InvalidValue { key, value, expected } => {
+                    let key = key.strip_prefix("[model] ").map_or(key.clone(), |key| format!("{OPTION} {key}"));
+                    Error::InvalidValue { key, value, expected }
+                }
+                error => error,
+            };
+            match error {
+                Error::Many(several) => Error::Many(several.into_iter().map(known).collect()),
+                error => known(error),
+            }
+        })
+    }
 }
 
 /// A model with the head that its checkpoint has.
@@ -111,15 +155,6 @@ pub(crate) struct OpenModel {
 }
 
 impl OpenModel {
-    /// Opens what [`ModelArguments::locate`] found.
-    ///
-    /// # Errors
-    /// A checkpoint that cannot be used.
-    pub(crate) fn at((path, entry): (PathBuf, &'static ModelEntry), device: Device) -> Result<Self> {
-        let model = open(entry, path, &Table::new(), None, device, 0)?;
-        Ok(Self { entry, model, device })
-    }
-
     /// The model as errors name it.
     pub(crate) fn who(&self) -> String {
         format!("model plugin `{}`", self.entry.name)
@@ -133,7 +168,15 @@ impl ModelArguments {
     /// An unusable device, a checkpoint that does not exist or cannot be used.
     pub(crate) fn open(&self) -> Result<OpenModel> {
         let device = lopper_torch::resolve_device(&self.device)?;
-        OpenModel::at(self.locate()?, device)
+        self.open_at(self.locate()?, device)
+    }
+
+    /// Opens what [`locate`](Self::locate) found.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be used, and options that the plugin does not have.
+    pub(crate) fn open_at(&self, (path, entry): (PathBuf, &'static ModelEntry), device: Device) -> Result<OpenModel> {
+        Ok(OpenModel { entry, model: self.options.open(entry, path, device)?, device })
     }
 
     /// Where it is, and the plugin that reads it; a model of the hub is fetched first.

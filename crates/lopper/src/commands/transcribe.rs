@@ -44,7 +44,7 @@ impl Arguments {
             .iter()
             .filter_map(|path| audio::inspect(path, audio::Check::Headers).err().map(|e| Error::file(path, e)));
         let (located, ()) = Error::both(self.model.locate(), Error::all(problems.collect()))?;
-        let open = OpenModel::at(located, lopper_torch::resolve_device(&self.model.device)?)?;
+        let open = self.model.open_at(located, lopper_torch::resolve_device(&self.model.device)?)?;
         let model = open.model.as_ref();
         let Some(Head::Ctc { vocabulary, blank }) = model.head() else {
             let feature = if hears(model) {

@@ -3,7 +3,7 @@
 //! tensors alone, with `module.` before each name where the model was within DataParallel.
 
 use super::{TORCH_KEY, check_free, create_parent, mask_inside, read, write};
-use crate::models;
+use crate::models::{self, OptionArguments};
 use crate::output::{self, count};
 use lopper_core::{Error, Layout, MASK_METADATA_KEY, MaskOrigin, MaskSet, ParameterName, Result, pack_bits};
 use lopper_weights::{Checkpoint, Dtype};
@@ -47,6 +47,9 @@ pub(in crate::commands) struct Arguments {
     /// Checkpoint directory whose prunable tensors the mask must cover; it also gives their order [default: by name]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+
+    #[command(flatten)]
+    options: OptionArguments,
 }
 
 #[derive(Serialize)]
@@ -65,7 +68,7 @@ impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let from = if is_lopper(&self.input) { Format::Lopper } else { Format::Torch };
         let to = self.to.unwrap_or(if from == Format::Lopper { Format::Torch } else { Format::Lopper });
-        let layout = self.model.as_deref().map(layout).transpose();
+        let layout = self.model.as_deref().map(|directory| self.layout(directory)).transpose();
         let read = match from {
             _ if from == to => {
                 Err(Error::invalid("--to", name(to), format!("{} is of that format already", self.input.display())))
@@ -109,6 +112,13 @@ impl Arguments {
             )
         })
     }
+
+    /// The prunable tensors of the model in a directory.
+    fn layout(&self, directory: &Path) -> Result<Arc<Layout>> {
+        let path = models::locate(directory.as_os_str())?;
+        let entry = models::plugin(None, &path)?;
+        Ok(Arc::new(self.options.open(entry, path, Device::Cpu)?.layout()?))
+    }
 }
 
 fn name(format: Format) -> &'static str {
@@ -120,14 +130,6 @@ fn is_lopper(path: &Path) -> bool {
         true => mask_inside(path).is_some(),
         false => lopper_weights::read_metadata(path).is_ok_and(|metadata| metadata.contains_key(MASK_METADATA_KEY)),
     }
-}
-
-/// The prunable tensors of a checkpoint's model.
-fn layout(directory: &Path) -> Result<Arc<Layout>> {
-    let path = models::locate(directory.as_os_str())?;
-    let entry = models::plugin(None, &path)?;
-    let model = models::open(entry, path, &toml::Table::new(), None, Device::Cpu, 0)?;
-    Ok(Arc::new(model.layout()?))
 }
 
 /// The masks of a file of torch; `layout` is the model's, if it is known.
