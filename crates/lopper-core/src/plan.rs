@@ -193,11 +193,23 @@ pub struct Recipe {
     /// Updates at the start of a stage in which the head alone is trained.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub freeze_encoder_updates: u64,
+    /// Whether weight decay applies to biases and to the weights of norms too.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub decay_biases_and_norms: bool,
 }
 
 /// Recipes that freeze nothing are written, and so hashed, as before there was such a key.
 fn is_zero(updates: &u64) -> bool {
     *updates == 0
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// As [`is_zero`], for recipes that decay everything.
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// One finetuning, or none for a stage of 0 updates.

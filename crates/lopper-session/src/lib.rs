@@ -5,6 +5,7 @@
 mod ahead;
 mod batching;
 mod checkpoint;
+mod decay;
 mod evaluate;
 mod events;
 mod identity;

@@ -1,5 +1,6 @@
 //! Optimizers whose moments can be read, masked, saved and restored, and gradient clipping.
 
+use crate::decay::is_bias_or_norm;
 use lopper_core::{Error, Optimizer, ParameterName, Result};
 use lopper_torch::{AdamStep, SgdStep, device_name};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,6 +15,8 @@ struct Slot {
     moments: Vec<Tensor>,
     /// Steps that this parameter has taken.
     steps: u64,
+    /// Whether weight decay applies to it.
+    decays: bool,
 }
 
 /// An optimizer over a fixed list of parameters, which it updates in place.
@@ -53,11 +56,19 @@ impl OptimizerState {
             .map(|(name, tensor)| {
                 let moments =
                     moment_names(optimizer).iter().map(|_| tensor.f_zeros_like()).collect::<Result<_, _>>()?;
-                Ok(Slot { name: name.clone(), parameter: tensor.shallow_clone(), moments, steps: 0 })
+                Ok(Slot { name: name.clone(), parameter: tensor.shallow_clone(), moments, steps: 0, decays: true })
             })
             .collect::<Result<Vec<_>>>()?;
         let places = slots.iter().enumerate().map(|(place, slot)| (slot.name.clone(), place)).collect();
         Ok(Self { optimizer: *optimizer, slots, places })
+    }
+
+    /// The same with weight decay of biases and of the weights of norms, or without. An optimizer is made with it.
+    pub fn decaying_biases_and_norms(mut self, decays: bool) -> Self {
+        for slot in &mut self.slots {
+            slot.decays = decays || !is_bias_or_norm(&slot.name);
+        }
+        self
     }
 
     /// One update with the gradients that the parameters hold, at learning rate `rate`. A parameter whose gradient is
@@ -67,14 +78,28 @@ impl OptimizerState {
     /// Errors of libtorch.
     pub fn step(&mut self, rate: f64) -> Result<()> {
         let gradients: Vec<Tensor> = self.slots.iter().map(|slot| slot.parameter.grad()).collect();
-        let active: Vec<(&Slot, &Tensor)> = self.slots.iter().zip(&gradients).filter(|(_, g)| g.defined()).collect();
-        let params: Vec<&Tensor> = active.iter().map(|(slot, _)| &slot.parameter).collect();
-        let with_gradient: Vec<&Tensor> = active.iter().map(|(_, gradient)| *gradient).collect();
-        let moment = |index: usize| -> Vec<&Tensor> { active.iter().map(|(slot, _)| &slot.moments[index]).collect() };
+        let active = self.slots.iter().zip(&gradients).filter(|(_, gradient)| gradient.defined());
+        let (decaying, spared): (Vec<_>, Vec<_>) = active.partition(|(slot, _)| slot.decays);
+        for (group, share) in [(decaying, 1.0), (spared, 0.0)] {
+            if !group.is_empty() {
+                self.step_group(&group, rate, share)?;
+            }
+        }
+        for (slot, _) in self.slots.iter_mut().zip(&gradients).filter(|(_, gradient)| gradient.defined()) {
+            slot.steps += 1;
+        }
+        Ok(())
+    }
+
+    /// A step of some parameters with their gradients, and with that share of the weight decay.
+    fn step_group(&self, group: &[(&Slot, &Tensor)], rate: f64, share: f64) -> Result<()> {
+        let params: Vec<&Tensor> = group.iter().map(|(slot, _)| &slot.parameter).collect();
+        let with_gradient: Vec<&Tensor> = group.iter().map(|(_, gradient)| *gradient).collect();
+        let moment = |index: usize| -> Vec<&Tensor> { group.iter().map(|(slot, _)| &slot.moments[index]).collect() };
         match self.optimizer {
             Optimizer::Adam { beta1, beta2, epsilon, weight_decay }
             | Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
-                let steps: Vec<u64> = active.iter().map(|(slot, _)| slot.steps + 1).collect();
+                let steps: Vec<u64> = group.iter().map(|(slot, _)| slot.steps + 1).collect();
                 let step = AdamStep {
                     params: &params,
                     gradients: &with_gradient,
@@ -85,7 +110,7 @@ impl OptimizerState {
                     beta1,
                     beta2,
                     epsilon,
-                    weight_decay,
+                    weight_decay: weight_decay * share,
                 };
                 match self.optimizer {
                     Optimizer::AdamW { .. } => lopper_torch::fused_adamw(&step)?,
@@ -100,12 +125,9 @@ impl OptimizerState {
                     momenta: momenta.as_deref(),
                     rate,
                     momentum,
-                    weight_decay,
+                    weight_decay: weight_decay * share,
                 })?;
             }
-        }
-        for (slot, _) in self.slots.iter_mut().zip(&gradients).filter(|(_, gradient)| gradient.defined()) {
-            slot.steps += 1;
         }
         Ok(())
     }

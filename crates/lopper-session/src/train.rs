@@ -82,7 +82,8 @@ impl Trainer<'_> {
         )?;
         let horizon = stage.recipe.rate_horizon.unwrap_or(stage.updates);
         let rates = LearningRate::new(&stage.recipe.rate_schedule, stage.recipe.learning_rate, horizon)?;
-        let mut optimizer = OptimizerState::new(&stage.recipe.optimizer, &self.weights.trainable())?;
+        let mut optimizer = OptimizerState::new(&stage.recipe.optimizer, &self.weights.trainable())?
+            .decaying_biases_and_norms(stage.recipe.decay_biases_and_norms);
         let mut state = match resume {
             Some(checkpoint) => {
                 self.weights.load(&checkpoint.weights, None)?;

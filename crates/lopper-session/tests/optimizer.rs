@@ -315,3 +315,37 @@ fn bad_hyper_parameters_and_parameters_are_refused() {
         assert!(error.contains(name), "{name} is missing in: {error}");
     }
 }
+
+/// Biases and norms move as without weight decay, everything else as with it, to the last bit; by default nothing is spared.
+#[test]
+fn weight_decay_spares_biases_and_norms_where_it_is_asked_to() {
+    let moved = |optimizer: Optimizer, decays: Option<bool>| -> Values {
+        let parameters: Named = ["layer.weight", "layer.bias", "layer.LayerNorm.weight", "final_layer_norm.weight"]
+            .map(|name| (name.into(), Tensor::from_slice(&[1f32, -2., 3.]).set_requires_grad(true)))
+            .into();
+        let mut state = OptimizerState::new(&optimizer, &parameters).unwrap();
+        if let Some(decays) = decays {
+            state = state.decaying_biases_and_norms(decays);
+        }
+        for update in 0..3 {
+            state.zero_grad().unwrap();
+            for (_, parameter) in &parameters {
+                give(parameter, &Tensor::from_slice(&[0.5f32, -1., update as f32]));
+            }
+            state.step(0.1).unwrap();
+        }
+        parameters.iter().map(|(name, tensor)| (name.to_string(), values(tensor))).collect()
+    };
+    let adam = |weight_decay| Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay };
+    let adamw = |weight_decay| Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay };
+    let sgd = |weight_decay| Optimizer::Sgd { momentum: 0.9, weight_decay };
+    for (with, without) in [(adam(0.1), adam(0.0)), (adamw(0.1), adamw(0.0)), (sgd(0.1), sgd(0.0))] {
+        let (decayed, plain, spared) = (moved(with, None), moved(without, None), moved(with, Some(false)));
+        assert_eq!(decayed, moved(with, Some(true)), "{with:?}");
+        for (name, values) in &spared {
+            assert_ne!(decayed[name], plain[name], "{name} under {with:?}");
+            let expected = if name == "layer.weight" { &decayed[name] } else { &plain[name] };
+            assert_eq!(values, expected, "{name} under {with:?}");
+        }
+    }
+}

@@ -21,6 +21,7 @@ pub fn recipe() -> Recipe {
         accumulate: 1,
         clip_norm: Some(1.0),
         freeze_encoder_updates: 0,
+        decay_biases_and_norms: true,
     }
 }
 

@@ -106,6 +106,8 @@ options! {
         momentum: Option<f64> = None,
         /// Weight decay: decoupled for AdamW, added to the gradient for the others.
         weight_decay: f64 = 0.0,
+        /// Whether weight decay applies to biases and to the weights of norms too; in transformers' trainer it does not.
+        decay_biases_and_norms: bool = true,
         /// How the rate moves over a finetuning: `linear`, `constant` or `tri-stage`.
         schedule: ScheduleName = ScheduleName::Linear,
         /// Share of warm-up; 0 when absent for linear, 0.1 for tri-stage.
