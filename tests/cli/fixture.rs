@@ -123,7 +123,8 @@ impl Fixture {
             .write(&format!("{name}/model.safetensors"), safetensors::serialize(views, None).unwrap());
     }
 
-    fn sst(&self, rows: usize) {
+    /// Writes `SST-2/` with that many training sentences.
+    pub(crate) fn sst(&self, rows: usize) {
         for (file, rows) in [("train", rows), ("dev", rows / 4)] {
             let mut text = "sentence\tlabel\n".to_owned();
             for row in 0..rows {

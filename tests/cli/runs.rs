@@ -245,8 +245,10 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
 fn a_second_signal_ends_a_run_at_once() {
     let f = Fixture::new();
     f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
-    // One update takes far longer than this test, so the first signal alone ends nothing.
-    let arguments = ["run", "run.toml", "--set", "train.updates=2", "train.accumulate=1000000"];
+    // One update, a whole pass in batches of one, takes far longer than this test, so the first signal alone ends nothing.
+    f.sst(100_000);
+    let settings = ["train.updates=2", "train.batch_size=1", "train.accumulate=1000000"];
+    let arguments = [&["run", "run.toml", "--set"], &settings[..]].concat();
     let mut child = f.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begun = || std::fs::read(f.path("runs/run/metrics.jsonl")).is_ok_and(|lines| !lines.is_empty());
     while !begun() && child.try_wait().unwrap().is_none() {

@@ -186,7 +186,7 @@ pub struct Recipe {
     pub batching: Batching,
     /// Whether batches hold examples of like length; always so under a budget.
     pub bucket_by_length: bool,
-    /// Micro-batches an update.
+    /// Micro-batches an update; the last of a pass over the training split takes what is left of it.
     pub accumulate: u64,
     /// Largest global norm of the gradients; `None` clips nothing.
     pub clip_norm: Option<f64>,

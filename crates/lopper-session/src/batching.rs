@@ -6,6 +6,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ops::Range;
 
 /// Batches' worth of examples that are sorted by length together, when batches have a number of examples.
 const POOL_BATCHES: usize = 50;
@@ -107,6 +108,39 @@ impl Batcher {
             Limit::Cost(cost) => (usize::MAX, cost),
         };
         cut(order, rows, budget, |i| self.lengths[i])
+    }
+}
+
+/// Which micro-batches of a run make which update.
+///
+/// An update takes `accumulate` of them, and the last one of a pass over the training split takes what is left of the pass:
+/// no update spans two passes, so that as many passes as are asked for are as many examples. So it is in fairseq
+/// (`GroupedIterator`) and in transformers' trainer. A short update counts as any other; its gradients are those of its
+/// own mean loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MicroBatches {
+    per_epoch: u64,
+    accumulate: u64,
+}
+
+impl MicroBatches {
+    /// For passes of that many batches, `accumulate` of them an update; 0 counts as 1.
+    pub fn new(batches_per_epoch: u64, accumulate: u64) -> Self {
+        Self { per_epoch: batches_per_epoch.max(1), accumulate: accumulate.max(1) }
+    }
+
+    /// Updates of one pass over the training split; at least 1.
+    pub fn updates_per_epoch(&self) -> u64 {
+        self.per_epoch.div_ceil(self.accumulate)
+    }
+
+    /// The numbers of the micro-batches of an update, at least one; both are counted over all passes, updates from 1 and
+    /// micro-batches from 0.
+    pub fn of(&self, update: u64) -> Range<u64> {
+        let before = update.saturating_sub(1);
+        let (epoch, place) = (before / self.updates_per_epoch(), before % self.updates_per_epoch());
+        let (first, within) = (epoch * self.per_epoch, place * self.accumulate);
+        first + within..first + self.per_epoch.min(within + self.accumulate)
     }
 }
 
@@ -231,6 +265,19 @@ mod tests {
         }
 
         #[test]
+        fn passes_are_whole_updates(batches in 1u64..200, accumulate in 1u64..300, epochs in 1u64..20) {
+            let micro = MicroBatches::new(batches, accumulate);
+            let updates = epochs * micro.updates_per_epoch();
+            let all: Vec<u64> = (1..=updates).flat_map(|update| micro.of(update)).collect();
+            prop_assert_eq!(all, (0..epochs * batches).collect::<Vec<_>>());
+            if batches.is_multiple_of(accumulate) {
+                for update in 1..=updates {
+                    prop_assert_eq!(micro.of(update), (update - 1) * accumulate..update * accumulate);
+                }
+            }
+        }
+
+        #[test]
         fn evaluation_covers_the_split(costs in costs(), rows in 0usize..20, budget in prop::option::of(0u64..3000)) {
             let batches = evaluation_batches(&costs, rows, budget);
             prop_assert_eq!(sorted(&batches), (0..costs.len()).collect::<Vec<_>>());
@@ -240,6 +287,21 @@ mod tests {
                 prop_assert!(batch.len() == 1 || budget.is_none_or(|b| padded(batch, &costs) <= b));
             }
         }
+    }
+
+    #[test]
+    fn no_update_spans_two_passes() {
+        let of = |batches, accumulate, updates| -> Vec<Range<u64>> {
+            let micro = MicroBatches::new(batches, accumulate);
+            (1..=updates).map(|update| micro.of(update)).collect()
+        };
+        // One pass of 32 examples in batches of 16 is one update, of both.
+        assert_eq!(MicroBatches::new(2, 3).updates_per_epoch(), 1);
+        assert_eq!(of(2, 3, 2), [0..2, 2..4]);
+        assert_eq!(of(7, 3, 5), [0..3, 3..6, 6..7, 7..10, 10..13]);
+        assert_eq!(of(6, 3, 3), [0..3, 3..6, 6..9]);
+        assert_eq!(of(5, 1, 6), (0..6).map(|n| n..n + 1).collect::<Vec<_>>());
+        assert_eq!(of(1, 1 << 20, 2), [0..1, 1..2]);
     }
 
     #[test]

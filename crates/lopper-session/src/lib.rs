@@ -27,7 +27,7 @@ mod store;
 mod train;
 mod weights;
 
-pub use batching::{Batcher, evaluation_batches};
+pub use batching::{Batcher, MicroBatches, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
 pub use evaluate::{EvaluationBatches, evaluate};
 pub use identity::RunIdentity;

@@ -12,7 +12,7 @@ use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
 use crate::store::{Finished, StageStore, StoredStage, read_mask};
 use crate::train::{Trainer, rank};
 use crate::weights::{Values, Weights};
-use crate::{Batcher, Counts, DiskNeeds, RunRecord, RunStage, SessionSettings, StageRecord};
+use crate::{Batcher, Counts, DiskNeeds, MicroBatches, RunRecord, RunStage, SessionSettings, StageRecord};
 use lopper_core::{
     Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PruningStrategy, RandomKind, Recipe, Result,
     RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
@@ -60,7 +60,7 @@ pub fn updates_per_epoch(dataset: &dyn Dataset, recipe: &Recipe, seed: u64) -> R
         return Err(Error::Other(format!("task {} has no training examples", dataset.task().name)));
     }
     let batches = Batcher::new(&costs, &recipe.batching, recipe.bucket_by_length, seed)?.batches_per_epoch();
-    Ok(batches.div_ceil(recipe.accumulate.max(1)))
+    Ok(MicroBatches::new(batches, recipe.accumulate).updates_per_epoch())
 }
 
 /// What a dataset counts of the splits that a run uses.

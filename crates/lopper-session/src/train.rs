@@ -12,12 +12,14 @@ use crate::progress::Progress;
 use crate::status::Teller;
 use crate::weights::{Values, Weights};
 use crate::{
-    Batcher, CheckpointEvery, Counts, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation,
+    Batcher, CheckpointEvery, Counts, LearningRate, MicroBatches, OptimizerState, SessionSettings, SplitMetrics,
+    Validation,
 };
 use lopper_core::{
     Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
     Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
 };
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -102,11 +104,11 @@ impl Trainer<'_> {
         };
         let seconds_before = state.progress.seconds;
         if state.progress.update < stage.updates {
-            let first = state.progress.update * stage.recipe.accumulate;
-            let order = (first..).map(move |number| batcher.batch(number));
+            let micro = MicroBatches::new(batcher.batches_per_epoch(), stage.recipe.accumulate);
+            let order = (micro.of(state.progress.update + 1).start..).map(move |number| batcher.batch(number));
             let dataset = self.dataset;
             let done = fetch_ahead(dataset, &Split::TRAIN, order, |batches| {
-                self.updates(&mut state, batches, &rates, schedule.as_deref(), started)
+                self.updates(&mut state, (batches, micro), &rates, schedule.as_deref(), started)
             });
             self.weights.set_encoder_trains(true)?;
             done?;
@@ -124,7 +126,7 @@ impl Trainer<'_> {
     fn updates(
         &mut self,
         state: &mut State,
-        batches: &mut Ahead,
+        (batches, micro): (&mut Ahead, MicroBatches),
         rates: &LearningRate,
         schedule: Option<&dyn MaskSchedule>,
         started: Instant,
@@ -142,7 +144,7 @@ impl Trainer<'_> {
                 self.weights.set_encoder_trains(true)?;
             }
             let target = self.target(schedule, update)?;
-            let loss = self.update(state, batches, rates, update, target)?;
+            let loss = self.update(state, (batches, micro.of(update)), rates, update, target)?;
             bar.update(update, loss);
             state.progress.update = update;
             if self.snapshots.contains(&update) {
@@ -188,7 +190,7 @@ impl Trainer<'_> {
     fn update(
         &mut self,
         state: &mut State,
-        batches: &mut Ahead,
+        batches: (&mut Ahead, Range<u64>),
         rates: &LearningRate,
         update: u64,
         target: Option<Sparsity>,
@@ -205,7 +207,7 @@ impl Trainer<'_> {
         };
         state.optimizer.zero_grad()?;
         let mut counts = Counts::new();
-        let loss = self.forward_backward(batches, update, recipe.accumulate, &mut counts);
+        let loss = self.forward_backward(batches, recipe.accumulate, &mut counts);
         // Before any error leaves: a hidden mask must not stay in the weights.
         if let Some(dense) = &dense {
             self.weights.restore_prunable(dense)?;
@@ -286,16 +288,14 @@ impl Trainer<'_> {
     /// left out to `counts`.
     fn forward_backward(
         &mut self,
-        batches: &mut Ahead,
-        update: u64,
+        (batches, numbers): (&mut Ahead, Range<u64>),
         accumulate: u64,
         counts: &mut Counts,
     ) -> Result<f64> {
         let before = self.plugins.model(|| Ok(self.model.counts()))?;
         let mut sum = 0.0;
         let mut count = 0.0;
-        for micro in 0..accumulate {
-            let number = (update - 1) * accumulate + micro;
+        for number in numbers {
             let (examples, batch) = self.plugins.dataset(|| batches.expect_next())??;
             add(counts, LEFT_OUT, self.plugins.dataset(|| self.dataset.left_out(&Split::TRAIN, &examples))?);
             let batch = batch.to_device(self.settings.device)?;

@@ -88,7 +88,7 @@ options! {
         batch_size: Option<u64> = None,
         /// Tokens or samples of audio a micro-batch, padding counted, in the place of `batch_size`; examples of like length stand together.
         budget: Option<u64> = None,
-        /// Micro-batches an update.
+        /// Micro-batches an update; the last update of a pass over the training split takes what is left of the pass.
         accumulate: u64 = 1,
         /// Whether batches hold examples of like length; always so under a budget.
         bucket_by_length: bool = false,
@@ -227,7 +227,7 @@ pub(crate) fn read(path: &Path) -> Result<Table> {
             Error::file(path, "does not exist; the path of a TOML configuration was expected")
         }
         std::io::ErrorKind::IsADirectory => Error::file(path, "is a directory; a TOML configuration was expected"),
-        _ => Error::file(path, format!("cannot be read: {e}")),
+        _ => Error::file_caused(path, "cannot be read", e),
     })?;
     if length as u64 > LONGEST {
         return Err(Error::file(path, format!("is longer than {LONGEST} bytes; no configuration is")));
