@@ -52,8 +52,6 @@ unsafe extern "C" {
     pub(crate) fn lopper_mode_get(mode: *mut Mode) -> *mut c_char;
     pub(crate) fn lopper_mode_set(mode: *const Mode) -> *mut c_char;
     pub(crate) fn lopper_autocast_bf16(cuda: bool, enabled: bool) -> *mut c_char;
-    pub(crate) fn lopper_set_deterministic(on: bool) -> *mut c_char;
-    pub(crate) fn lopper_deterministic() -> bool;
     pub(crate) fn lopper_cuda_device_count(count: *mut i32) -> *mut c_char;
     pub(crate) fn lopper_libtorch_version() -> u64;
     pub(crate) fn lopper_libtorch_file() -> *mut c_char;

@@ -14,5 +14,5 @@ mod mode;
 pub use device::{device_kind, device_name, free_device_memory, libtorch_version, resolve_device};
 pub use fused::{AdamStep, SgdStep, fused_adam, fused_adamw, fused_sgd, global_norm, scale};
 pub use host::{clear_gradient, host_slice, host_slice_mut};
-pub use mode::{AutocastGuard, deterministic_algorithms, guarded, set_deterministic_algorithms};
+pub use mode::{AutocastGuard, guarded};
 pub use tch::{NoGradGuard, no_grad_guard};

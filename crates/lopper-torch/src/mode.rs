@@ -1,4 +1,4 @@
-//! What libtorch keeps for each thread or process: grad mode, autocast, determinism.
+//! What libtorch keeps for each thread: grad mode and autocast.
 
 use crate::ffi::{self, Mode, check};
 use lopper_core::{Error, Result};
@@ -92,22 +92,6 @@ pub fn guarded<T>(what: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     })
 }
 
-/// Makes libtorch choose deterministic algorithms in the whole process, and refuse operations that have none. On CUDA,
-/// cuBLAS is deterministic only if `CUBLAS_WORKSPACE_CONFIG=:4096:8` stood in the environment when the process began.
-///
-/// # Errors
-/// Errors of libtorch.
-pub fn set_deterministic_algorithms(on: bool) -> Result<()> {
-    // SAFETY: no pointers.
-    check(unsafe { ffi::lopper_set_deterministic(on) })
-}
-
-/// Whether libtorch is asked for deterministic algorithms.
-pub fn deterministic_algorithms() -> bool {
-    // SAFETY: no pointers; reads a flag.
-    unsafe { ffi::lopper_deterministic() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,13 +165,5 @@ mod tests {
         assert!(Tensor::from_slice(&[1f32]).set_requires_grad(true).exp().requires_grad());
         assert_eq!(guarded("p", || Ok(3)).unwrap(), 3);
         assert!(guarded("p", || -> Result<()> { Err(Error::Other("own".into())) }).unwrap_err().to_string() == "own");
-    }
-
-    #[test]
-    fn determinism_can_be_switched() {
-        set_deterministic_algorithms(true).unwrap();
-        assert!(deterministic_algorithms());
-        set_deterministic_algorithms(false).unwrap();
-        assert!(!deterministic_algorithms());
     }
 }

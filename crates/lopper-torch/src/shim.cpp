@@ -239,20 +239,6 @@ char *lopper_autocast_bf16(bool cuda, bool enabled) {
   });
 }
 
-char *lopper_set_deterministic(bool on) {
-  return caught([&] {
-    auto &context = at::globalContext();
-    context.setDeterministicAlgorithms(on, false);
-    // Filling fresh memory with NaN costs a pass and finds only bugs of kernels.
-    context.setDeterministicFillUninitializedMemory(false);
-    context.setDeterministicCuDNN(on);
-    if (on)
-      context.setBenchmarkCuDNN(false);
-  });
-}
-
-bool lopper_deterministic() { return at::globalContext().deterministicAlgorithms(); }
-
 char *lopper_cuda_device_count(int32_t *count) {
   return caught([&] { *count = at::detail::getCUDAHooks().deviceCount(); });
 }

@@ -8,7 +8,7 @@
 
 use lopper_core::{Error, Result};
 use std::fs::{self, File, Permissions, TryLockError};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -32,7 +32,8 @@ impl Staging {
     }
 }
 
-/// Replaces the content of `path` with `bytes`, or creates it. See [`write_atomic_with`].
+/// Replaces the content of `path` with `bytes`, or creates it. The mode of an existing file is kept, and a symbolic link stays
+/// one: the file that it points to is replaced.
 ///
 /// # Errors
 /// [`Error::File`] naming the path; the old content is then untouched.
@@ -40,21 +41,9 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     replace(path, |file| file.write_all(bytes))
 }
 
-/// Replaces the content of `path` with what `write` writes, or creates it. The mode of an existing file is kept, and a
-/// symbolic link stays one: the file that it points to is replaced.
-///
-/// # Errors
-/// [`Error::File`] naming the path, also for an error that `write` returns; the old content is then untouched.
-pub fn write_atomic_with(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
-    replace(path, |file| {
-        let mut buffered = BufWriter::with_capacity(1 << 20, file);
-        write(&mut buffered)?;
-        buffered.flush()
-    })
-}
-
+/// As [`write_atomic`], with what `write` writes, whose error leaves the old content too.
 pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<()> {
-    replace_io(path, write).map_err(|e| Error::file(path, format!("cannot be written: {e}")))
+    replace_io(path, write).map_err(|e| Error::file_caused(path, "cannot be written", e))
 }
 
 fn replace_io(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
@@ -141,7 +130,7 @@ pub fn publish_dir(staging: Staging, target: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::File`] naming `target`; what was there before is then still there.
 pub fn replace_dir(staging: Staging, target: &Path) -> Result<()> {
-    settle(target).map_err(|e| Error::file(target, format!("an earlier replacement cannot be undone: {e}")))?;
+    settle(target).map_err(|e| Error::file_caused(target, "an earlier replacement cannot be undone", e))?;
     if !target.is_dir() {
         return publish_dir(staging, target);
     }
@@ -153,7 +142,7 @@ pub fn replace_dir(staging: Staging, target: &Path) -> Result<()> {
         exchange_names(staging.path(), target)?;
         sync_directory(parent(target))
     };
-    exchange().map_err(|e| Error::file(target, format!("the directory cannot be replaced: {e}")))
+    exchange().map_err(|e| Error::file_caused(target, "the directory cannot be replaced", e))
 }
 
 /// Removes a directory in one step: whoever looks sees all of it or nothing, whenever this process ends. No directory is
@@ -336,7 +325,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         write_atomic(&path, b"one").unwrap();
-        let error = write_atomic_with(&path, |out| {
+        let error = replace(&path, |out| {
             out.write_all(b"half of it")?;
             Err(io::Error::from(io::ErrorKind::StorageFull))
         })
@@ -437,7 +426,7 @@ mod tests {
         fs::write(dead("file"), b"half").unwrap();
         fs::write(at.join("mine"), b"whole").unwrap();
         let alive = staging_dir(at).unwrap();
-        write_atomic_with(&at.join("new"), |out| {
+        replace(&at.join("new"), |out| {
             out.write_all(b"first ")?;
             sweep(at);
             out.write_all(b"second")
