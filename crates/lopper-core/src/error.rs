@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// An error of another library.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// The result of every fallible operation of Lopper.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -100,6 +103,9 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it, and what would be accepted.
         reason: String,
+        /// What caused it, whose words the reason holds, where that was an error of its own: such as a
+        /// [`std::io::Error`], by whose kind a full disk can be told from a missing file.
+        source: Option<Cause>,
     },
 
     /// One line of a text file that cannot be used.
@@ -145,6 +151,43 @@ pub enum Error {
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 
+    /// What is wrong with something that a configuration names: a path, with the key under which it stands.
+    #[error("{}", configured(key, error))]
+    Configured {
+        /// Such as `[data] path`.
+        key: String,
+        /// What is wrong.
+        #[source]
+        error: Box<Error>,
+    },
+
+    /// Code that panicked, such as a plugin's.
+    #[error("{who} panicked: {message}")]
+    Panicked {
+        /// Whose code it is.
+        who: String,
+        /// What the panic said.
+        message: String,
+    },
+
+    /// A device that was asked for and cannot be used.
+    #[error("{name} was asked for, but {reason}; use device = \"cpu\"")]
+    Device {
+        /// As it was asked for.
+        name: String,
+        /// Why it cannot be used.
+        reason: String,
+    },
+
+    /// A model that cannot be had from the hub.
+    #[error("{model} {reason}")]
+    Hub {
+        /// The model, with its revision if one was asked for.
+        model: String,
+        /// What went wrong with it, where it was looked for, and what to do.
+        reason: String,
+    },
+
     /// Several independent problems, reported together.
     #[error("{} problems:\n{}", .0.len(), .0.iter().map(item).collect::<Vec<_>>().join("\n"))]
     Many(Vec<Error>),
@@ -157,7 +200,13 @@ pub enum Error {
 impl Error {
     /// An [`Error::File`] from anything printable.
     pub fn file(path: impl Into<PathBuf>, reason: impl std::fmt::Display) -> Self {
-        Self::File { path: path.into(), reason: reason.to_string() }
+        Self::File { path: path.into(), reason: reason.to_string(), source: None }
+    }
+
+    /// An [`Error::File`] with what caused it: its reason is `what`, a colon, and the cause's own words.
+    pub fn file_caused(path: impl Into<PathBuf>, what: impl std::fmt::Display, cause: impl Into<Cause>) -> Self {
+        let cause = cause.into();
+        Self::File { path: path.into(), reason: format!("{what}: {cause}"), source: Some(cause) }
     }
 
     /// An [`Error::InvalidValue`] from anything printable.
@@ -222,6 +271,15 @@ fn item(problem: &Error) -> String {
     format!("  - {}", problem.to_string().replace('\n', "\n  "))
 }
 
+/// A problem with the key that names its path, which stands behind the path.
+fn configured(key: &str, error: &Error) -> String {
+    match error {
+        Error::File { path, reason, .. } => format!("{} ({key}): {reason}", path.display()),
+        Error::Line { path, line, reason } => format!("{} ({key}), line {line}: {reason}", path.display()),
+        other => format!("{key}: {other}"),
+    }
+}
+
 fn hint(nearest: Option<&str>) -> String {
     nearest.map(|n| format!(" (did you mean `{n}`?)")).unwrap_or_default()
 }
@@ -249,6 +307,20 @@ mod tests {
         let layout = Error::Layout { context: "x".into(), problems: vec!["d".into(), "e".into()] };
         let listed = Error::all(vec![other("a"), layout]).unwrap_err().to_string();
         assert_eq!(listed, "2 problems:\n  - a\n  - x: 2 problems:\n    - d\n    - e");
+    }
+
+    #[test]
+    fn causes_can_be_asked_for() {
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = Error::file_caused("a/b", "cannot be written", full());
+        assert_eq!(error.to_string(), format!("a/b: cannot be written: {}", full()));
+        let named = Error::Configured { key: "[run] out".into(), error: Box::new(error) };
+        assert_eq!(named.to_string(), format!("a/b ([run] out): cannot be written: {}", full()));
+        let io = std::error::Error::source(&named).and_then(std::error::Error::source).unwrap();
+        assert_eq!(io.downcast_ref::<std::io::Error>().unwrap().kind(), std::io::ErrorKind::StorageFull);
+        let line = Error::Line { path: "c".into(), line: 3, reason: "is empty".into() };
+        let named = Error::Configured { key: "[data] path".into(), error: Box::new(line) };
+        assert_eq!(named.to_string(), "c ([data] path), line 3: is empty");
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod strategy;
 
 pub use bits::{pack_bits, pack_bits_into};
 pub use dataset::*;
-pub use error::{Error, Result, nearest};
+pub use error::{Cause, Error, Result, nearest};
 pub use layout::{Layout, TensorLayout};
 pub use mask::*;
 pub use mask_file::*;

@@ -30,7 +30,7 @@ impl<'a> Reader<'a> {
             let reason = format!("is {} bytes long; a configuration of at most {MAX_BYTES} is accepted", text.len());
             return Err(Error::file(path, reason));
         }
-        serde_json::from_slice(text).map_err(|e| Error::file(path, format!("not a JSON object: {e}")))
+        serde_json::from_slice(text).map_err(|e| Error::file_caused(path, "not a JSON object", e))
     }
 
     /// The value of `key` as `read` accepts it, or `default` when the key is absent or refused.

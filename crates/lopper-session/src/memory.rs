@@ -13,7 +13,7 @@ const SHORTER: &str = "data.max_length (texts) or data.max_seconds (recordings)"
 /// The same error, unless it says that memory was short: then an [`Error::OutOfMemory`] that keeps its sizes.
 pub(crate) fn explain(error: Error, during: &str, advice: impl FnOnce() -> String) -> Error {
     // A plugin may have panicked over an error of libtorch.
-    if !matches!(error, Error::Torch(_) | Error::Other(_)) {
+    if !matches!(error, Error::Torch(_) | Error::Panicked { .. } | Error::Other(_)) {
         return error;
     }
     match reason(&error.to_string()) {

@@ -16,7 +16,7 @@ use tch::Device;
 /// any other CUDA query and before seeding.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] for another name, [`Error::Other`] saying why the GPU that was asked for cannot be used.
+/// [`Error::InvalidValue`] for another name, [`Error::Device`] saying why the GPU that was asked for cannot be used.
 pub fn resolve_device(name: &str) -> Result<Device> {
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
@@ -34,7 +34,7 @@ pub fn resolve_device(name: &str) -> Result<Device> {
     };
     let index: usize = index
         .ok_or_else(|| Error::invalid("device", format!("{name:?}"), "auto, cpu, cuda, or cuda:N for GPU number N"))?;
-    let refused = |reason: &str| Error::Other(format!("{name} was asked for, but {reason}; use device = \"cpu\""));
+    let refused = |reason: &str| Error::Device { name: name.to_owned(), reason: reason.to_owned() };
     match cuda_devices(name).map_err(|reason| refused(&reason))? {
         count if index < count => Ok(Device::Cuda(index)),
         1 => Err(refused("this machine has one usable GPU, cuda:0")),

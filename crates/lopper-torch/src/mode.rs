@@ -77,7 +77,7 @@ fn unsupported(device: Device, feature: &str) -> Error {
 /// What the closure changed before it panicked stays changed: do not go on with it.
 ///
 /// # Errors
-/// Those of `f`, and [`Error::Other`] with the message of a panic.
+/// Those of `f`, and [`Error::Panicked`] with the message of a panic.
 pub fn guarded<T>(what: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
     let before = Mode::get()?;
     let result = catch_unwind(AssertUnwindSafe(f));
@@ -88,7 +88,7 @@ pub fn guarded<T>(what: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
             .map(String::as_str)
             .or_else(|| payload.downcast_ref::<&str>().copied())
             .unwrap_or("no message");
-        Err(Error::Other(format!("{what} panicked: {message}")))
+        Err(Error::Panicked { who: what.to_owned(), message: message.to_owned() })
     })
 }
 

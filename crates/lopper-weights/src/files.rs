@@ -86,7 +86,7 @@ pub fn create_dir(path: &Path) -> Result<()> {
         }
         Ok(())
     };
-    create().map_err(|e: io::Error| Error::file(path, format!("the directory cannot be created: {e}")))
+    create().map_err(|e: io::Error| Error::file_caused(path, "the directory cannot be created", e))
 }
 
 /// A temporary directory in `parent`, which must exist, with the mode of any new directory. Leftovers there are swept
@@ -103,7 +103,7 @@ pub fn staging_dir(parent: &Path) -> Result<Staging> {
             return Ok(Staging { directory, _lock: lock });
         }
     };
-    stage().map_err(|e: io::Error| Error::file(parent, format!("no directory can be made here: {e}")))
+    stage().map_err(|e: io::Error| Error::file_caused(parent, "no directory can be made here", e))
 }
 
 /// Gives a finished directory its final name, in one step. The files in it must be on disk already, as those written
@@ -117,7 +117,7 @@ pub fn publish_dir(staging: Staging, target: &Path) -> Result<()> {
         fs::rename(staging.path(), target)?;
         sync_directory(parent(target))
     };
-    let published = publish().map_err(|e| Error::file(target, format!("the directory cannot be put in place: {e}")));
+    let published = publish().map_err(|e| Error::file_caused(target, "the directory cannot be put in place", e));
     if published.is_ok() {
         // The name it had is free again: nothing is left to remove.
         let _ = staging.directory.keep();
@@ -151,7 +151,7 @@ pub fn replace_dir(staging: Staging, target: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::File`] naming the path.
 pub fn remove_dir(path: &Path) -> Result<()> {
-    remove_dir_io(path).map_err(|e| Error::file(path, format!("cannot be removed: {e}")))
+    remove_dir_io(path).map_err(|e| Error::file_caused(path, "cannot be removed", e))
 }
 
 fn remove_dir_io(path: &Path) -> io::Result<()> {

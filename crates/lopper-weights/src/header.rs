@@ -123,7 +123,7 @@ impl SafetensorsFile {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(8 + self.header.len() as u64 + start))
             .and_then(|_| file.read_exact(into))
-            .map_err(|e| Error::file(&self.path, format!("cannot be read any more: {e}")))
+            .map_err(|e| Error::file_caused(&self.path, "cannot be read any more", e))
     }
 }
 
@@ -159,7 +159,7 @@ impl TensorFile for SafetensorsFile {
 pub(crate) fn open_regular(path: &Path) -> Result<(File, u64)> {
     regular::open_regular(path).map_err(|e| match e.kind() {
         ErrorKind::InvalidInput | ErrorKind::IsADirectory => Error::file(path, "is no regular file"),
-        _ => Error::file(path, format!("cannot be read: {e}")),
+        _ => Error::file_caused(path, "cannot be read", e),
     })
 }
 
@@ -168,7 +168,7 @@ pub(crate) fn start_of(path: &Path, file: &mut File, most: u64) -> Result<Vec<u8
     let mut start = Vec::with_capacity(most as usize);
     file.seek(SeekFrom::Start(0))
         .and_then(|_| file.take(most).read_to_end(&mut start))
-        .map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        .map_err(|e| Error::file_caused(path, "cannot be read", e))?;
     Ok(start)
 }
 

@@ -164,7 +164,7 @@ impl HubSettings {
     ///
     /// # Errors
     /// [`Error::File`] for a path that does not exist, [`Error::InvalidValue`] for a name that is none, and
-    /// [`Error::Other`] naming model and endpoint for whatever cannot be fetched; no partial file is taken for a whole one.
+    /// [`Error::Hub`] naming model and endpoint for whatever cannot be fetched; no partial file is taken for a whole one.
     pub fn resolve(&self, source: &str) -> Result<PathBuf> {
         match Source::parse(source)? {
             Source::Local(path) => local(path),
@@ -504,7 +504,7 @@ impl HubModel {
 
     fn error(&self, reason: impl fmt::Display) -> Error {
         let revision = if self.revision == "main" { String::new() } else { format!("@{}", self.revision) };
-        Error::Other(format!("{SCHEME}{}{revision} {reason}", self.repo))
+        Error::Hub { model: format!("{SCHEME}{}{revision}", self.repo), reason: reason.to_string() }
     }
 }
 
@@ -515,7 +515,7 @@ fn local(path: PathBuf) -> Result<PathBuf> {
     }
     let as_hub = format!("{SCHEME}{}", path.display());
     match (missing(&path), Source::parse(&as_hub)) {
-        (Error::File { path, reason }, Ok(Source::Hub(_))) => {
+        (Error::File { path, reason, .. }, Ok(Source::Hub(_))) => {
             Err(Error::file(path, format!("{reason}; for a model of the hub write {as_hub}")))
         }
         (error, _) => Err(error),

@@ -22,9 +22,9 @@ pub(crate) fn read_index(path: &Path) -> Result<BTreeMap<String, String>> {
         return Err(Error::file(path, format!("is {length} bytes long; an index of at most {MAX_HEADER} is accepted")));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_HEADER).read_to_end(&mut bytes).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    file.take(MAX_HEADER).read_to_end(&mut bytes).map_err(|e| Error::file_caused(path, "cannot be read", e))?;
     let Raw { weight_map: UniqueMap(map) } = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::file(path, format!("is no index of a checkpoint in several files: {e}")))?;
+        .map_err(|e| Error::file_caused(path, "is no index of a checkpoint in several files", e))?;
     if map.is_empty() {
         return Err(Error::file(path, "names no tensor"));
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn locate(path: &Path) -> Result<PathBuf> {
     let metadata = std::fs::metadata(path).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => missing(path),
-        _ => Error::file(path, format!("cannot be read: {e}")),
+        _ => Error::file_caused(path, "cannot be read", e),
     })?;
     if !metadata.is_dir() {
         return Ok(path.to_owned());

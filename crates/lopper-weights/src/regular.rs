@@ -55,7 +55,7 @@ pub fn read_mask(path: &Path) -> Result<(MaskSet, MaskOrigin)> {
     let bytes = read_regular(path, u64::MAX).map_err(|e| match e.kind() {
         ErrorKind::NotFound => Error::file(path, format!("does not exist; {expected}")),
         ErrorKind::IsADirectory => Error::file(path, format!("is a directory; {expected}")),
-        _ => Error::file(path, format!("cannot be read: {e}")),
+        _ => Error::file_caused(path, "cannot be read", e),
     })?;
     MaskSet::from_file_bytes(&bytes).map_err(|e| Error::file(path, e))
 }

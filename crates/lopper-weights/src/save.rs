@@ -97,7 +97,7 @@ pub fn save_model_with(
 
     if let Some(obsolete) = replaced {
         keep_foreign(&place, staging.path(), &obsolete)
-            .map_err(|e| Error::file(dir, format!("its other files cannot be taken over: {e}")))?;
+            .map_err(|e| Error::file_caused(dir, "its other files cannot be taken over", e))?;
     }
     replace_dir(staging, &place)
 }
@@ -107,7 +107,7 @@ fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>
     let metadata = match dir.metadata() {
         Ok(metadata) => metadata,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::file(dir, format!("cannot be read: {e}"))),
+        Err(e) => return Err(Error::file_caused(dir, "cannot be read", e)),
     };
     if !metadata.is_dir() {
         return Err(Error::file(dir, "is no directory, so no model can be saved there"));
@@ -116,7 +116,7 @@ fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>
     if let Some(marker) = marker {
         return Ok(Some(marker.files.into_iter().filter(|name| is_plain_name(name)).collect()));
     }
-    let empty = fs::read_dir(dir).map_err(|e| Error::file(dir, format!("cannot be read: {e}")))?.next().is_none();
+    let empty = fs::read_dir(dir).map_err(|e| Error::file_caused(dir, "cannot be read", e))?.next().is_none();
     if empty || overwrite == Overwrite::Anything {
         return Ok(Some(BTreeSet::new()));
     }

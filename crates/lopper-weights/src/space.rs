@@ -18,7 +18,7 @@ pub struct FreeSpace {
 /// [`Error::File`] naming the nearest directory that exists when it cannot be looked at.
 pub fn free_space(path: &Path) -> Result<Option<FreeSpace>> {
     let existing = existing(path);
-    look(existing).map_err(|e| Error::file(existing, format!("the free space here cannot be told: {e}")))
+    look(existing).map_err(|e| Error::file_caused(existing, "the free space here cannot be told", e))
 }
 
 /// Whether this process may create something where `path` lies or would be created, as far as the system tells without a

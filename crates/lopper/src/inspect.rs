@@ -142,11 +142,8 @@ pub(crate) fn named<T>(result: Result<T>, keys: &Keys) -> Result<T> {
 pub(crate) fn named_one(error: Error, keys: &Keys) -> Error {
     let key = |path: &Path| keys.iter().find(|(_, configured)| configured == path).map(|(key, _)| key);
     match &error {
-        Error::File { path, reason } if let Some(key) = key(path) => {
-            Error::Other(format!("{} ({key}): {reason}", path.display()))
-        }
-        Error::Line { path, line, reason } if let Some(key) = key(path) => {
-            Error::Other(format!("{} ({key}), line {line}: {reason}", path.display()))
+        Error::File { path, .. } | Error::Line { path, .. } if let Some(key) = key(path) => {
+            Error::Configured { key: key.clone(), error: Box::new(error) }
         }
         // Whoever refuses it does not know where it was written.
         Error::InvalidValue { key: unknown, value, expected } if !unknown.starts_with('[') => {

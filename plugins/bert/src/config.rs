@@ -109,7 +109,7 @@ impl BertConfig {
         let path = directory.join("config.json");
         let text = read_regular(&path, MAX_BYTES as u64).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => Error::file(&path, "does not exist; a checkpoint directory holds one"),
-            _ => Error::file(&path, format!("cannot be read: {e}")),
+            _ => Error::file_caused(&path, "cannot be read", e),
         })?;
         Self::parse(&text, &path)
     }

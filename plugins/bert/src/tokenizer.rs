@@ -39,7 +39,7 @@ impl BertTokenizer {
             match read_regular(&path, LONGEST) {
                 Ok(bytes) => artifacts.push(Artifact { name: name.into(), bytes }),
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::file(path, format!("cannot be read: {e}"))),
+                Err(e) => return Err(Error::file_caused(path, "cannot be read", e)),
             }
         }
         let find = |name: &str| artifacts.iter().find(|a| a.name == name).map(|a| a.bytes.as_slice());
@@ -63,7 +63,7 @@ impl BertTokenizer {
         };
         let text = description.to_string();
         let tokenizer =
-            Tokenizer::from_bytes(text.as_bytes()).map_err(|e| Error::file(&path, format!("not a tokenizer: {e}")))?;
+            Tokenizer::from_bytes(text.as_bytes()).map_err(|e| Error::file_caused(&path, "not a tokenizer", e))?;
         let largest = tokenizer.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
         match largest {
             None => return Err(Error::file(path, "an empty vocabulary; at least one token is needed")),
@@ -185,7 +185,7 @@ impl Settings {
             let reason = format!("is {} bytes long; at most {MAX_BYTES} are accepted", bytes.len());
             return Err(Error::file(path, reason));
         }
-        let map = serde_json::from_slice(bytes).map_err(|e| Error::file(&path, format!("not a JSON object: {e}")))?;
+        let map = serde_json::from_slice(bytes).map_err(|e| Error::file_caused(&path, "not a JSON object", e))?;
         Self::from_map(&map).map_err(|problems| Error::file(path, problems.join("; ")))
     }
 

@@ -93,7 +93,7 @@ pub struct Parsed {
 /// [`Error::File`] for a file that cannot be read, is empty or lacks a column; [`Error::Line`] for every line that
 /// cannot be used, the first 20 listed and the rest counted.
 pub fn read(path: &Path, task: &GlueTask, skip_malformed: bool) -> Result<Parsed> {
-    let bytes = read_regular(path, u64::MAX).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+    let bytes = read_regular(path, u64::MAX).map_err(|e| Error::file_caused(path, "cannot be read", e))?;
     let parsed = parse(&bytes, Format::of(path), task, skip_malformed).map_err(|p| p.into_error(path))?;
     if parsed.skipped > 0 {
         tracing::warn!(path = %path.display(), rows = parsed.skipped, "left out rows with a wrong number of columns");

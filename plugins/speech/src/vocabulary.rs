@@ -85,6 +85,6 @@ fn object(path: &Path, most: u64) -> Result<Map<String, Value>> {
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Error::file(path, "is not a JSON object")),
-        Err(e) => Err(Error::file(path, format!("is not JSON: {e}"))),
+        Err(e) => Err(Error::file_caused(path, "is not JSON", e)),
     }
 }

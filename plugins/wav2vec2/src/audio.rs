@@ -89,7 +89,7 @@ fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
     let text = match read_regular(path, MAX_BYTES as u64) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::file(path, format!("cannot be read: {e}"))),
+        Err(e) => return Err(Error::file_caused(path, "cannot be read", e)),
     };
     let map = Reader::object(&text, path)?;
     let mut r = Reader::new(&map, path);

@@ -95,9 +95,9 @@ fn padding(directory: &Path) -> Result<Option<String>> {
 
 fn text(path: &Path) -> Result<Option<String>> {
     match read_regular(path, MAX_BYTES as u64) {
-        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|e| Error::file(path, format!("not UTF-8: {e}"))),
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|e| Error::file_caused(path, "not UTF-8", e)),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Error::file(path, format!("cannot be read: {e}"))),
+        Err(e) => Err(Error::file_caused(path, "cannot be read", e)),
     }
 }
 

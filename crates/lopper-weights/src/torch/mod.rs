@@ -173,7 +173,7 @@ impl TorchFile {
             }
             Ok(())
         };
-        read().map_err(|e: std::io::Error| Error::file(&self.path, format!("cannot be read any more: {e}")))
+        read().map_err(|e: std::io::Error| Error::file_caused(&self.path, "cannot be read any more", e))
     }
 }
 

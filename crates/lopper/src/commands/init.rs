@@ -85,9 +85,9 @@ fn create(path: &Path, text: &str) -> Result<()> {
     }
     let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => Error::file(path, "exists already and is left as it is; give another name"),
-        _ => Error::file(path, format!("cannot be written: {e}")),
+        _ => Error::file_caused(path, "cannot be written", e),
     })?;
-    file.write_all(text.as_bytes()).map_err(|e| Error::file(path, format!("cannot be written: {e}")))
+    file.write_all(text.as_bytes()).map_err(|e| Error::file_caused(path, "cannot be written", e))
 }
 
 /// A configuration as it is written.

@@ -24,7 +24,7 @@ impl Arguments {
             Some(directory) => {
                 files::create_dir(directory)?;
                 clap_mangen::generate_to(command, directory)
-                    .map_err(|e| Error::file(directory, format!("the manual pages cannot be written: {e}")))?;
+                    .map_err(|e| Error::file_caused(directory, "the manual pages cannot be written", e))?;
                 output::print(&format!("wrote a page for every command into {}", directory.display()))
             }
         }

@@ -105,7 +105,7 @@ impl Arguments {
 fn read(path: &Path) -> Result<Vec<Texts>> {
     let bytes = read_regular(path, u64::MAX).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => Error::file(path, "does not exist; a file of texts, one a line, was expected"),
-        _ => Error::file(path, format!("cannot be read: {e}")),
+        _ => Error::file_caused(path, "cannot be read", e),
     })?;
     let (mut inputs, mut problems) = (Vec::new(), Vec::new());
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);

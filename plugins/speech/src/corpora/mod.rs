@@ -145,7 +145,7 @@ fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
     let (mut files, mut visited) = (Vec::new(), HashSet::new());
     let (mut waiting, mut linked) = (vec![(directory.to_owned(), 0)], BTreeSet::new());
     while let Some((directory, depth)) = waiting.pop().or_else(|| linked.pop_first()) {
-        let unreadable = |e: std::io::Error| Error::file(&directory, format!("cannot be read: {e}"));
+        let unreadable = |e: std::io::Error| Error::file_caused(&directory, "cannot be read", e);
         if !visited.insert(directory.canonicalize().map_err(unreadable)?) {
             continue;
         }
