@@ -12,12 +12,10 @@ use lopper_core::{
     Batching, Error, Optimizer, OptionDoc, PruningStrategy, RateSchedule, Recipe, Result, RunSpec, Sparsity, Stage,
     Task, nearest, parse_leniently,
 };
-use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
+use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, updates_per_epoch};
 use std::ffi::OsStr;
 use std::fmt::{Display, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tch::Device;
 use toml::{Table, Value};
 
@@ -219,12 +217,12 @@ impl Experiment {
         }
     }
 
-    /// Loads model and data, and plans. Setting `stop` makes the run save its state and end.
+    /// Loads model and data, and plans. A request through `stop` makes the run save its state and end.
     ///
     /// # Errors
-    /// Everything that is wrong with device, model, data and masks, together, and a strategy whose options do not fit
+    /// [`Error::Interrupted`] when a stop is requested meanwhile, everything that is wrong with device, model, data and masks, together, and a strategy whose options do not fit
     /// the run.
-    pub fn into_session(mut self, stop: Arc<AtomicBool>) -> Result<Session> {
+    pub fn into_session(mut self, stop: Stop) -> Result<Session> {
         let seed = self.general.seed;
         let mut problems = Vec::new();
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.general.device));
@@ -251,6 +249,7 @@ impl Experiment {
             return Err(Error::all(problems).err().unwrap_or_else(|| Error::Other("no model plugin".into())));
         };
         Error::all(problems)?;
+        stop.check("opening the model and the data")?;
         let per_epoch = updates_per_epoch(dataset.as_ref(), &self.recipe, seed)?;
         let updates = match self.length {
             Length::Updates(updates) => updates,
