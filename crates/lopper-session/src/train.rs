@@ -128,7 +128,8 @@ impl Trainer<'_> {
         // Algorithm 1, line 8: what a stage returns is mask ⊙ weights.
         self.weights.zero_pruned(&state.mask)?;
         self.weights.check_pruned_are_zero(&state.mask)?;
-        if self.settings.checkpoint != CheckpointEvery::OnInterrupt && !self.checkpoints.holds(&state.progress) {
+        let checkpoints = self.settings.checkpoint != CheckpointEvery::OnInterrupt && state.progress.update > 0;
+        if checkpoints && !self.checkpoints.holds(&state.progress) {
             // A long evaluation must not cost the training before it.
             self.save(&mut state)?;
         }
@@ -150,14 +151,18 @@ impl Trainer<'_> {
         state.tell_time();
         let stage = self.stage;
         let Progressed { update, .. } = state.progress;
-        if update > 0 && !self.checkpoints.holds(&state.progress) {
+        self.teller.update(update, state.progress.seconds);
+        let (name, updates, out) = (&stage.name, stage.updates, self.settings.out.display());
+        if update == 0 {
+            let nothing = format!("stage {name} stands at its beginning; the same command goes on from there");
+            return Err(Error::Interrupted(nothing));
+        }
+        if !self.checkpoints.holds(&state.progress) {
             let checkpoint = self.checkpoint(state)?;
             let saved = self.checkpoints.save(&checkpoint, self.writer, state.unsaved.saved());
             state.snapshots = checkpoint.snapshots;
             saved?;
         }
-        self.teller.update(update, state.progress.seconds);
-        let (name, updates, out) = (&stage.name, stage.updates, self.settings.out.display());
         Err(Error::Interrupted(format!(
             "stage {name} stands at update {update} of {updates} and is saved in {out}; the same command goes on from there"
         )))

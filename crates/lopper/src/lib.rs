@@ -20,6 +20,7 @@ mod interval;
 mod models;
 mod output;
 mod recipes;
+mod signals;
 
 pub use commands::run;
 pub use config::{

@@ -52,7 +52,9 @@ fn end_in_time(mut woken: UnixStream, stop: &Stop, code: i32) {
     let signalled = Instant::now();
     std::thread::sleep(PATIENCE);
     if stop.unsaved() {
-        eprintln!("stopping: what is under way is finished or given up, and the state saved; a second signal ends at once");
+        eprintln!(
+            "stopping: what is under way is finished or given up, and the state saved; a second signal ends at once"
+        );
     }
     loop {
         if signalled.elapsed() >= PROMISE && !stop.unsaved() {
