@@ -11,6 +11,7 @@ use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 const RECORD: &str = "checkpoint.json";
 const WEIGHTS: &str = "weights.safetensors";
@@ -160,12 +161,25 @@ impl CheckpointStore {
         then: impl FnOnce() + Send + 'static,
     ) -> Result<()> {
         self.settle()?;
+        let progress = checkpoint.progress.clone();
+        self.behind.begin(progress, self.writing(checkpoint, writer, then))
+    }
+
+    /// What writes a checkpoint, on whichever thread calls it, under the conditions of [`save_behind`](Self::save_behind).
+    pub(crate) fn writing(
+        &self,
+        checkpoint: Checkpoint,
+        writer: &Writer,
+        then: impl FnOnce() + Send + 'static,
+    ) -> impl FnOnce() -> Result<()> + Send + 'static {
         let (store, writer) = (Self { root: self.root.clone(), behind: Behind::default() }, writer.clone());
-        self.behind.begin(checkpoint.progress.clone(), move || {
+        move || {
+            let started = Instant::now();
             store.write(&checkpoint, &writer)?;
             then();
+            tracing::debug!(update = checkpoint.progress.update, "checkpoint written in {:.3?}", started.elapsed());
             Ok(())
-        })
+        }
     }
 
     /// Waits for a checkpoint that is being written, if one is.

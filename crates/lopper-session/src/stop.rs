@@ -1,8 +1,9 @@
 //! How a run is asked to stop, and whether anything would be lost if it ended this instant.
 
 use lopper_core::{Error, Result};
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a wait sleeps before it looks again.
@@ -12,17 +13,39 @@ const SLICE: Duration = Duration::from_millis(50);
 ///
 /// A run looks at it between updates, between the micro-batches of one, between batches of an evaluation, between stages
 /// and while it waits. Code that does not look, such as a plugin that reads a corpus for minutes, may be ended with the
-/// process as long as [`unsaved`](Self::unsaved) is false: that is for whoever owns the process to decide.
+/// process as long as [`unsaved`](Self::unsaved) is false: that is for whoever owns the process to decide. So may a
+/// micro-batch that takes long, once [`save_for_run`](Self::save_for_run) has saved what is unsaved.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     requested: Arc<AtomicBool>,
     unsaved: Arc<AtomicBool>,
+    standby: Arc<Standby>,
+}
+
+/// Writes a checkpoint of a state that stands still.
+type Save = Box<dyn FnOnce() -> Result<()> + Send>;
+
+/// What another thread can save while the run itself does not look. Locked while it is saved.
+#[derive(Default)]
+struct Standby(Mutex<Option<Save>>);
+
+impl Standby {
+    fn lock(&self) -> MutexGuard<'_, Option<Save>> {
+        // Each change is one assignment, so it is whole even after a panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Standby {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Standby")
+    }
 }
 
 impl Stop {
     /// One that is requested by setting `flag`, as a signal handler does.
     pub fn watching(flag: Arc<AtomicBool>) -> Self {
-        Self { requested: flag, unsaved: Arc::default() }
+        Self { requested: flag, ..Self::default() }
     }
 
     /// Asks the run to stop.
@@ -39,6 +62,24 @@ impl Stop {
     /// not in the store yet.
     pub fn unsaved(&self) -> bool {
         self.unsaved.load(Ordering::Acquire)
+    }
+
+    /// Saves what is unsaved, from the thread that calls, if the run stands where that is possible: it computes gradients of
+    /// a micro-batch that takes longer than a second, and weights and moments are those of the last update. `None` where
+    /// it stands elsewhere, and then it will soon look itself. The run goes no further before this returns.
+    pub fn save_for_run(&self) -> Option<Result<()>> {
+        let mut standby = self.standby.lock();
+        standby.take().map(|save| save())
+    }
+
+    /// From now until [`stand_down`](Self::stand_down) the run changes nothing that `save` writes.
+    pub(crate) fn stand_by(&self, save: impl FnOnce() -> Result<()> + Send + 'static) {
+        *self.standby.lock() = Some(Box::new(save));
+    }
+
+    /// Waits for whoever saves right now; afterwards the state may change.
+    pub(crate) fn stand_down(&self) {
+        *self.standby.lock() = None;
     }
 
     /// Goes on unless a stop was requested; `doing` says what ends then, such as `ranking for stage omp`.
@@ -127,6 +168,40 @@ mod tests {
         assert!(stop.pause(Duration::from_secs(600), "waiting for another process").is_err());
         assert!(started.elapsed() < Duration::from_secs(60));
         thread.join().unwrap();
+    }
+
+    #[test]
+    fn a_state_that_stands_still_is_saved_once_and_by_whoever_comes_first() {
+        let stop = Stop::default();
+        assert!(stop.save_for_run().is_none());
+        let (said, hear) = std::sync::mpsc::channel();
+        let save = |number| {
+            let said = said.clone();
+            move || said.send(number).map_err(|e| Error::Other(e.to_string()))
+        };
+        stop.stand_by(save(1));
+        stop.stand_down();
+        assert!(stop.save_for_run().is_none());
+        stop.stand_by(save(2));
+        stop.clone().save_for_run().unwrap().unwrap();
+        assert!(stop.save_for_run().is_none());
+        assert_eq!(hear.try_iter().collect::<Vec<_>>(), [2]);
+        // Who is saving is waited for.
+        let (begun, begins) = std::sync::mpsc::channel();
+        let done = Arc::new(AtomicBool::new(false));
+        let ends = done.clone();
+        stop.stand_by(move || {
+            begun.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(50));
+            ends.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+        let other = stop.clone();
+        let thread = std::thread::spawn(move || other.save_for_run().unwrap());
+        begins.recv().unwrap();
+        stop.stand_down();
+        assert!(done.load(Ordering::Relaxed));
+        thread.join().unwrap().unwrap();
     }
 
     #[test]

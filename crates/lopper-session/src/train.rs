@@ -19,10 +19,13 @@ use lopper_core::{
     Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
     Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is counted of examples that a batch goes without.
 const LEFT_OUT: &str = "examples_left_out";
+/// An update that takes so long may keep a run from looking whether it was asked to stop; in shorter ones nobody is asked to
+/// look for it.
+const LONG: Duration = Duration::from_secs(1);
 
 /// What a stage is trained with.
 pub(crate) struct Trainer<'a> {
@@ -131,7 +134,7 @@ impl Trainer<'_> {
         let checkpoints = self.settings.checkpoint != CheckpointEvery::OnInterrupt && state.progress.update > 0;
         if checkpoints && !self.checkpoints.holds(&state.progress) {
             // A long evaluation must not cost the training before it.
-            self.save(&mut state)?;
+            self.save(&state)?;
         }
         let validated = self.validate(&mut state, stage.updates);
         self.saved(&mut state, validated)?;
@@ -143,7 +146,7 @@ impl Trainer<'_> {
     /// What became of `done`, once everything that it left behind is on disk: a checkpoint that is being written, and after
     /// an interruption the state that it interrupted.
     fn saved(&mut self, state: &mut State, done: Result<()>) -> Result<()> {
-        let settled = self.checkpoints.settle();
+        let settled = self.settle();
         if !matches!(done, Err(Error::Interrupted(_))) {
             return done.and(settled);
         }
@@ -159,9 +162,7 @@ impl Trainer<'_> {
         }
         if !self.checkpoints.holds(&state.progress) {
             let checkpoint = self.checkpoint(state)?;
-            let saved = self.checkpoints.save(&checkpoint, self.writer, state.unsaved.saved());
-            state.snapshots = checkpoint.snapshots;
-            saved?;
+            self.checkpoints.save(&checkpoint, self.writer, state.unsaved.saved())?;
         }
         Err(Error::Interrupted(format!(
             "stage {name} stands at update {update} of {updates} and is saved in {out}; the same command goes on from there"
@@ -192,6 +193,7 @@ impl Trainer<'_> {
             if update == freeze + 1 {
                 self.weights.set_encoder_trains(true)?;
             }
+            let began = Instant::now();
             let target = self.target(schedule, update)?;
             let loss = self.update(state, batches, rates, update, target)?;
             bar.update(update, loss);
@@ -212,6 +214,10 @@ impl Trainer<'_> {
             if due && update < stage.updates {
                 self.save(state)?;
                 saved_at = Instant::now();
+            } else if began.elapsed() >= LONG && update < stage.updates && stage.pruned != PrunedWeights::Hidden {
+                let checkpoint = self.checkpoint(state)?;
+                let save = self.checkpoints.writing(checkpoint, self.writer, state.unsaved.saved());
+                self.settings.stop.stand_by(save);
             }
         }
         Ok(())
@@ -370,7 +376,7 @@ impl Trainer<'_> {
                 self.weights.trainable().iter().map(|(_, t)| t.grad()).filter(tch::Tensor::defined).collect();
             lopper_torch::scale(&gradients.iter().collect::<Vec<_>>(), 1.0 / count)?;
         }
-        self.checkpoints.settle()?;
+        self.settle()?;
         Ok(sum / count)
     }
 
@@ -414,7 +420,7 @@ impl Trainer<'_> {
             PrunedWeights::Frozen => None,
             PrunedWeights::Trainable | PrunedWeights::Hidden => {
                 // What is zeroed may be being written.
-                self.checkpoints.settle()?;
+                self.settle()?;
                 Some(self.weights.take_pruned(&state.mask)?)
             }
         };
@@ -445,31 +451,32 @@ impl Trainer<'_> {
         Ok(all)
     }
 
-    /// Saves the state, as far as that goes while training goes on.
-    fn save(&mut self, state: &mut State) -> Result<()> {
+    /// Saves the state, on another thread where training can go on meanwhile.
+    fn save(&mut self, state: &State) -> Result<()> {
         let checkpoint = self.checkpoint(state)?;
         if self.stage.pruned == PrunedWeights::Hidden {
             // The next update begins with a change of the weights.
-            let saved = self.checkpoints.save(&checkpoint, self.writer, state.unsaved.saved());
-            state.snapshots = checkpoint.snapshots;
-            return saved;
+            return self.checkpoints.save(&checkpoint, self.writer, state.unsaved.saved());
         }
-        let shared = checkpoint.snapshots.iter().map(|(update, values)| {
-            (*update, values.iter().map(|(name, value)| (name.clone(), value.shallow_clone())).collect())
-        });
-        state.snapshots = shared.collect();
         self.checkpoints.save_behind(checkpoint, self.writer, state.unsaved.saved())
     }
 
-    /// The state as it stands, sharing its tensors; the snapshots move into it.
-    fn checkpoint(&mut self, state: &mut State) -> Result<Checkpoint> {
+    /// Waits until no other thread reads weights, moments or what else a checkpoint shares.
+    fn settle(&self) -> Result<()> {
+        self.settings.stop.stand_down();
+        self.checkpoints.settle()
+    }
+
+    /// The state as it stands, sharing its tensors.
+    fn checkpoint(&mut self, state: &State) -> Result<Checkpoint> {
+        let shared = |values: &Values| values.iter().map(|(name, v)| (name.clone(), v.shallow_clone())).collect();
         Ok(Checkpoint {
             progress: state.progress.clone(),
             weights: self.weights.shared()?,
             optimizer: state.optimizer.state(),
             strategy: self.plugins.strategy(|| Ok(self.strategy.state()))?,
             mask: state.mask.clone(),
-            snapshots: std::mem::take(&mut state.snapshots),
+            snapshots: state.snapshots.iter().map(|(update, values)| (*update, shared(values))).collect(),
             events: self.events.stage_lines()?,
         })
     }

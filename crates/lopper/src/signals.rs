@@ -57,11 +57,20 @@ fn end_in_time(mut woken: UnixStream, stop: &Stop, code: i32) {
         );
     }
     loop {
-        if signalled.elapsed() >= PROMISE && !stop.unsaved() {
+        std::thread::sleep(SLICE);
+        if signalled.elapsed() < PROMISE {
+            continue;
+        }
+        // Gradients that are being computed change nothing that a checkpoint holds.
+        if stop.unsaved()
+            && let Some(Err(error)) = stop.save_for_run()
+        {
+            eprintln!("warning: {error}; the run tries again when it is through with its micro-batch");
+        }
+        if !stop.unsaved() {
             eprintln!("error: interrupted: nothing is lost by it; the same command goes on from what is saved");
             // No destructors: other threads are at work, in libtorch and elsewhere.
             signal_hook::low_level::exit(code);
         }
-        std::thread::sleep(SLICE);
     }
 }

@@ -8,6 +8,7 @@ use lopper_core::{Error, Result};
 use std::panic::resume_unwind;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 /// The thread that writes, if one does, and what this process knows to be on disk.
 #[derive(Debug, Default)]
@@ -52,7 +53,9 @@ impl Behind {
     pub(super) fn settle(&self) -> Result<()> {
         let writing = self.state().writing.take();
         if let Some((place, thread)) = writing {
+            let started = Instant::now();
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            tracing::debug!("waited {:.3?} for a checkpoint", started.elapsed());
             self.state().held = Some(place);
         }
         Ok(())
