@@ -18,7 +18,7 @@ struct Running {
 
 impl Running {
     fn start(f: &Fixture, settings: &[&str]) -> Self {
-        let arguments = [&["run", "run.toml", "--json", "-v", "--set"], settings].concat();
+        let arguments = [&["run", "run.toml", "--json", "-v", "--set"][..], settings].concat();
         let mut child = f.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         Self { child, stderr, said: String::new() }
@@ -136,6 +136,24 @@ fn in_the_last_validation_nothing_is_trained_again() {
             std::fs::remove_dir_all(f.path(directory)).unwrap();
         }
     }
+}
+
+/// No signal that could be answered: the checkpoint has to be there before.
+#[test]
+fn killed_in_the_last_validation_nothing_is_trained_again() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'parp'\nsparsity = 0.5\nevery = 3");
+    corpus(&f, "SST-2/dev.tsv", 8_000);
+    let settings = ["train.updates=12", "evaluate.batch_size=4"];
+    whole(&f, &settings);
+    let running = Running::start(&f, &settings).until(|| f.path("runs/run/checkpoints/latest").exists());
+    running.signal("-KILL");
+    assert_eq!(running.end().code, None);
+    assert_eq!(status(&f), ("killed".into(), 12));
+    let answer = Running::start(&f, &settings).end();
+    assert!(answer.stderr.contains("update=12"), "{answer:?}");
+    answer.ok();
+    check_ended_like_whole(&f, "a kill in the last validation");
 }
 
 #[test]
