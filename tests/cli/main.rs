@@ -10,3 +10,4 @@ mod paper;
 mod runs;
 mod speech;
 mod start;
+mod stop;

@@ -242,36 +242,6 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_second_signal_ends_a_run_at_once() {
-    let f = Fixture::new();
-    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
-    // One update, a whole pass in batches of one, takes far longer than this test, so the first signal alone ends nothing.
-    f.sst(100_000);
-    let settings = ["train.updates=2", "train.batch_size=1", "train.accumulate=1000000"];
-    let arguments = [&["run", "run.toml", "--set"], &settings[..]].concat();
-    let mut child = f.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let begun = || std::fs::read(f.path("runs/run/metrics.jsonl")).is_ok_and(|lines| !lines.is_empty());
-    while !begun() && child.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let id = child.id().to_string();
-    let mut signals = 0;
-    while child.try_wait().unwrap().is_none() {
-        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-        signals += 1;
-        // Long enough for a process that a signal ends to be gone.
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    let answer = Answer::of(child.wait_with_output().unwrap());
-    assert_eq!(answer.code, Some(130), "{answer:?}");
-    assert!(signals >= 2, "one signal did not let the update end: {answer:?}");
-    assert!(!f.path("runs/run/checkpoints").exists(), "nothing was waited for");
-    // It had no time to say so itself.
-    let status = f.run(&["status", "runs/run", "--json"]).json();
-    assert_eq!((&status["state"], &status["stages"][0]["done"]), (&"killed".into(), &0.into()));
-}
-
-#[test]
 fn progress_of_another_configuration_is_not_thrown_away() {
     let f = Fixture::new();
     f.config("run.toml", "method = 'parp'\nsparsity = 0.5\nevery = 5");

@@ -1,16 +1,21 @@
 //! Batches fetched while the model computes.
 
+use crate::Stop;
 use lopper_core::{Batch, Dataset, Error, Result, Split};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 /// Batches that wait for the model; decoded audio takes memory.
 const WAITING: usize = 2;
+/// How long to wait for a batch before looking whether the run was asked to stop.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// Batches in the order in which they were asked for, fetched by a thread of their own.
 pub(crate) struct Ahead {
     batches: Receiver<(Vec<usize>, Fetched)>,
+    stop: Stop,
 }
 
 /// A batch, an error of the dataset, or its panic.
@@ -20,12 +25,19 @@ impl Ahead {
     /// The next batch and the examples in it; `None` after the last.
     ///
     /// # Errors
-    /// Those of the dataset; nothing comes after one.
+    /// Those of the dataset; nothing comes after one. [`Error::Interrupted`] when a stop is requested while there is no batch:
+    /// where there is one, it is the caller's to look.
     ///
     /// # Panics
     /// Where the dataset did, with its message, so that whoever guards this call names it.
     pub(crate) fn next(&mut self) -> Result<Option<(Vec<usize>, Batch)>> {
-        let Ok((indices, fetched)) = self.batches.recv() else { return Ok(None) };
+        let (indices, fetched) = loop {
+            match self.batches.recv_timeout(SLICE) {
+                Ok(next) => break next,
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => self.stop.check("waiting for a batch")?,
+            }
+        };
         match fetched {
             Ok(batch) => Ok(Some((indices, batch?))),
             Err(panic) => resume_unwind(panic),
@@ -45,7 +57,7 @@ impl Ahead {
 }
 
 /// Fetches the batches that `order` lists from `split`, some of them ahead, while `work` takes one after another. When
-/// `work` returns, nothing more is fetched.
+/// `work` returns, nothing more is fetched; the batch that is being fetched then is waited for.
 ///
 /// # Errors
 /// Those of `work`, which meets the dataset's as it takes batches.
@@ -56,6 +68,7 @@ pub(crate) fn fetch_ahead<T>(
     dataset: &dyn Dataset,
     split: &Split,
     order: impl Iterator<Item = Vec<usize>> + Send,
+    stop: &Stop,
     work: impl FnOnce(&mut Ahead) -> Result<T>,
 ) -> Result<T> {
     let (sender, batches) = sync_channel(WAITING);
@@ -70,7 +83,7 @@ pub(crate) fn fetch_ahead<T>(
                 }
             }
         });
-        let mut ahead = Ahead { batches };
+        let mut ahead = Ahead { batches, stop: stop.clone() };
         let done = work(&mut ahead);
         // The thread may wait for room in the channel, and the scope for the thread.
         drop(ahead);
@@ -115,7 +128,7 @@ mod tests {
     fn taken(order: Vec<Vec<usize>>, most: usize) -> (Vec<Vec<usize>>, Option<String>) {
         let dataset = Fragile(ToyDataset::new(&ToyData::default()).unwrap());
         let mut taken = Vec::new();
-        let done = fetch_ahead(&dataset, &Split::TRAIN, order.into_iter(), |ahead| {
+        let done = fetch_ahead(&dataset, &Split::TRAIN, order.into_iter(), &Stop::default(), |ahead| {
             while taken.len() < most {
                 let Some((indices, batch)) = lopper_torch::guarded("plugin `p`", || ahead.next())? else { break };
                 assert_eq!(batch.len, indices.len());
@@ -139,6 +152,29 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_for_a_batch_sees_a_stop() {
+        let dataset = Fragile(ToyDataset::new(&ToyData::default()).unwrap());
+        let stop = Stop::default();
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        // An order that never gets any further, as a dataset would that hangs.
+        let hangs = std::iter::from_fn(move || wait.recv().ok().map(|()| vec![0]));
+        let done = fetch_ahead(&dataset, &Split::TRAIN, hangs, &stop, |ahead| {
+            go.send(()).unwrap();
+            let (indices, _) = ahead.expect_next()?;
+            assert_eq!(indices, [0]);
+            // A batch that is there is given out, stop or not.
+            go.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            stop.request();
+            ahead.expect_next()?;
+            let waited = ahead.expect_next().map(|_| ());
+            drop(go);
+            waited
+        });
+        assert!(matches!(done, Err(Error::Interrupted(_))), "{done:?}");
+    }
+
+    #[test]
     fn errors_and_panics_come_in_their_place() {
         let (before, error) = taken(vec![vec![0], vec![1], vec![0]], usize::MAX);
         assert_eq!((before, error.as_deref()), (vec![vec![0]], Some("an example that fails")));
@@ -148,7 +184,8 @@ mod tests {
         assert!(error.starts_with("plugin `p` panicked: ") && error.contains("an example that breaks"), "{error}");
         // And one that nobody guards ends the thread that takes it, with its own message.
         let dataset = Fragile(ToyDataset::new(&ToyData::default()).unwrap());
-        let unguarded = || fetch_ahead(&dataset, &Split::TRAIN, std::iter::once(vec![2]), |ahead| ahead.next());
+        let once = || std::iter::once(vec![2]);
+        let unguarded = || fetch_ahead(&dataset, &Split::TRAIN, once(), &Stop::default(), |ahead| ahead.next());
         let panic = catch_unwind(AssertUnwindSafe(unguarded)).err().unwrap();
         assert!(panic.downcast_ref::<String>().unwrap().contains("an example that breaks"));
     }

@@ -1,13 +1,17 @@
 //! The state of a stage under way: all that a bit-exact continuation needs.
 
+mod behind;
+
+use self::behind::Behind;
 use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
 use crate::{Counts, Validation, weights::Values};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
-use lopper_weights::files;
+use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 const RECORD: &str = "checkpoint.json";
 const WEIGHTS: &str = "weights.safetensors";
@@ -71,11 +75,26 @@ impl CheckpointRecord {
 /// A record, and the Lopper that wrote it, if it says so.
 pub(crate) type Signed = (CheckpointRecord, Option<String>);
 
-/// A stage under way, in memory.
+/// A stage under way, to be written. Its tensors share storage with the model, the optimizer and the strategy: until it is
+/// written, none of these may change.
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progressed,
     pub(crate) weights: Values,
     pub(crate) optimizer: Values,
+    pub(crate) strategy: StrategyState,
+    pub(crate) mask: MaskSet,
+    pub(crate) snapshots: Vec<(u64, Values)>,
+    /// The stage's lines of `metrics.jsonl`.
+    pub(crate) events: Vec<u8>,
+}
+
+/// A stage under way, from the disk. All of it was read against its hashes. Weights and moments are still there and not in
+/// memory: they are read to where they belong.
+#[derive(Debug)]
+pub(crate) struct Resumed {
+    pub(crate) progress: Progressed,
+    pub(crate) weights: SealedTensors,
+    pub(crate) optimizer: SealedTensors,
     pub(crate) strategy: StrategyState,
     pub(crate) mask: MaskSet,
     pub(crate) snapshots: Vec<(u64, Values)>,
@@ -100,11 +119,12 @@ impl Progressed {
 /// Where a run keeps its checkpoints: the two newest, one directory each, and a file that names the newest.
 pub(crate) struct CheckpointStore {
     root: PathBuf,
+    behind: Behind,
 }
 
 impl CheckpointStore {
     pub(crate) fn new(out: &Path) -> Self {
-        Self { root: out.join("checkpoints") }
+        Self { root: out.join("checkpoints"), behind: Behind::default() }
     }
 
     /// Where they lie.
@@ -116,8 +136,67 @@ impl CheckpointStore {
         self.root.join("latest")
     }
 
+    /// Writes a checkpoint and waits for it. `then` is called once it is on disk.
+    ///
+    /// # Errors
+    /// [`Error::File`] naming what could not be written, by this call or behind the training before it; the checkpoint before
+    /// is then the newest still.
+    pub(crate) fn save(&self, checkpoint: &Checkpoint, writer: &Writer, then: impl FnOnce()) -> Result<()> {
+        self.settle()?;
+        self.write(checkpoint, writer)?;
+        self.behind.hold(&checkpoint.progress);
+        then();
+        Ok(())
+    }
+
+    /// As [`save`](Self::save), on a thread of its own: nothing that the checkpoint shares may change before
+    /// [`settle`](Self::settle) has returned.
+    ///
+    /// # Errors
+    /// Those of a checkpoint that was written so before. Its own are told by [`settle`](Self::settle).
+    pub(crate) fn save_behind(
+        &self,
+        checkpoint: Checkpoint,
+        writer: &Writer,
+        then: impl FnOnce() + Send + 'static,
+    ) -> Result<()> {
+        self.settle()?;
+        let progress = checkpoint.progress.clone();
+        self.behind.begin(progress, self.writing(checkpoint, writer, then))
+    }
+
+    /// What writes a checkpoint, on whichever thread calls it, under the conditions of [`save_behind`](Self::save_behind).
+    pub(crate) fn writing(
+        &self,
+        checkpoint: Checkpoint,
+        writer: &Writer,
+        then: impl FnOnce() + Send + 'static,
+    ) -> impl FnOnce() -> Result<()> + Send + 'static {
+        let (store, writer) = (Self { root: self.root.clone(), behind: Behind::default() }, writer.clone());
+        move || {
+            let started = Instant::now();
+            store.write(&checkpoint, &writer)?;
+            then();
+            tracing::debug!(update = checkpoint.progress.update, "checkpoint written in {:.3?}", started.elapsed());
+            Ok(())
+        }
+    }
+
+    /// Waits for a checkpoint that is being written, if one is.
+    ///
+    /// # Errors
+    /// Those of writing it.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.behind.settle()
+    }
+
+    /// Whether this process has read or written a checkpoint that stands where `progress` does.
+    pub(crate) fn holds(&self, progress: &Progressed) -> bool {
+        self.behind.holds(progress)
+    }
+
     /// Writes everything into a directory of its own, then points `latest` at it. The checkpoint before stays.
-    pub(crate) fn save(&self, checkpoint: &Checkpoint, writer: &Writer) -> Result<()> {
+    fn write(&self, checkpoint: &Checkpoint, writer: &Writer) -> Result<()> {
         let Checkpoint { progress, weights, optimizer, strategy, mask, snapshots, events } = checkpoint;
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
@@ -159,7 +238,7 @@ impl CheckpointStore {
     ///
     /// # Errors
     /// When there are checkpoints of that stage and none is whole: all of them with what is wrong.
-    pub(crate) fn load(&self, key: &str) -> Result<Option<Checkpoint>> {
+    pub(crate) fn load(&self, key: &str) -> Result<Option<Resumed>> {
         let mut damaged = Vec::new();
         for name in self.names()?.into_iter().filter(|name| name.starts_with(prefix(key))) {
             match self.read(&name, key) {
@@ -167,6 +246,7 @@ impl CheckpointStore {
                     for problem in damaged {
                         tracing::warn!("{problem}; another checkpoint is used");
                     }
+                    self.behind.hold(&checkpoint.progress);
                     return Ok(Some(checkpoint));
                 }
                 Ok(None) => {}
@@ -217,7 +297,7 @@ impl CheckpointStore {
     }
 
     /// The checkpoint `name`, unless it is of another stage.
-    fn read(&self, name: &str, key: &str) -> Result<Option<Checkpoint>> {
+    fn read(&self, name: &str, key: &str) -> Result<Option<Resumed>> {
         let at = self.root.join(name);
         let record = self.record(&at)?;
         if record.progress.key != key {
@@ -234,14 +314,18 @@ impl CheckpointStore {
             let (values, hash) = lopper_weights::load_tensors_with_hash(&at.join(name))?;
             expected(name, &hash).map(|()| values)
         };
+        let open = |name: &str| {
+            let file = SealedTensors::open(&at.join(name))?;
+            expected(name, file.hash()).map(|()| file)
+        };
         let bytes = |name: &str| {
             let bytes = crate::identity::read(&at.join(name))?;
             expected(name, &blake3::hash(&bytes).to_hex()).map(|()| bytes)
         };
         let mask = MaskSet::from_file_bytes(&bytes(MASK)?).map_err(|e| Error::file(at.join(MASK), e))?.0;
-        Ok(Some(Checkpoint {
-            weights: tensors(WEIGHTS)?,
-            optimizer: tensors(OPTIMIZER)?,
+        Ok(Some(Resumed {
+            weights: open(WEIGHTS)?,
+            optimizer: open(OPTIMIZER)?,
             strategy: StrategyState { tensors: tensors(STRATEGY)?, text: record.strategy_text.clone() },
             mask,
             snapshots: record
@@ -256,6 +340,7 @@ impl CheckpointStore {
 
     /// Removes all checkpoints, once the stage is in the store.
     pub(crate) fn clear(&self) -> Result<()> {
+        self.settle()?;
         files::remove_dir(&self.root)
     }
 

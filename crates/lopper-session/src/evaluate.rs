@@ -1,7 +1,7 @@
 //! Metrics of a model over a split.
 
 use crate::ahead::fetch_ahead;
-use crate::{Precision, evaluation_batches};
+use crate::{Precision, Stop, evaluation_batches};
 use lopper_core::{Dataset, Error, MetricValue, Model, Predictions, Result, Split};
 use lopper_torch::AutocastGuard;
 use tch::{Device, Kind};
@@ -18,8 +18,9 @@ pub struct EvaluationBatches {
 /// The task's metrics of `split`, in batches of examples of like length.
 ///
 /// # Errors
-/// [`Error::Other`] for a split without examples, and for a batch without one of the examples that it should have; errors
-/// of the model, the dataset and libtorch.
+/// [`Error::Other`] for a split without examples, and for a batch without one of the examples that it should have;
+/// [`Error::Interrupted`] when `stop` is requested, which is looked at between batches; errors of the model, the dataset and
+/// libtorch.
 pub fn evaluate(
     model: &dyn Model,
     dataset: &dyn Dataset,
@@ -27,6 +28,7 @@ pub fn evaluate(
     device: Device,
     precision: Precision,
     batches: EvaluationBatches,
+    stop: &Stop,
 ) -> Result<Vec<MetricValue>> {
     let costs = costs(dataset, split);
     if costs.is_empty() {
@@ -39,8 +41,9 @@ pub fn evaluate(
     let _no_grad = tch::no_grad_guard();
     let mut outputs = Vec::new();
     let order = evaluation_batches(&costs, batches.rows, batches.budget).into_iter();
-    fetch_ahead(dataset, split, order, |ahead| {
+    fetch_ahead(dataset, split, order, stop, |ahead| {
         while let Some((indices, batch)) = ahead.next()? {
+            stop.check("evaluating")?;
             if batch.len != indices.len() {
                 let (task, split, wanted) = (&dataset.task().name, split.as_str(), indices.len());
                 let found = format!("{} of {wanted} examples of the {split} split of {task}", batch.len);

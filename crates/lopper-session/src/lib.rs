@@ -16,6 +16,7 @@ mod optimizer;
 mod plan;
 mod plugins;
 mod progress;
+mod pruned;
 mod rate;
 mod record;
 mod room;
@@ -23,6 +24,7 @@ mod sealed;
 mod session;
 mod settings;
 mod status;
+mod stop;
 mod store;
 mod train;
 mod weights;
@@ -40,6 +42,7 @@ pub use room::{DiskNeeds, check_room_for_model, check_text};
 pub use session::{Participants, Session, updates_per_epoch};
 pub use settings::{CheckpointEvery, Precision, SessionSettings};
 pub use status::{RunState, RunStatus, StageStatus};
+pub use stop::Stop;
 pub use store::{StageStore, StoredStage, Unreferenced};
 
 use lopper_core::Result;
@@ -49,8 +52,4 @@ use std::path::Path;
 /// Returns the file's hash.
 fn save_values(path: &Path, values: &weights::Values) -> Result<String> {
     lopper_weights::save_tensors(path, values.iter().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
-}
-
-fn load_values(path: &Path) -> Result<weights::Values> {
-    lopper_weights::load_tensors_verified(path)
 }

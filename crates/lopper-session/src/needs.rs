@@ -63,8 +63,8 @@ impl Task {
             },
             checkpoints: match settings.checkpoint {
                 CheckpointEvery::OnInterrupt => false,
-                CheckpointEvery::Updates(every) => planned.stage.updates > every,
-                CheckpointEvery::Time(_) => planned.stage.updates > 1,
+                // The last update is saved, whenever the one before was.
+                CheckpointEvery::Updates(_) | CheckpointEvery::Time(_) => planned.stage.updates > 0,
             },
         };
         plan.iter().filter(|planned| !planned.done).map(task).collect()

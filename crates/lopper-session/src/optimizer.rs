@@ -3,7 +3,9 @@
 use crate::decay::is_bias_or_norm;
 use lopper_core::{Error, Optimizer, ParameterName, Result};
 use lopper_torch::{AdamStep, SgdStep, device_name};
+use lopper_weights::SealedTensors;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use tch::{Kind, Tensor};
 
 /// One parameter and what the optimizer remembers of it.
@@ -175,49 +177,64 @@ impl OptimizerState {
         state
     }
 
-    /// Copies what [`state`](Self::state) returned, of an optimizer of the same kind over the same parameters, in
-    /// any order and on any device.
+    /// Writes what [`state`](Self::state) returns as it lies, without a copy of it, and returns the file's hash.
     ///
     /// # Errors
-    /// [`Error::Layout`] naming everything that is missing, too much, or of another shape or type; nothing is loaded then.
-    pub fn load(&mut self, mut state: BTreeMap<String, Tensor>) -> Result<()> {
+    /// [`Error::File`] naming the path; errors of libtorch.
+    pub fn write_to(&self, path: &Path) -> Result<String> {
+        let state = self.state();
+        lopper_weights::save_tensors(path, state.iter().map(|(name, value)| (name.as_str(), value)), &BTreeMap::new())
+    }
+
+    /// Reads a file of [`write_to`](Self::write_to), of an optimizer of the same kind over the same parameters on any device,
+    /// into the moments as they lie, and returns its hash.
+    ///
+    /// # Errors
+    /// [`Error::File`] for a file that cannot be read or is damaged; those of [`read`](Self::read).
+    pub fn read_from(&mut self, path: &Path) -> Result<String> {
+        let file = SealedTensors::open(path)?;
+        self.read(&file)?;
+        Ok(file.hash().to_owned())
+    }
+
+    /// As [`read_from`](Self::read_from), of a file that is open.
+    ///
+    /// # Errors
+    /// [`Error::Layout`] naming everything that is missing, too much, or of another shape or type; nothing is read then.
+    /// [`Error::File`] when the disk fails half-way.
+    pub fn read(&mut self, file: &SealedTensors) -> Result<()> {
+        let kinds = moment_names(&self.optimizer);
         let mut problems = Vec::new();
-        let mut loaded = Vec::new();
-        let names = moment_names(&self.optimizer);
+        let mut known = BTreeSet::new();
+        let mut steps = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {
-            let mut take = |kind: &str, shape: &[i64], wanted: Kind| {
-                let key = format!("{kind}.{}", slot.name);
-                let value = state.remove(&key).filter(Tensor::defined);
-                match value {
-                    None => problems.push(format!("`{key}` is missing")),
-                    Some(value) if value.size() == shape && value.kind() == wanted => return Some(value),
-                    Some(value) => problems.push(format!(
-                        "`{key}` is {:?} {:?}, expected {wanted:?} {shape:?}",
-                        value.kind(),
-                        value.size()
-                    )),
-                }
-                None
-            };
             let shape = slot.parameter.size();
-            let moments: Vec<_> = names.iter().filter_map(|kind| take(kind, &shape, Kind::Float)).collect();
-            let steps = match take("step", &[], Kind::Int64).map(|steps| steps.f_int64_value(&[])).transpose()? {
-                Some(steps) if steps < 0 => {
-                    problems.push(format!("`step.{}` is {steps}, expected a count", slot.name));
-                    0
-                }
-                steps => steps.unwrap_or(0).unsigned_abs(),
-            };
-            loaded.push((moments, steps));
+            for kind in kinds {
+                let name = format!("{kind}.{}", slot.name);
+                problems.extend(file.problem(&name, Kind::Float, &shape));
+                known.insert(name);
+            }
+            let name = format!("step.{}", slot.name);
+            let mut count = Tensor::from(0i64);
+            match file.problem(&name, Kind::Int64, &[]) {
+                Some(problem) => problems.push(problem),
+                None => file.read_into(&name, &mut count)?,
+            }
+            let count = count.f_int64_value(&[])?;
+            steps.push(u64::try_from(count).unwrap_or_else(|_| {
+                problems.push(format!("`{name}` is {count}, expected a count"));
+                0
+            }));
+            known.insert(name);
         }
-        problems.extend(state.keys().map(|key| format!("`{key}` belongs to no parameter of this optimizer")));
+        let unknown = file.names().filter(|name| !known.contains(*name));
+        problems.extend(unknown.map(|name| format!("`{name}` belongs to no parameter of this optimizer")));
         if !problems.is_empty() {
             return Err(Error::Layout { context: "optimizer state".into(), problems });
         }
-        let _no_grad = tch::no_grad_guard();
-        for (slot, (moments, steps)) in self.slots.iter_mut().zip(loaded) {
-            for (moment, value) in slot.moments.iter_mut().zip(&moments) {
-                moment.f_copy_(value)?;
+        for (slot, steps) in self.slots.iter_mut().zip(steps) {
+            for (kind, moment) in kinds.iter().zip(&mut slot.moments) {
+                file.read_into(&format!("{kind}.{}", slot.name), moment)?;
             }
             slot.steps = steps;
         }

@@ -161,6 +161,7 @@ impl Session {
         let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
         let mut finished: Vec<(StoredStage, bool)> = Vec::new();
         for index in 0..self.plan.len() {
+            self.settings.stop.check(&format!("beginning stage {}", self.plan[index].stage.name))?;
             let stored = self.stored(index);
             let trained = stored.is_none();
             let stored = match stored {
@@ -174,6 +175,7 @@ impl Session {
             teller.stage(index, updates, if trained { seconds } else { 0.0 });
             finished.push((stored, trained));
         }
+        self.settings.stop.check("saving the model; all stages are in the store")?;
         let record = self.finish(&finished)?;
         events.finish()?;
         // A stage that another run put into the store meanwhile leaves a checkpoint that is needed no more.
@@ -257,7 +259,7 @@ impl Session {
         };
         let stored = self.store.publish(Finished {
             record,
-            weights: &self.weights.copy()?,
+            weights: &self.weights,
             mask: &trained.mask,
             origin: &self.origin(&planned),
             snapshots: &trained.snapshots,
@@ -298,20 +300,19 @@ impl Session {
         if stage.head == HeadStart::Previous
             && let Some(previous) = previous
         {
-            self.weights.load(&previous.weights()?, Some(Role::Head))?;
+            self.weights.read_from(&previous.weights_path(), Some(Role::Head))?;
         }
         Ok(mask)
     }
 
     /// Puts the weights of a rewind point into the model.
     fn rewind(&mut self, point: RewindPoint, finished: &[(StoredStage, bool)]) -> Result<()> {
-        match (point, finished.first(), finished.last()) {
-            (RewindPoint::Current, _, Some((last, _))) => self.weights.load(&last.weights()?, None),
-            (RewindPoint::Update(update), Some((first, _)), _) if update > 0 => {
-                self.weights.load(&first.snapshot(update)?, None)
-            }
-            _ => self.weights.load(&self.pretrained, None),
-        }
+        let path = match (point, finished.first(), finished.last()) {
+            (RewindPoint::Current, _, Some((last, _))) => last.weights_path(),
+            (RewindPoint::Update(update), Some((first, _)), _) if update > 0 => first.snapshot_path(update),
+            _ => return self.weights.load(&self.pretrained, None),
+        };
+        self.weights.read_from(&path, None).map(drop)
     }
 
     fn origin(&self, planned: &PlannedStage) -> MaskOrigin {
@@ -334,7 +335,7 @@ impl Session {
     fn finish(&mut self, finished: &[(StoredStage, bool)]) -> Result<RunRecord> {
         let (last, _) = finished.last().ok_or_else(|| Error::Other("the plan has no stages".into()))?;
         let mask = last.mask()?;
-        self.weights.load(&last.weights()?, None)?;
+        self.weights.read_from(&last.weights_path(), None)?;
         self.weights.check_pruned_are_zero(&mask)?;
         let planned = self.plan.last().ok_or_else(|| Error::Other("the plan has no stages".into()))?;
         let model_dir = self.settings.out.join("model");

@@ -1,10 +1,8 @@
 //! How a run is carried out, apart from what it trains.
 
-use crate::EvaluationBatches;
+use crate::{EvaluationBatches, Stop};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tch::Device;
 
@@ -53,6 +51,6 @@ pub struct SessionSettings {
     pub configuration: Option<String>,
     /// Updates in a row that may be skipped for a loss or gradient that is not finite.
     pub max_skipped: u64,
-    /// Set from outside (a signal handler) to save and stop after the current update.
-    pub stop: Arc<AtomicBool>,
+    /// Asks the run, from outside such as a signal handler, to save its state and stop.
+    pub stop: Stop,
 }

@@ -2,7 +2,7 @@
 
 use crate::StageRecord;
 use crate::sealed::{self, Sealed};
-use crate::weights::Values;
+use crate::weights::{Values, Weights};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub struct StoredStage {
 pub(crate) struct Finished<'a> {
     pub(crate) record: StageRecord,
     /// mask ⊙ weights.
-    pub(crate) weights: &'a Values,
+    pub(crate) weights: &'a Weights,
     pub(crate) mask: &'a MaskSet,
     pub(crate) origin: &'a MaskOrigin,
     pub(crate) snapshots: &'a [(u64, Values)],
@@ -112,7 +112,7 @@ impl StageStore {
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
         let at = staging.path();
-        record.files.insert(WEIGHTS.into(), crate::save_values(&at.join(WEIGHTS), weights)?);
+        record.files.insert(WEIGHTS.into(), weights.write_to(&at.join(WEIGHTS))?);
         for (update, values) in snapshots {
             let name = snapshot_name(*update);
             let hash = crate::save_values(&at.join(&name), values)?;
@@ -256,8 +256,8 @@ impl StoredStage {
         }
         let tensors = weights.then(|| WEIGHTS.to_owned()).into_iter();
         for name in tensors.chain(snapshots.iter().map(|update| snapshot_name(*update))) {
-            let (_, hash) = lopper_weights::load_tensors_with_hash(&self.directory.join(&name))?;
-            self.expect(&name, &hash)?;
+            let file = lopper_weights::SealedTensors::open(&self.directory.join(&name))?;
+            self.expect(&name, file.hash())?;
         }
         Ok(())
     }
@@ -274,14 +274,14 @@ impl StoredStage {
         crate::identity::read(&self.directory.join(EVENTS))
     }
 
-    /// mask ⊙ weights after the last update, all parameters by name.
-    pub(crate) fn weights(&self) -> Result<Values> {
-        crate::load_values(&self.directory.join(WEIGHTS))
+    /// The file of mask ⊙ weights after the last update, all parameters by name.
+    pub(crate) fn weights_path(&self) -> PathBuf {
+        self.directory.join(WEIGHTS)
     }
 
-    /// The weights after `update` updates.
-    pub(crate) fn snapshot(&self, update: u64) -> Result<Values> {
-        crate::load_values(&self.directory.join(snapshot_name(update)))
+    /// The file of the weights after `update` updates.
+    pub(crate) fn snapshot_path(&self, update: u64) -> PathBuf {
+        self.directory.join(snapshot_name(update))
     }
 }
 

@@ -1,7 +1,7 @@
 //! One stage: the update loop, in the order that `ARCHITECTURE.md` gives.
 
 use crate::ahead::{Ahead, fetch_ahead};
-use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed};
+use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed, Resumed};
 use crate::evaluate::{autocast, costs, evaluate};
 use crate::events::{Event, EventLog};
 use crate::memory;
@@ -10,6 +10,7 @@ use crate::optimizer::{clip_gradients, clip_known, gradient_norm};
 use crate::plugins::Plugins;
 use crate::progress::Progress;
 use crate::status::Teller;
+use crate::stop::Unsaved;
 use crate::weights::{Values, Weights};
 use crate::{
     Batcher, CheckpointEvery, Counts, LearningRate, MicroBatches, OptimizerState, SessionSettings, SplitMetrics,
@@ -20,11 +21,13 @@ use lopper_core::{
     Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
 };
 use std::ops::Range;
-use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What is counted of examples that a batch goes without.
 const LEFT_OUT: &str = "examples_left_out";
+/// An update that takes so long may keep a run from looking whether it was asked to stop; in shorter ones nobody is asked to
+/// look for it.
+const LONG: Duration = Duration::from_secs(1);
 
 /// What a stage is trained with.
 pub(crate) struct Trainer<'a> {
@@ -51,6 +54,8 @@ pub(crate) struct Trained {
     pub(crate) mask: MaskSet,
     pub(crate) snapshots: Vec<(u64, Values)>,
     pub(crate) progress: Progressed,
+    /// To be dropped once all of it is in the store.
+    pub(crate) _unsaved: Unsaved,
 }
 
 /// The state that changes from update to update.
@@ -61,18 +66,28 @@ struct State {
     optimizer: OptimizerState,
     snapshots: Vec<(u64, Values)>,
     progress: Progressed,
+    unsaved: Unsaved,
+    /// Seconds that earlier sittings took, and when this one began.
+    clock: (f64, Instant),
+}
+
+impl State {
+    fn tell_time(&mut self) {
+        let (before, started) = self.clock;
+        self.progress.seconds = before + started.elapsed().as_secs_f64();
+    }
 }
 
 impl Trainer<'_> {
     /// Trains the stage. The model holds the weights it starts from; `resume` takes it up in the middle instead.
-    pub(crate) fn train(&mut self, mask: MaskSet, resume: Option<Checkpoint>) -> Result<Trained> {
+    pub(crate) fn train(&mut self, mask: MaskSet, resume: Option<Resumed>) -> Result<Trained> {
         let stage = self.stage;
         self.train_raw(mask, resume).map_err(|error| {
             memory::explain(error, &format!("training stage {}", stage.name), || memory::in_training(&stage.recipe))
         })
     }
 
-    fn train_raw(&mut self, mask: MaskSet, resume: Option<Checkpoint>) -> Result<Trained> {
+    fn train_raw(&mut self, mask: MaskSet, resume: Option<Resumed>) -> Result<Trained> {
         let stage = self.stage;
         let started = Instant::now();
         let schedule = stage.schedule.as_ref().map(open_schedule).transpose()?;
@@ -84,31 +99,34 @@ impl Trainer<'_> {
         )?;
         let horizon = stage.recipe.rate_horizon.unwrap_or(stage.updates);
         let rates = LearningRate::new(&stage.recipe.rate_schedule, stage.recipe.learning_rate, horizon)?;
+        let unsaved = Unsaved::nothing(&self.settings.stop);
         let mut optimizer = OptimizerState::new(&stage.recipe.optimizer, &self.weights.trainable())?
             .decaying_biases_and_norms(stage.recipe.decay_biases_and_norms);
         let mut state = match resume {
             Some(checkpoint) => {
-                self.weights.load(&checkpoint.weights, None)?;
-                optimizer.load(checkpoint.optimizer)?;
+                self.weights.read(&checkpoint.weights, None)?;
+                optimizer.read(&checkpoint.optimizer)?;
                 self.plugins.strategy(|| self.strategy.load_state(checkpoint.strategy))?;
-                let Checkpoint { mask, snapshots, progress, .. } = checkpoint;
-                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots, progress }
+                let Resumed { mask, snapshots, progress, .. } = checkpoint;
+                let clock = (progress.seconds, started);
+                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots, progress, unsaved, clock }
             }
             None => {
                 if stage.pruned != PrunedWeights::Hidden {
                     self.weights.zero_pruned(&mask)?;
                 }
                 let progress = Progressed::start(self.key);
-                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots: Vec::new(), progress }
+                let (snapshots, clock) = (Vec::new(), (0.0, started));
+                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots, progress, unsaved, clock }
             }
         };
-        let seconds_before = state.progress.seconds;
         if state.progress.update < stage.updates {
             let micro = MicroBatches::new(batcher.batches_per_epoch(), stage.recipe.accumulate);
             let order = (micro.of(state.progress.update + 1).start..).map(move |number| batcher.batch(number));
-            let dataset = self.dataset;
-            let done = fetch_ahead(dataset, &Split::TRAIN, order, |batches| {
-                self.updates(&mut state, (batches, micro), &rates, schedule.as_deref(), started)
+            let (dataset, stop) = (self.dataset, self.settings.stop.clone());
+            let done = fetch_ahead(dataset, &Split::TRAIN, order, &stop, |batches| {
+                let done = self.updates(&mut state, (batches, micro), &rates, schedule.as_deref());
+                self.saved(&mut state, done)
             });
             self.weights.set_encoder_trains(true)?;
             done?;
@@ -116,68 +134,106 @@ impl Trainer<'_> {
         // Algorithm 1, line 8: what a stage returns is mask ⊙ weights.
         self.weights.zero_pruned(&state.mask)?;
         self.weights.check_pruned_are_zero(&state.mask)?;
-        self.validate(&mut state, stage.updates)?;
-        state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
-        let State { mask, snapshots, progress, .. } = state;
-        Ok(Trained { mask, snapshots, progress })
+        let checkpoints = self.settings.checkpoint != CheckpointEvery::OnInterrupt && state.progress.update > 0;
+        if checkpoints && !self.checkpoints.holds(&state.progress) {
+            // A long evaluation must not cost the training before it.
+            self.save(&state)?;
+        }
+        let validated = self.validate(&mut state, stage.updates);
+        self.saved(&mut state, validated)?;
+        state.tell_time();
+        let State { mask, snapshots, progress, unsaved, .. } = state;
+        Ok(Trained { mask, snapshots, progress, _unsaved: unsaved })
     }
 
-    /// All updates that are left. `started` is when this process took the stage up.
+    /// What became of `done`, once everything that it left behind is on disk: a checkpoint that is being written, and after
+    /// an interruption the state that it interrupted.
+    fn saved(&mut self, state: &mut State, done: Result<()>) -> Result<()> {
+        let settled = self.settle();
+        if !matches!(done, Err(Error::Interrupted(_))) {
+            return done.and(settled);
+        }
+        settled?;
+        state.tell_time();
+        let stage = self.stage;
+        let Progressed { update, .. } = state.progress;
+        self.teller.update(update, state.progress.seconds);
+        let (name, updates, out) = (&stage.name, stage.updates, self.settings.out.display());
+        if update == 0 {
+            let nothing = format!("stage {name} stands at its beginning; the same command goes on from there");
+            return Err(Error::Interrupted(nothing));
+        }
+        if !self.checkpoints.holds(&state.progress) {
+            let checkpoint = self.checkpoint(state)?;
+            self.checkpoints.save(&checkpoint, self.writer, state.unsaved.saved())?;
+        }
+        Err(Error::Interrupted(format!(
+            "stage {name} stands at update {update} of {updates} and is saved in {out}; the same command goes on from there"
+        )))
+    }
+
+    /// All updates that are left.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when a stop is requested; the state is then that after a whole number of updates.
     fn updates(
         &mut self,
         state: &mut State,
         (batches, micro): (&mut Ahead, MicroBatches),
         rates: &LearningRate,
         schedule: Option<&dyn MaskSchedule>,
-        started: Instant,
     ) -> Result<()> {
         let stage = self.stage;
-        let seconds_before = state.progress.seconds;
         let mut saved_at = Instant::now();
         let bar = Progress::new(&stage.name, stage.updates, state.progress.update);
         let first = state.progress.update + 1;
         let freeze = stage.recipe.freeze_encoder_updates;
         // Where the head alone is trained, nothing is differentiated through the encoder.
         self.weights.set_encoder_trains(first > freeze)?;
+        // The sitting before may have been interrupted in the evaluation.
+        self.validate_if_due(state)?;
         for update in first..=stage.updates {
             if update == freeze + 1 {
                 self.weights.set_encoder_trains(true)?;
             }
+            let began = Instant::now();
             let target = self.target(schedule, update)?;
             let loss = self.update(state, (batches, micro.of(update)), rates, update, target)?;
             bar.update(update, loss);
             state.progress.update = update;
+            state.unsaved.begin();
             if self.snapshots.contains(&update) {
                 state.snapshots.push((update, self.weights.copy()?));
             }
-            if self.settings.evaluate_every > 0
-                && update.is_multiple_of(self.settings.evaluate_every)
-                && update < stage.updates
-            {
-                self.validate(state, update)?;
-            }
-            state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
+            self.validate_if_due(state)?;
+            state.tell_time();
             self.teller.update(update, state.progress.seconds);
-            let stop = self.settings.stop.load(Ordering::Relaxed);
+            self.settings.stop.check("training")?;
             let due = match self.settings.checkpoint {
                 CheckpointEvery::OnInterrupt => false,
                 CheckpointEvery::Updates(every) => update.is_multiple_of(every),
                 CheckpointEvery::Time(interval) => saved_at.elapsed() >= interval,
             };
-            if stop || (due && update < stage.updates) {
+            if due && update < stage.updates {
                 self.save(state)?;
                 saved_at = Instant::now();
-            }
-            if stop {
-                return Err(Error::Interrupted(format!(
-                    "stage {} stands at update {update} of {} and is saved in {}; the same command goes on from there",
-                    stage.name,
-                    stage.updates,
-                    self.settings.out.display()
-                )));
+            } else if began.elapsed() >= LONG && update < stage.updates && stage.pruned != PrunedWeights::Hidden {
+                let checkpoint = self.checkpoint(state)?;
+                let save = self.checkpoints.writing(checkpoint, self.writer, state.unsaved.saved());
+                self.settings.stop.stand_by(save);
             }
         }
         Ok(())
+    }
+
+    /// Validates after the update that is done, where the settings ask for it and it was not done before.
+    fn validate_if_due(&mut self, state: &mut State) -> Result<()> {
+        let (update, every) = (state.progress.update, self.settings.evaluate_every);
+        let done = state.progress.validations.last().is_some_and(|last| last.update >= update);
+        if every == 0 || update == 0 || !update.is_multiple_of(every) || update == self.stage.updates || done {
+            return Ok(());
+        }
+        self.validate(state, update)
     }
 
     /// The sparsity that the schedule wants after `update`.
@@ -198,19 +254,15 @@ impl Trainer<'_> {
         let stage = self.stage;
         let recipe = &stage.recipe;
         let dense = match stage.pruned {
-            PrunedWeights::Hidden => {
-                let dense = self.weights.copy_prunable()?;
-                self.weights.zero_pruned(&state.mask)?;
-                Some(dense)
-            }
+            PrunedWeights::Hidden => Some(self.weights.take_pruned(&state.mask)?),
             PrunedWeights::Frozen | PrunedWeights::Trainable => None,
         };
         state.optimizer.zero_grad()?;
         let mut counts = Counts::new();
         let loss = self.forward_backward(batches, recipe.accumulate, &mut counts);
         // Before any error leaves: a hidden mask must not stay in the weights.
-        if let Some(dense) = &dense {
-            self.weights.restore_prunable(dense)?;
+        if let Some(dense) = dense {
+            self.weights.put_back(dense)?;
         }
         let loss = loss?;
 
@@ -285,7 +337,10 @@ impl Trainer<'_> {
     }
 
     /// Gradients of the mean loss over all micro-batches of an update. Returns that mean, and adds what the micro-batches
-    /// left out to `counts`.
+    /// left out to `counts`. Once it has returned, no thread reads weights or moments any more.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] when a stop is requested between two micro-batches: nothing has changed then.
     fn forward_backward(
         &mut self,
         (batches, numbers): (&mut Ahead, Range<u64>),
@@ -295,7 +350,11 @@ impl Trainer<'_> {
         let before = self.plugins.model(|| Ok(self.model.counts()))?;
         let mut sum = 0.0;
         let mut count = 0.0;
+        let first = numbers.start;
         for number in numbers {
+            if number > first {
+                self.settings.stop.check("between micro-batches")?;
+            }
             let (examples, batch) = self.plugins.dataset(|| batches.expect_next())??;
             add(counts, LEFT_OUT, self.plugins.dataset(|| self.dataset.left_out(&Split::TRAIN, &examples))?);
             let batch = batch.to_device(self.settings.device)?;
@@ -319,6 +378,7 @@ impl Trainer<'_> {
                 self.weights.trainable().iter().map(|(_, t)| t.grad()).filter(tch::Tensor::defined).collect();
             lopper_torch::scale(&gradients.iter().collect::<Vec<_>>(), 1.0 / count)?;
         }
+        self.settle()?;
         Ok(sum / count)
     }
 
@@ -361,14 +421,14 @@ impl Trainer<'_> {
         let kept_outside = match self.stage.pruned {
             PrunedWeights::Frozen => None,
             PrunedWeights::Trainable | PrunedWeights::Hidden => {
-                let copies = self.weights.copy_prunable()?;
-                self.weights.zero_pruned(&state.mask)?;
-                Some(copies)
+                // What is zeroed may be being written.
+                self.settle()?;
+                Some(self.weights.take_pruned(&state.mask)?)
             }
         };
         let splits = self.metrics();
-        if let Some(copies) = kept_outside {
-            self.weights.restore_prunable(&copies)?;
+        if let Some(pruned) = kept_outside {
+            self.weights.put_back(pruned)?;
         }
         let splits = splits?;
         self.events.write(&Event::Validation { stage: &self.stage.name, update, splits: &splits })?;
@@ -381,7 +441,8 @@ impl Trainer<'_> {
         let SessionSettings { device, precision, evaluation, .. } = *self.settings;
         for split in self.plugins.dataset(|| self.dataset.evaluation_splits())? {
             if self.plugins.dataset(|| self.dataset.len(&split))? > 0 {
-                let evaluate = || evaluate(self.model, self.dataset, &split, device, precision, evaluation);
+                let stop = &self.settings.stop;
+                let evaluate = || evaluate(self.model, self.dataset, &split, device, precision, evaluation, stop);
                 let metrics = self.plugins.evaluation(evaluate).map_err(|error| {
                     let during = format!("evaluating stage {} on {}", self.stage.name, split.as_str());
                     memory::explain(error, &during, || memory::in_evaluation(evaluation))
@@ -392,19 +453,34 @@ impl Trainer<'_> {
         Ok(all)
     }
 
-    fn save(&mut self, state: &mut State) -> Result<()> {
-        let checkpoint = Checkpoint {
+    /// Saves the state, on another thread where training can go on meanwhile.
+    fn save(&mut self, state: &State) -> Result<()> {
+        let checkpoint = self.checkpoint(state)?;
+        if self.stage.pruned == PrunedWeights::Hidden {
+            // The next update begins with a change of the weights.
+            return self.checkpoints.save(&checkpoint, self.writer, state.unsaved.saved());
+        }
+        self.checkpoints.save_behind(checkpoint, self.writer, state.unsaved.saved())
+    }
+
+    /// Waits until no other thread reads weights, moments or what else a checkpoint shares.
+    fn settle(&self) -> Result<()> {
+        self.settings.stop.stand_down();
+        self.checkpoints.settle()
+    }
+
+    /// The state as it stands, sharing its tensors.
+    fn checkpoint(&mut self, state: &State) -> Result<Checkpoint> {
+        let shared = |values: &Values| values.iter().map(|(name, v)| (name.clone(), v.shallow_clone())).collect();
+        Ok(Checkpoint {
             progress: state.progress.clone(),
-            weights: self.weights.copy()?,
+            weights: self.weights.shared()?,
             optimizer: state.optimizer.state(),
             strategy: self.plugins.strategy(|| Ok(self.strategy.state()))?,
             mask: state.mask.clone(),
-            snapshots: std::mem::take(&mut state.snapshots),
+            snapshots: state.snapshots.iter().map(|(update, values)| (*update, shared(values))).collect(),
             events: self.events.stage_lines()?,
-        };
-        let saved = self.checkpoints.save(&checkpoint, self.writer);
-        state.snapshots = checkpoint.snapshots;
-        saved
+        })
     }
 }
 

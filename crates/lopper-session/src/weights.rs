@@ -1,7 +1,10 @@
 //! A model's live tensors: copied, rewound, hashed, masked.
 
+use crate::pruned::Pruned;
 use lopper_core::{Error, Layout, MaskSet, Model, ParameterName, PrunableWeight, Result, Role, WeightView};
+use lopper_weights::SealedTensors;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use tch::{Device, Tensor};
 
@@ -126,15 +129,52 @@ impl Weights {
         Ok(())
     }
 
+    /// Writes all parameters as they lie, without a copy of them, and returns the file's hash.
+    pub(crate) fn write_to(&self, path: &Path) -> Result<String> {
+        let named = self.all.iter().map(|live| (live.name.as_str(), &live.tensor));
+        lopper_weights::save_tensors(path, named, &BTreeMap::new())
+    }
+
+    /// Reads a file of [`write_to`](Self::write_to) into the model, without a copy of it, and returns its hash. `only`
+    /// restricts it to parameters of one role. The model stays as it was when the file is damaged or of another model.
+    pub(crate) fn read_from(&mut self, path: &Path, only: Option<Role>) -> Result<String> {
+        let file = SealedTensors::open(path)?;
+        self.read(&file, only)?;
+        Ok(file.hash().to_owned())
+    }
+
+    /// As [`read_from`](Self::read_from), of a file that is open.
+    pub(crate) fn read(&mut self, file: &SealedTensors, only: Option<Role>) -> Result<()> {
+        let wanted = |live: &&mut Live| only.is_none_or(|role| live.role == role);
+        let mut problems = Vec::new();
+        for live in self.all.iter_mut().filter(wanted) {
+            problems.extend(file.problem(live.name.as_str(), live.tensor.f_kind()?, &live.tensor.size()));
+        }
+        if !problems.is_empty() {
+            return Err(Error::Layout { context: "stored weights and the model".into(), problems });
+        }
+        self.all.iter_mut().filter(wanted).try_for_each(|live| file.read_into(live.name.as_str(), &mut live.tensor))
+    }
+
+    /// All parameters by name, sharing storage with the model: for whoever writes them while nothing changes them.
+    pub(crate) fn shared(&self) -> Result<Values> {
+        // Detached, so that no other thread touches what autograd keeps of the parameters themselves.
+        self.all.iter().map(|live| Ok((live.name.to_string(), live.tensor.f_detach()?))).collect()
+    }
+
     /// A hash over every name, role, shape and bit.
     pub(crate) fn hash(&self) -> Result<String> {
         let mut hasher = blake3::Hasher::new();
         for live in &self.all {
             hasher.update(format!("{} {:?} {:?}\n", live.name, live.role, live.tensor.size()).as_bytes());
+            if let Some(values) = lopper_torch::host_slice(&live.tensor) {
+                hasher.update_rayon(bytemuck::cast_slice(values));
+                continue;
+            }
             let host = detached_copy(&live.tensor)?.f_contiguous()?;
             let values = lopper_torch::host_slice(&host)
                 .ok_or_else(|| Error::Other(format!("`{}` is not float32", live.name)))?;
-            hasher.update(bytemuck::cast_slice(values));
+            hasher.update_rayon(bytemuck::cast_slice(values));
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
@@ -187,17 +227,27 @@ impl Weights {
         self.prunable.iter().map(|place| &self.all[*place].name)
     }
 
-    /// Deep copies of the prunable tensors on their device.
-    pub(crate) fn copy_prunable(&self) -> Result<Vec<Tensor>> {
-        let _no_grad = tch::no_grad_guard();
-        self.prunable.iter().map(|place| deep_copy(&self.all[*place].tensor.f_detach()?)).collect()
+    /// Sets pruned weights to +0 and returns what they were. It takes 4 bytes a pruned weight, and no more.
+    pub(crate) fn take_pruned(&mut self, mask: &MaskSet) -> Result<Pruned> {
+        let mut pruned = Pruned::of(mask);
+        // All of them before the first is zeroed: where memory is short for one, none has changed.
+        for (index, place) in self.prunable.iter().enumerate() {
+            let tensor = &self.all[*place].tensor;
+            let masks = &mut self.device_masks;
+            pruned.push(index, tensor, || masks.pruned(mask, index, tensor.device()).map(Tensor::shallow_clone))?;
+        }
+        self.zero_pruned(mask)?;
+        Ok(pruned)
     }
 
-    /// Undoes what happened to the prunable tensors since [`copy_prunable`](Self::copy_prunable).
-    pub(crate) fn restore_prunable(&mut self, copies: &[Tensor]) -> Result<()> {
-        let _no_grad = tch::no_grad_guard();
-        for (place, copy) in self.prunable.iter().zip(copies) {
-            self.all[*place].tensor.f_copy_(copy)?;
+    /// Undoes [`take_pruned`](Self::take_pruned).
+    pub(crate) fn put_back(&mut self, pruned: Pruned) -> Result<()> {
+        let (mask, values) = pruned.into_parts();
+        for (index, (place, values)) in self.prunable.iter().zip(values).enumerate() {
+            let tensor = &mut self.all[*place].tensor;
+            let (masks, device) = (&mut self.device_masks, tensor.device());
+            let places = || masks.pruned(&mask, index, device).map(Tensor::shallow_clone);
+            values.put_into(&mask.words()[index], tensor, places)?;
         }
         Ok(())
     }

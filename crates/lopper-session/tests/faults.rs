@@ -7,7 +7,8 @@ mod common;
 use common::{UPDATES, directory};
 use lopper_core::*;
 use lopper_session::{
-    CheckpointEvery, EvaluationBatches, Precision, RunRecord, RunState, RunStatus, Session, SessionSettings, StageStore,
+    CheckpointEvery, EvaluationBatches, Precision, RunRecord, RunState, RunStatus, Session, SessionSettings,
+    StageStore, Stop,
 };
 use lopper_testkit::{ToyDataset, ToyModel, serial};
 use std::collections::BTreeMap;
@@ -410,7 +411,8 @@ fn what_lacks_an_example_is_not_judged() {
     let evaluated = |rows, forgets| {
         let data = Data { inner: common::data(), panics: Panics::Nowhere, forgets };
         let batches = EvaluationBatches { rows, budget: None };
-        lopper_session::evaluate(&model, &data, &split, Device::Cpu, Precision::Float32, batches)
+        let stop = Stop::default();
+        lopper_session::evaluate(&model, &data, &split, Device::Cpu, Precision::Float32, batches, &stop)
     };
     let error = evaluated(8, true).unwrap_err().to_string();
     assert_eq!(error, "a batch holds 7 of 8 examples of the validation split of toy; metrics need all of them");

@@ -231,12 +231,14 @@ fn a_restored_optimizer_continues_to_the_bit() {
         let parameters = random_parameters(5);
         let mut state = OptimizerState::new(&optimizer, &parameters).unwrap();
         train(&mut state, &parameters, 1);
-        let saved: BTreeMap<_, _> = state.state().into_iter().map(|(k, t)| (k, t.copy())).collect();
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("optimizer.safetensors");
+        let hash = state.write_to(&file).unwrap();
         let copies: Named =
             parameters.iter().map(|(n, t)| (n.clone(), t.detach().copy().set_requires_grad(true))).collect();
         let straight = train(&mut state, &parameters, 2);
         let mut restored = OptimizerState::new(&optimizer, &copies).unwrap();
-        restored.load(saved).unwrap();
+        assert_eq!(restored.read_from(&file).unwrap(), hash);
         assert!(straight == train(&mut restored, &copies, 2), "{optimizer:?}");
         assert_eq!(restored.steps(&copies[0].0), Some(20));
     }
@@ -282,12 +284,16 @@ fn a_foreign_state_is_refused_whole() {
     train(&mut state, &parameters, 1);
     let mut foreign: BTreeMap<_, _> = state.state().into_iter().map(|(k, t)| (k, t.copy() * 2)).collect();
     foreign.remove("exp_avg.p1");
-    foreign.insert("exp_avg.p9".into(), Tensor::new());
+    foreign.insert("exp_avg.p9".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu)));
     foreign.insert("exp_avg_sq.p3".into(), Tensor::zeros([3, 7], (Kind::Float, Device::Cpu)));
     foreign.insert("exp_avg.p4".into(), Tensor::zeros([16], (Kind::Double, Device::Cpu)));
     foreign.insert("step.p0".into(), Tensor::from(-1i64));
     let before = values(&state.state()["exp_avg.p3"]);
-    let error = state.load(foreign).unwrap_err().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("optimizer.safetensors");
+    let named = foreign.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    lopper_weights::save_tensors(&file, named, &BTreeMap::new()).unwrap();
+    let error = state.read_from(&file).unwrap_err().to_string();
     for key in ["`exp_avg.p1` is missing", "`exp_avg.p9`", "`exp_avg_sq.p3`", "`exp_avg.p4`", "`step.p0`", "5 problems"]
     {
         assert!(error.contains(key), "{key} is missing in: {error}");

@@ -119,6 +119,23 @@ impl SafetensorsFile {
         Ok(bytes)
     }
 
+    /// The bytes of one tensor in turn, as many at a time as `buffer` holds.
+    pub(crate) fn for_each_piece(
+        &self,
+        entry: &Entry,
+        buffer: &mut [u8],
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        let mut at = entry.start;
+        while at < entry.end {
+            let piece = buffer.len().min((entry.end - at) as usize);
+            self.read_at(at, &mut buffer[..piece])?;
+            take(&buffer[..piece])?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
+
     fn read_at(&self, start: u64, into: &mut [u8]) -> Result<()> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(8 + self.header.len() as u64 + start))
@@ -144,14 +161,10 @@ impl TensorFile for SafetensorsFile {
         let entry =
             self.entries.get(name).ok_or_else(|| Error::file(&self.path, format!("holds no tensor {name:?}")))?;
         let mut buffer = vec![0; (entry.end - entry.start).min(1 << 20) as usize];
-        let mut at = entry.start;
-        while at < entry.end {
-            let piece = buffer.len().min((entry.end - at) as usize);
-            self.read_at(at, &mut buffer[..piece])?;
-            take(&buffer[..piece]);
-            at += piece as u64;
-        }
-        Ok(())
+        self.for_each_piece(entry, &mut buffer, |bytes| {
+            take(bytes);
+            Ok(())
+        })
     }
 }
 

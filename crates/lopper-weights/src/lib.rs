@@ -28,7 +28,9 @@ pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;
 pub use save::{MARKER, Overwrite, save_model, save_model_with};
 pub use space::{FreeSpace, check_writable, free_space};
-pub use tensors::{load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_tensors};
+pub use tensors::{
+    SealedTensors, load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_tensors,
+};
 
 #[cfg(target_endian = "big")]
 compile_error!("weights are little-endian in files and are copied as they are");

@@ -6,7 +6,7 @@ use lopper_core::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 
 /// The metadata key of the hash: BLAKE3 over header and data, with 64 zeros in the hash's own place.
@@ -108,7 +108,7 @@ pub(crate) fn write(
         for item in &items {
             for_each_piece(item, |bytes| {
                 if hash.is_some() {
-                    hasher.update(bytes);
+                    hasher.update_rayon(bytes);
                 }
                 file.write_all(bytes)
             })?;
@@ -189,6 +189,19 @@ pub fn load_tensors_verified(path: &Path) -> Result<BTreeMap<String, Tensor>> {
 /// As [`load_tensors_verified`].
 pub fn load_tensors_with_hash(path: &Path) -> Result<(BTreeMap<String, Tensor>, String)> {
     let file = SafetensorsFile::open(path)?;
+    let (mut hasher, stored) = begin_hash(path, &file)?;
+    let mut tensors = BTreeMap::new();
+    for (name, entry) in file.in_file_order() {
+        let bytes = file.bytes(entry)?;
+        hasher.update_rayon(&bytes);
+        tensors.insert(name.to_owned(), tensor_of(path, name, entry.dtype, &entry.shape, &bytes)?);
+    }
+    check_hash(path, &hasher, &stored)?;
+    Ok((tensors, stored))
+}
+
+/// The hasher of a file of [`save_tensors`] that has seen its header, and the hash that the header claims.
+fn begin_hash(path: &Path, file: &SafetensorsFile) -> Result<(blake3::Hasher, String)> {
     let stored = file.metadata().get(HASH).ok_or_else(|| {
         Error::file(
             path,
@@ -201,17 +214,92 @@ pub fn load_tensors_with_hash(path: &Path) -> Result<(BTreeMap<String, Tensor>, 
     header[place..place + NO_HASH.len()].copy_from_slice(NO_HASH.as_bytes());
     let mut hasher = blake3::Hasher::new();
     hasher.update(&header);
-    let mut tensors = BTreeMap::new();
-    for (name, entry) in file.in_file_order() {
-        let bytes = file.bytes(entry)?;
-        hasher.update(&bytes);
-        tensors.insert(name.to_owned(), tensor_of(path, name, entry.dtype, &entry.shape, &bytes)?);
-    }
+    Ok((hasher, stored.clone()))
+}
+
+fn check_hash(path: &Path, hasher: &blake3::Hasher, stored: &str) -> Result<()> {
     let found = hasher.finalize().to_hex();
     if found.as_str() == stored {
-        Ok((tensors, stored.clone()))
-    } else {
-        Err(Error::file(path, format!("is damaged: its content has the hash {found}, {stored} was written")))
+        return Ok(());
+    }
+    Err(Error::file(path, format!("is damaged: its content has the hash {found}, {stored} was written")))
+}
+
+/// A file of [`save_tensors`] that has been read once against its hash and is still open: what is read of it afterwards is
+/// what was checked, as files are replaced and never changed. It holds no tensor; each is read where it is wanted.
+#[derive(Debug)]
+pub struct SealedTensors {
+    path: PathBuf,
+    file: SafetensorsFile,
+    hash: String,
+}
+
+impl SealedTensors {
+    /// Opens a file and reads all of it, a piece at a time: any change since it was written is found.
+    ///
+    /// # Errors
+    /// As [`load_tensors_verified`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = SafetensorsFile::open(path)?;
+        let (mut hasher, hash) = begin_hash(path, &file)?;
+        let mut buffer = vec![0; 4 * PIECE as usize];
+        for (_, entry) in file.in_file_order() {
+            file.for_each_piece(entry, &mut buffer, |bytes| {
+                hasher.update_rayon(bytes);
+                Ok(())
+            })?;
+        }
+        check_hash(path, &hasher, &hash)?;
+        Ok(Self { path: path.to_owned(), file, hash })
+    }
+
+    /// The hash that [`save_tensors`] returned.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.file.entries().keys().map(String::as_str)
+    }
+
+    /// Why tensor `name` cannot be read into one of that kind and shape; `None` where it can.
+    pub fn problem(&self, name: &str, kind: Kind, shape: &[i64]) -> Option<String> {
+        let Some(entry) = self.file.entries().get(name) else { return Some(format!("`{name}` is missing")) };
+        let same_shape = entry.shape.iter().map(|d| i64::try_from(*d).ok()).eq(shape.iter().map(|d| Some(*d)));
+        if dtype(kind) == Some(entry.dtype) && same_shape {
+            return None;
+        }
+        Some(format!("`{name}` is {} {:?}, expected {kind:?} {shape:?}", entry.dtype, entry.shape))
+    }
+
+    /// Reads tensor `name` into `tensor`, wherever that lies, a piece at a time: its own storage is all that it takes. An
+    /// error of the disk half-way leaves it half read.
+    ///
+    /// # Errors
+    /// [`Error::File`] for what [`problem`](Self::problem) finds, and for a file that can no longer be read; errors of
+    /// libtorch.
+    pub fn read_into(&self, name: &str, tensor: &mut Tensor) -> Result<()> {
+        let kind = tensor.f_kind()?;
+        if let Some(problem) = self.problem(name, kind, &tensor.size()) {
+            return Err(Error::file(&self.path, problem));
+        }
+        let entry = &self.file.entries()[name];
+        let _no_grad = tch::no_grad_guard();
+        if !tensor.is_contiguous() {
+            tensor.f_copy_(&tensor_of(&self.path, name, entry.dtype, &entry.shape, &self.file.bytes(entry)?)?)?;
+            return Ok(());
+        }
+        let flat = tensor.f_detach()?.f_view(-1_i64)?;
+        let width = kind.elt_size_in_bytes();
+        let mut buffer = vec![0; (PIECE as usize).min(tensor.numel()) * width];
+        let mut at = 0;
+        self.file.for_each_piece(entry, &mut buffer, |bytes| {
+            let length = (bytes.len() / width) as i64;
+            flat.f_narrow(0, at, length)?.f_copy_(&Tensor::f_from_data_size(bytes, &[length], kind)?)?;
+            at += length;
+            Ok(())
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod models;
 mod output;
 mod problems;
 mod recipes;
+mod signals;
 
 pub use commands::run;
 pub use config::{

@@ -28,16 +28,29 @@ fn checkpoint(update: u64) -> Checkpoint {
     }
 }
 
-fn same(a: &Checkpoint, b: &Checkpoint) -> bool {
+/// Whether all of it is read back: the tensors into ones of the shapes that they had.
+fn same(read: &Resumed, written: &Checkpoint) -> bool {
     let same_values = |a: &Values, b: &Values| a.len() == b.len() && a.iter().all(|(name, t)| b[name].equal(t));
-    a.progress == b.progress
-        && same_values(&a.weights, &b.weights)
-        && same_values(&a.optimizer, &b.optimizer)
-        && same_values(&a.strategy.tensors, &b.strategy.tensors)
-        && a.strategy.text == b.strategy.text
-        && a.mask == b.mask
-        && a.snapshots.iter().zip(&b.snapshots).all(|(a, b)| a.0 == b.0 && same_values(&a.1, &b.1))
-        && a.events == b.events
+    let in_place = |file: &SealedTensors, expected: &Values| {
+        let into = |(name, tensor): (&String, &Tensor)| {
+            let mut place = tensor.full_like(f64::NAN);
+            file.read_into(name, &mut place).unwrap();
+            (name.clone(), place)
+        };
+        file.names().eq(expected.keys()) && same_values(&expected.iter().map(into).collect(), expected)
+    };
+    read.progress == written.progress
+        && in_place(&read.weights, &written.weights)
+        && in_place(&read.optimizer, &written.optimizer)
+        && same_values(&read.strategy.tensors, &written.strategy.tensors)
+        && read.strategy.text == written.strategy.text
+        && read.mask == written.mask
+        && read.snapshots.iter().zip(&written.snapshots).all(|(a, b)| a.0 == b.0 && same_values(&a.1, &b.1))
+        && read.events == written.events
+}
+
+fn save(store: &CheckpointStore, checkpoint: &Checkpoint) {
+    store.save(checkpoint, &Writer::default(), || ()).unwrap();
 }
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {
@@ -55,7 +68,7 @@ fn the_two_newest_are_kept_and_the_newest_is_loaded() {
     let store = CheckpointStore::new(directory.path());
     assert!(store.load(KEY).unwrap().is_none());
     for update in [3, 6, 9, 9] {
-        store.save(&checkpoint(update), &Writer::default()).unwrap();
+        save(&store, &checkpoint(update));
         assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(update)));
     }
     assert_eq!(store.names().unwrap(), ["0123456789ab-000000000009", "0123456789ab-000000000006"]);
@@ -70,8 +83,8 @@ fn the_two_newest_are_kept_and_the_newest_is_loaded() {
 fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
     let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let store = CheckpointStore::new(directory.path());
-    store.save(&checkpoint(3), &Writer::default()).unwrap();
-    store.save(&checkpoint(6), &Writer::default()).unwrap();
+    save(&store, &checkpoint(3));
+    save(&store, &checkpoint(6));
     let before = checkpoint(3);
     let newest = store.root.join(&store.names().unwrap()[0]);
     let [mut flips, mut cuts, mut bytes] = [0; 3];
@@ -111,8 +124,8 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
 fn with_no_whole_checkpoint_left_all_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let store = CheckpointStore::new(directory.path());
-    store.save(&checkpoint(3), &Writer::default()).unwrap();
-    store.save(&checkpoint(6), &Writer::default()).unwrap();
+    save(&store, &checkpoint(3));
+    save(&store, &checkpoint(6));
     let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
     std::fs::write(newer.join(WEIGHTS), b"").unwrap();
     std::fs::write(older.join(EVENTS), b"{}\n").unwrap();
@@ -123,11 +136,47 @@ fn with_no_whole_checkpoint_left_all_are_named() {
 }
 
 #[test]
+fn a_checkpoint_is_written_while_its_owner_goes_on() {
+    use std::sync::mpsc::channel;
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(directory.path());
+    let (done, wait) = channel();
+    for update in [3, 6, 9] {
+        let done = done.clone();
+        store.save_behind(checkpoint(update), &Writer::default(), move || done.send(update).unwrap()).unwrap();
+        // One at a time: the one before is whole when the next begins.
+        assert!(update == 3 || wait.try_recv() == Ok(update - 3));
+        assert!(!store.holds(&checkpoint(update).progress));
+    }
+    store.settle().unwrap();
+    assert_eq!(wait.try_recv(), Ok(9));
+    assert!(store.holds(&checkpoint(9).progress) && !store.holds(&checkpoint(6).progress));
+    assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(9)));
+
+    // What goes wrong is told to whoever waits for it, and costs nothing that was there.
+    let newest = store.root.join("0123456789ab-000000000012");
+    std::fs::write(&newest, b"in the way").unwrap();
+    store.save_behind(checkpoint(12), &Writer::default(), || panic!("it is not on disk")).unwrap();
+    let error = store.settle().unwrap_err().to_string();
+    assert!(error.contains("000000000012"), "{error}");
+    store.settle().unwrap();
+    assert!(store.holds(&checkpoint(9).progress));
+    std::fs::remove_file(&newest).unwrap();
+
+    // One that nobody waits for is finished all the same.
+    store.save_behind(checkpoint(15), &Writer::default(), || ()).unwrap();
+    drop(store);
+    let store = CheckpointStore::new(directory.path());
+    assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(15)));
+    assert!(store.holds(&checkpoint(15).progress), "what was read is on disk");
+}
+
+#[test]
 fn files_of_two_checkpoints_do_not_mix() {
     let directory = tempfile::tempdir().unwrap();
     let store = CheckpointStore::new(directory.path());
-    store.save(&checkpoint(3), &Writer::default()).unwrap();
-    store.save(&checkpoint(6), &Writer::default()).unwrap();
+    save(&store, &checkpoint(3));
+    save(&store, &checkpoint(6));
     let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
     for name in [WEIGHTS, OPTIMIZER, STRATEGY, MASK, EVENTS, RECORD] {
         let whole = std::fs::read(newer.join(name)).unwrap();
@@ -152,12 +201,12 @@ fn a_checkpoint_of_no_stage_of_the_run_is_foreign() {
         })
     };
     assert_eq!(foreign(&[]), None);
-    store.save(&checkpoint(3), &Writer::default()).unwrap();
+    save(&store, &checkpoint(3));
     assert_eq!(foreign(&["a later stage", KEY]), None);
     assert_eq!(foreign(&["another stage"]), Some(Ok(3)));
     let mut finished = checkpoint(6);
     finished.progress.key = "in the store".into();
-    store.save(&finished, &Writer::default()).unwrap();
+    save(&store, &finished);
     assert_eq!(foreign(&[KEY]), None);
     assert_eq!(foreign(&["another stage"]), Some(Ok(3)), "an older one counts, too");
 
@@ -177,7 +226,7 @@ fn a_checkpoint_of_no_stage_of_the_run_is_foreign() {
 fn a_record_that_does_not_say_who_wrote_it_is_read() {
     let directory = tempfile::tempdir().unwrap();
     let store = CheckpointStore::new(directory.path());
-    store.save(&checkpoint(3), &Writer::default()).unwrap();
+    save(&store, &checkpoint(3));
     let record = store.record(&store.root.join(&store.names().unwrap()[0])).unwrap();
     let mut text = serde_json::to_value(&record).unwrap();
     assert!(text.as_object_mut().unwrap().remove("writer").is_some());

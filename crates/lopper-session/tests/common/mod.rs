@@ -1,7 +1,7 @@
 //! What tests of whole runs have in common: a toy that trains within milliseconds, and what a session is told of it.
 
 use lopper_core::{PruningStrategy, RunSpec, Sparsity};
-use lopper_session::{CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, SessionSettings};
+use lopper_session::{CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, SessionSettings, Stop};
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec};
 use std::path::Path;
 use std::sync::Arc;
@@ -66,6 +66,6 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         checkpoint: CheckpointEvery::OnInterrupt,
         configuration: None,
         max_skipped: 0,
-        stop,
+        stop: Stop::watching(stop),
     }
 }

@@ -5,7 +5,7 @@ use crate::models::{ModelArguments, OpenModel};
 use crate::output::{self, Table, count};
 use lopper_core::registry::{self, DatasetEntry};
 use lopper_core::{Dataset, DatasetRequest, Error, Head, MetricValue, Model, Result, Split, Task};
-use lopper_session::{EvaluationBatches, Precision, evaluate, guarded};
+use lopper_session::{EvaluationBatches, Precision, Stop, evaluate, guarded};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use toml::{Table as Options, Value};
@@ -126,7 +126,10 @@ impl Arguments {
             &who,
             &during,
             || self.smaller(),
-            || evaluate(open.model.as_ref(), dataset, split, open.device, Precision::Float32, batches),
+            || {
+                let (model, stop) = (open.model.as_ref(), Stop::default());
+                evaluate(model, dataset, split, open.device, Precision::Float32, batches, &stop)
+            },
         )
     }
 

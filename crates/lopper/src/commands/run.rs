@@ -2,11 +2,9 @@
 
 use super::ConfigArguments;
 use crate::output::{self, Table, count, duration, quantity};
-use lopper_core::{Error, Result};
+use crate::signals::stop_on_signals;
+use lopper_core::Result;
 use lopper_session::RunRecord;
-use signal_hook::consts::TERM_SIGNALS;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -17,23 +15,11 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
-        let stop = stop_on_signals()?;
+        let stop = stop_on_signals(super::INTERRUPTED)?;
         let mut session = self.config.load()?.into_session(stop)?;
         let record = session.run()?;
         output::report(json, &record, || text(&record))
     }
-}
-
-/// A flag that the first SIGINT or SIGTERM sets; a second one ends the process at once.
-fn stop_on_signals() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in TERM_SIGNALS {
-        // In this order: the first signal finds the flag unset, then sets it.
-        signal_hook::flag::register_conditional_shutdown(*signal, i32::from(super::INTERRUPTED), stop.clone())
-            .and_then(|_| signal_hook::flag::register(*signal, stop.clone()))
-            .map_err(|e| Error::Other(format!("signal {signal} cannot be handled: {e}")))?;
-    }
-    Ok(stop)
 }
 
 /// What was left out of splits and updates; `None` when nothing was.

@@ -10,11 +10,9 @@ use crate::problems::keep;
 use crate::recipes;
 use lopper_core::registry::{DatasetEntry, StrategyEntry};
 use lopper_core::{Error, PruningStrategy, Result, RunSpec, Sparsity, Task};
-use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, updates_per_epoch};
+use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, updates_per_epoch};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use tch::Device;
 use toml::Table;
 
@@ -121,12 +119,12 @@ impl Experiment {
         Ok(path)
     }
 
-    /// Loads model and data, and plans. Setting `stop` makes the run save its state and end.
+    /// Loads model and data, and plans. A request through `stop` makes the run save its state and end.
     ///
     /// # Errors
-    /// Everything that is wrong with device, model, data and masks, together, and a strategy whose options do not fit
-    /// the run.
-    pub fn into_session(mut self, stop: Arc<AtomicBool>) -> Result<Session> {
+    /// [`Error::Interrupted`] when a stop is requested meanwhile, everything that is wrong with device, model, data and
+    /// masks, together, and a strategy whose options do not fit the run.
+    pub fn into_session(mut self, stop: Stop) -> Result<Session> {
         let seed = self.given.general.seed;
         let mut problems = Vec::new();
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.given.general.device));
@@ -153,6 +151,7 @@ impl Experiment {
             return Err(Error::all(problems).err().unwrap_or_else(|| Error::Other("no model plugin".into())));
         };
         Error::all(problems)?;
+        stop.check("opening the model and the data")?;
         let per_epoch = updates_per_epoch(dataset.as_ref(), &given.training.recipe, seed)?;
         let updates = match given.training.length {
             Length::Updates(updates) => updates,
