@@ -8,38 +8,49 @@ mod checkpoint;
 mod evaluate;
 mod events;
 mod identity;
+mod judge;
+mod machine;
 mod memory;
 mod needs;
 mod occupied;
 mod optimizer;
 mod plan;
 mod plugins;
+mod pretrained;
 mod progress;
+mod provenance;
 mod rate;
 mod record;
+mod removal;
 mod room;
+mod run_id;
 mod sealed;
 mod session;
 mod settings;
 mod status;
 mod store;
 mod train;
+mod walk;
 mod weights;
 
 pub use batching::{Batcher, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
 pub use evaluate::{EvaluationBatches, evaluate};
-pub use identity::RunIdentity;
+pub use identity::{FORMAT, RunIdentity};
 pub use memory::guarded;
 pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
 pub use plan::PlannedStage;
 pub use rate::LearningRate;
-pub use record::{Counts, RunRecord, RunStage, SplitMetrics, StageRecord, Validation};
+pub use provenance::Provenance;
+pub use record::{Counts, EvaluationRecord, RunRecord, RunStage, SplitMetrics, StageRecord};
+pub use removal::{RemovableRun, removable};
 pub use room::{DiskNeeds, check_room_for_model, check_text};
 pub use session::{Participants, Session, updates_per_epoch};
-pub use settings::{CheckpointEvery, Precision, SessionSettings};
+pub use settings::{CheckpointEvery, Keep, Precision, SessionSettings};
 pub use status::{RunState, RunStatus, StageStatus};
-pub use store::{StageStore, StoredStage, Unreferenced};
+pub use store::{
+    ArtefactId, Claim, Holder, Kind, LEASE, Lease, Listed, Reference, StageStore, Store, StoredStage, Unreferenced,
+};
 
 use lopper_core::Result;
 use std::collections::BTreeMap;
@@ -50,6 +61,7 @@ fn save_values(path: &Path, values: &weights::Values) -> Result<String> {
     lopper_weights::save_tensors(path, values.iter().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
 }
 
-fn load_values(path: &Path) -> Result<weights::Values> {
-    lopper_weights::load_tensors_verified(path)
+/// Returns the file's hash.
+fn save_live(path: &Path, weights: &weights::Weights) -> Result<String> {
+    lopper_weights::save_tensors(path, weights.tensors().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
 }

@@ -2,22 +2,23 @@
 
 use crate::ahead::{Ahead, fetch_ahead};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed};
-use crate::evaluate::{autocast, costs, evaluate};
-use crate::events::{Event, EventLog};
+use crate::evaluate::{autocast, costs};
+use crate::events::{Event, EventLog, TrainingLines};
+use crate::judge::Judge;
 use crate::memory;
 use crate::occupied::Writer;
 use crate::optimizer::{clip_gradients, clip_known, gradient_norm};
 use crate::plugins::Plugins;
 use crate::progress::Progress;
+use crate::provenance::Provenance;
 use crate::status::Teller;
-use crate::weights::{Values, Weights};
-use crate::{
-    Batcher, CheckpointEvery, Counts, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation,
-};
+use crate::weights::Weights;
+use crate::{Batcher, CheckpointEvery, Counts, LearningRate, OptimizerState, SessionSettings};
 use lopper_core::{
     Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
     Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
 };
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -31,23 +32,32 @@ pub(crate) struct Trainer<'a> {
     pub(crate) strategy: &'a mut dyn PruningStrategy,
     pub(crate) weights: &'a mut Weights,
     pub(crate) settings: &'a SessionSettings,
-    pub(crate) events: &'a mut EventLog,
+    /// Where its lines are told as they come; `None` when the run has told them already.
+    pub(crate) events: Option<&'a mut EventLog>,
     pub(crate) checkpoints: &'a CheckpointStore,
     pub(crate) teller: &'a mut Teller,
     pub(crate) selector: &'a mut Selector,
     pub(crate) plugins: &'a Plugins,
+    pub(crate) judge: &'a Judge<'a>,
+    pub(crate) made_by: &'a Provenance,
     pub(crate) key: &'a str,
     /// Who trains it, for its checkpoints.
     pub(crate) writer: &'a Writer,
     pub(crate) stage: &'a Stage,
-    /// Rewind points to keep.
-    pub(crate) snapshots: &'a [u64],
+    /// The mask that it starts with.
+    pub(crate) start_mask: &'a MaskSet,
+    /// Update at which to end: the stage's last, or an earlier one after which nothing of it is missing.
+    pub(crate) until: u64,
+    /// Updates after which the weights go into the store.
+    pub(crate) snapshots: BTreeSet<u64>,
+    /// Updates on the way after which it is judged.
+    pub(crate) judged: BTreeSet<u64>,
 }
 
 /// What a stage ends with; the weights are in the model, masked.
 pub(crate) struct Trained {
     pub(crate) mask: MaskSet,
-    pub(crate) snapshots: Vec<(u64, Values)>,
+    pub(crate) lines: TrainingLines,
     pub(crate) progress: Progressed,
 }
 
@@ -57,20 +67,20 @@ struct State {
     /// Whether the mask prunes anything: in a dense finetuning there is nothing to zero.
     prunes: bool,
     optimizer: OptimizerState,
-    snapshots: Vec<(u64, Values)>,
+    lines: TrainingLines,
     progress: Progressed,
 }
 
 impl Trainer<'_> {
     /// Trains the stage. The model holds the weights it starts from; `resume` takes it up in the middle instead.
-    pub(crate) fn train(&mut self, mask: MaskSet, resume: Option<Checkpoint>) -> Result<Trained> {
+    pub(crate) fn train(&mut self, resume: Option<Checkpoint>) -> Result<Trained> {
         let stage = self.stage;
-        self.train_raw(mask, resume).map_err(|error| {
+        self.train_raw(resume).map_err(|error| {
             memory::explain(error, &format!("training stage {}", stage.name), || memory::in_training(&stage.recipe))
         })
     }
 
-    fn train_raw(&mut self, mask: MaskSet, resume: Option<Checkpoint>) -> Result<Trained> {
+    fn train_raw(&mut self, resume: Option<Checkpoint>) -> Result<Trained> {
         let stage = self.stage;
         let started = Instant::now();
         let schedule = stage.schedule.as_ref().map(open_schedule).transpose()?;
@@ -88,19 +98,20 @@ impl Trainer<'_> {
                 self.weights.load(&checkpoint.weights, None)?;
                 optimizer.load(checkpoint.optimizer)?;
                 self.plugins.strategy(|| self.strategy.load_state(checkpoint.strategy))?;
-                let Checkpoint { mask, snapshots, progress, .. } = checkpoint;
-                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots, progress }
+                let Checkpoint { mask, lines, progress, .. } = checkpoint;
+                State { prunes: mask.pruned() > 0, mask, optimizer, lines, progress }
             }
             None => {
+                let mask = self.start_mask.clone();
                 if stage.pruned != PrunedWeights::Hidden {
                     self.weights.zero_pruned(&mask)?;
                 }
                 let progress = Progressed::start(self.key);
-                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots: Vec::new(), progress }
+                State { prunes: mask.pruned() > 0, mask, optimizer, lines: TrainingLines::default(), progress }
             }
         };
         let seconds_before = state.progress.seconds;
-        if state.progress.update < stage.updates {
+        if state.progress.update < self.until {
             let first = state.progress.update * stage.recipe.accumulate;
             let order = (first..).map(move |number| batcher.batch(number));
             let dataset = self.dataset;
@@ -113,10 +124,11 @@ impl Trainer<'_> {
         // Algorithm 1, line 8: what a stage returns is mask ⊙ weights.
         self.weights.zero_pruned(&state.mask)?;
         self.weights.check_pruned_are_zero(&state.mask)?;
-        self.validate(&mut state, stage.updates)?;
         state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
-        let State { mask, snapshots, progress, .. } = state;
-        Ok(Trained { mask, snapshots, progress })
+        // What only training needs goes, so that whoever judges the weights has the memory.
+        state.optimizer.zero_grad()?;
+        let State { mask, lines, progress, .. } = state;
+        Ok(Trained { mask, lines, progress })
     }
 
     /// All updates that are left. `started` is when this process took the stage up.
@@ -131,12 +143,12 @@ impl Trainer<'_> {
         let stage = self.stage;
         let seconds_before = state.progress.seconds;
         let mut saved_at = Instant::now();
-        let bar = Progress::new(&stage.name, stage.updates, state.progress.update);
+        let bar = Progress::new(&stage.name, self.until, state.progress.update);
         let first = state.progress.update + 1;
         let freeze = stage.recipe.freeze_encoder_updates;
         // Where the head alone is trained, nothing is differentiated through the encoder.
         self.weights.set_encoder_trains(first > freeze)?;
-        for update in first..=stage.updates {
+        for update in first..=self.until {
             if update == freeze + 1 {
                 self.weights.set_encoder_trains(true)?;
             }
@@ -144,13 +156,10 @@ impl Trainer<'_> {
             let loss = self.update(state, batches, rates, update, target)?;
             bar.update(update, loss);
             state.progress.update = update;
-            if self.snapshots.contains(&update) {
-                state.snapshots.push((update, self.weights.copy()?));
+            if self.snapshots.contains(&update) && update < stage.updates {
+                self.judge.store.add_weights(self.key, update, self.weights, &state.mask, self.made_by)?;
             }
-            if self.settings.evaluate_every > 0
-                && update.is_multiple_of(self.settings.evaluate_every)
-                && update < stage.updates
-            {
+            if self.judged.contains(&update) && update < stage.updates {
                 self.validate(state, update)?;
             }
             state.progress.seconds = seconds_before + started.elapsed().as_secs_f64();
@@ -161,7 +170,7 @@ impl Trainer<'_> {
                 CheckpointEvery::Updates(every) => update.is_multiple_of(every),
                 CheckpointEvery::Time(interval) => saved_at.elapsed() >= interval,
             };
-            if stop || (due && update < stage.updates) {
+            if stop || (due && update < self.until) {
                 self.save(state)?;
                 saved_at = Instant::now();
             }
@@ -214,15 +223,11 @@ impl Trainer<'_> {
         let norm = self.show_and_clip(state, loss, update, target.is_some())?;
         let rate = rates.at(update - 1);
         let usable = loss.is_finite() && norm.is_finite();
-        self.events.write(&Event::Update {
-            stage: &stage.name,
-            update,
-            loss,
-            learning_rate: rate,
-            gradient_norm: norm,
-            skipped: !usable,
-            counts: &counts,
-        })?;
+        let skipped = !usable;
+        let told = counts.clone();
+        let event =
+            Event::Update { stage: None, update, loss, learning_rate: rate, gradient_norm: norm, skipped, counts: told };
+        self.tell(state, &event)?;
         counts.iter().for_each(|(what, number)| add(&mut state.progress.counts, what, *number));
         if usable {
             state.progress.skipped_in_a_row = 0;
@@ -235,7 +240,7 @@ impl Trainer<'_> {
             let Change { revived, .. } = self.next_mask(&mut state.mask, update, target)?;
             let sparsity = state.mask.sparsity().get();
             state.prunes = sparsity > 0.0;
-            self.events.write(&Event::Mask { stage: &stage.name, update, sparsity, revived })?;
+            self.tell(state, &Event::Mask { stage: None, update, sparsity, revived })?;
         }
         match stage.pruned {
             // Momentum and weight decay move pruned weights even when their gradients are masked.
@@ -355,7 +360,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Metrics of mask ⊙ weights; weights that a method keeps outside its mask come back afterwards.
+    /// Judges mask ⊙ weights; weights that a method keeps outside its mask come back afterwards.
     fn validate(&mut self, state: &mut State, update: u64) -> Result<()> {
         let kept_outside = match self.stage.pruned {
             PrunedWeights::Frozen => None,
@@ -365,30 +370,27 @@ impl Trainer<'_> {
                 Some(copies)
             }
         };
-        let splits = self.metrics();
+        let splits = self.judge.judge(&self.stage.name, self.key, update);
         if let Some(copies) = kept_outside {
             self.weights.restore_prunable(&copies)?;
         }
         let splits = splits?;
-        self.events.write(&Event::Validation { stage: &self.stage.name, update, splits: &splits })?;
-        state.progress.validations.push(Validation { update, splits });
-        Ok(())
+        match &mut self.events {
+            Some(events) => {
+                let stage = self.stage.name.as_str();
+                events.write(stage, &Event::Validation { stage: stage.into(), update, splits: splits.into() })
+            }
+            None => Ok(()),
+        }
     }
 
-    fn metrics(&self) -> Result<Vec<SplitMetrics>> {
-        let mut all = Vec::new();
-        let SessionSettings { device, precision, evaluation, .. } = *self.settings;
-        for split in self.plugins.dataset(|| self.dataset.evaluation_splits())? {
-            if self.plugins.dataset(|| self.dataset.len(&split))? > 0 {
-                let evaluate = || evaluate(self.model, self.dataset, &split, device, precision, evaluation);
-                let metrics = self.plugins.evaluation(evaluate).map_err(|error| {
-                    let during = format!("evaluating stage {} on {}", self.stage.name, split.as_str());
-                    memory::explain(error, &during, || memory::in_evaluation(evaluation))
-                })?;
-                all.push(SplitMetrics { split, metrics });
-            }
+    /// Keeps a line of the stage, and tells it.
+    fn tell(&mut self, state: &mut State, event: &Event<'_>) -> Result<()> {
+        state.lines.push(event)?;
+        match &mut self.events {
+            Some(events) => events.write(&self.stage.name, event),
+            None => Ok(()),
         }
-        Ok(all)
     }
 
     fn save(&mut self, state: &mut State) -> Result<()> {
@@ -398,11 +400,11 @@ impl Trainer<'_> {
             optimizer: state.optimizer.state(),
             strategy: self.plugins.strategy(|| Ok(self.strategy.state()))?,
             mask: state.mask.clone(),
-            snapshots: std::mem::take(&mut state.snapshots),
-            events: self.events.stage_lines()?,
+            start_mask: self.start_mask.clone(),
+            lines: std::mem::take(&mut state.lines),
         };
         let saved = self.checkpoints.save(&checkpoint, self.writer);
-        state.snapshots = checkpoint.snapshots;
+        state.lines = checkpoint.lines;
         saved
     }
 }

@@ -131,12 +131,55 @@ impl Weights {
         let mut hasher = blake3::Hasher::new();
         for live in &self.all {
             hasher.update(format!("{} {:?} {:?}\n", live.name, live.role, live.tensor.size()).as_bytes());
-            let host = detached_copy(&live.tensor)?.f_contiguous()?;
-            let values = lopper_torch::host_slice(&host)
-                .ok_or_else(|| Error::Other(format!("`{}` is not float32", live.name)))?;
-            hasher.update(bytemuck::cast_slice(values));
+            let host = on_host(&live.tensor)?;
+            hasher.update_rayon(bytemuck::cast_slice(host_values(&live.name, &host)?));
         }
         Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Every tensor with its name; they share storage with the model.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (&ParameterName, &Tensor)> {
+        self.all.iter().map(|live| (&live.name, &live.tensor))
+    }
+
+    /// What `mask` keeps of the tensors that it prunes anything of: flat, on the CPU, in order.
+    pub(crate) fn kept(&self, mask: &MaskSet) -> Result<Values> {
+        let mut kept = Values::new();
+        for (index, place) in self.prunable.iter().enumerate() {
+            let (live, words) = (&self.all[*place], &mask.words()[index]);
+            let entries: u64 = words.iter().map(|word| u64::from(word.count_ones())).sum();
+            if entries < live.tensor.numel() as u64 {
+                let host = on_host(&live.tensor)?;
+                let values = host_values(&live.name, &host)?;
+                let mut flat = Vec::with_capacity(entries as usize);
+                for_each_kept(words, |entry| flat.push(values[entry]));
+                kept.insert(live.name.to_string(), Tensor::f_from_slice(&flat)?);
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Writes `values` into the model, of which those that `mask` prunes anything of hold what it [`kept`](Self::kept); `only`
+    /// restricts it to parameters of one role.
+    pub(crate) fn load_kept(&mut self, values: &Values, mask: Option<&MaskSet>, only: Option<Role>) -> Result<()> {
+        let Some(mask) = mask else { return self.load(values, only) };
+        mask.layout().check_same(&self.layout, "the stored mask and the model")?;
+        let mut whole = Values::new();
+        for (index, place) in self.prunable.iter().enumerate() {
+            let (live, words) = (&self.all[*place], &mask.words()[index]);
+            let Some(value) = values.get(live.name.as_str()) else { continue };
+            if value.numel() < live.tensor.numel() {
+                let kept = host_values(&live.name, value)?;
+                let mut flat = vec![0f32; live.tensor.numel()];
+                let mut next = kept.iter();
+                for_each_kept(words, |entry| flat[entry] = next.next().copied().unwrap_or(f32::NAN));
+                whole.insert(live.name.to_string(), Tensor::f_from_slice(&flat)?.f_reshape(live.tensor.size())?);
+            }
+        }
+        for (name, value) in values {
+            whole.entry(name.clone()).or_insert_with(|| value.shallow_clone());
+        }
+        self.load(&whole, only)
     }
 
     /// What a strategy sees.
@@ -221,6 +264,27 @@ impl Weights {
             }
         }
         Ok(())
+    }
+}
+
+/// The tensor itself where it is plain memory of the CPU, and a copy there of any other.
+fn on_host(tensor: &Tensor) -> Result<Tensor> {
+    let _no_grad = tch::no_grad_guard();
+    Ok(tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?)
+}
+
+fn host_values<'a>(name: impl std::fmt::Display, tensor: &'a Tensor) -> Result<&'a [f32]> {
+    lopper_torch::host_slice(tensor).ok_or_else(|| Error::Other(format!("`{name}` is not float32")))
+}
+
+/// Calls `take` with the number of each entry that the bits keep, in order.
+fn for_each_kept(words: &[u64], mut take: impl FnMut(usize)) {
+    for (index, word) in words.iter().enumerate() {
+        let mut left = *word;
+        while left != 0 {
+            take(index * 64 + left.trailing_zeros() as usize);
+            left &= left - 1;
+        }
     }
 }
 

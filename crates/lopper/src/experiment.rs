@@ -272,6 +272,8 @@ impl Experiment {
             precision: self.general.precision,
             out: self.out.clone(),
             store: self.run.store.clone().into(),
+            keep: lopper_session::Keep::default(),
+            lease: lopper_session::LEASE,
             evaluate_every: self.evaluate.every,
             evaluation: EvaluationBatches { rows: self.evaluate.batch_size as usize, budget: self.evaluate.budget },
             checkpoint: self.checkpoint.every.every(),
