@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The six methods, each with a mask that changes or stages that follow one another where the method has them.
-const METHODS: [(&str, &str); 6] = [
+pub(crate) const METHODS: [(&str, &str); 6] = [
     ("rp", "method = 'rp'\nsparsity = 0.5"),
     ("mpi", "method = 'mpi'\nsparsity = 0.5"),
     ("omp", "method = 'omp'\nsparsity = 0.5"),
@@ -21,15 +21,15 @@ const METHODS: [(&str, &str); 6] = [
 /// Each method with kill -9, for every one of these calls once.
 const FAULTS: [&str; 4] = ["kill", "eio", "full", "rofs"];
 
-fn number(variable: &str, short: usize) -> usize {
+pub(crate) fn number(variable: &str, short: usize) -> usize {
     std::env::var(variable).map_or(short, |text| text.parse().unwrap())
 }
 
 /// Well spread numbers, the same every time; the moments they lead to are not.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound.max(1)
     }

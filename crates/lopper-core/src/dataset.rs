@@ -267,8 +267,9 @@ pub trait Dataset: Send + Sync {
         0
     }
 
-    /// A hash over all examples and everything else that batches depend on.
-    fn identity(&self) -> String;
+    /// A hash over all examples of `split` and everything else that its batches and metrics depend on, and nothing else: what
+    /// is trained is known by the training split alone, and each evaluation by the split that it judges.
+    fn identity(&self, split: &Split) -> String;
 }
 
 /// What a dataset plugin is asked to open.

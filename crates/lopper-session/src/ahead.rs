@@ -120,8 +120,8 @@ mod tests {
         fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
             self.0.evaluate(split, outputs)
         }
-        fn identity(&self) -> String {
-            self.0.identity()
+        fn identity(&self, split: &Split) -> String {
+            self.0.identity(split)
         }
     }
 

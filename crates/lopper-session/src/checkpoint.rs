@@ -3,9 +3,10 @@
 mod behind;
 
 use self::behind::Behind;
+use crate::events::TrainingLines;
 use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
-use crate::{Counts, Validation, weights::Values};
+use crate::{Counts, weights::Values};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
 use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,7 @@ const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STRATEGY: &str = "strategy.safetensors";
 const MASK: &str = "mask.safetensors";
+const START_MASK: &str = "start_mask.safetensors";
 const EVENTS: &str = "events.jsonl";
 
 /// How far a stage has come.
@@ -31,11 +33,9 @@ pub struct Progressed {
     pub skipped: u64,
     /// Those of them that came last, without one between them that was not skipped.
     pub skipped_in_a_row: u64,
-    /// What the updates left out or could not use, counted whenever they met it. Older records do not say.
+    /// What the updates left out or could not use, counted whenever they met it.
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub counts: Counts,
-    /// Validations so far.
-    pub validations: Vec<Validation>,
     /// Wall-clock seconds so far, over all sittings.
     pub seconds: f64,
 }
@@ -45,8 +45,6 @@ pub struct Progressed {
 pub struct CheckpointRecord {
     /// How far the stage has come.
     pub progress: Progressed,
-    /// Rewind points taken so far, in updates.
-    snapshots: Vec<u64>,
     /// What the strategy remembers beside tensors.
     strategy_text: BTreeMap<String, String>,
     /// BLAKE3 of every other file, as its own format counts it, in hexadecimal.
@@ -58,7 +56,7 @@ pub struct CheckpointRecord {
 
 impl Sealed for CheckpointRecord {
     const NAME: &'static str = "checkpoint record";
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
 }
 
 impl CheckpointRecord {
@@ -83,9 +81,10 @@ pub(crate) struct Checkpoint {
     pub(crate) optimizer: Values,
     pub(crate) strategy: StrategyState,
     pub(crate) mask: MaskSet,
-    pub(crate) snapshots: Vec<(u64, Values)>,
-    /// The stage's lines of `metrics.jsonl`.
-    pub(crate) events: Vec<u8>,
+    /// The mask that the stage began with.
+    pub(crate) start_mask: MaskSet,
+    /// What its updates told so far.
+    pub(crate) lines: TrainingLines,
 }
 
 /// A stage under way, from the disk. All of it was read against its hashes. Weights and moments are still there and not in
@@ -97,22 +96,15 @@ pub(crate) struct Resumed {
     pub(crate) optimizer: SealedTensors,
     pub(crate) strategy: StrategyState,
     pub(crate) mask: MaskSet,
-    pub(crate) snapshots: Vec<(u64, Values)>,
-    /// The stage's lines of `metrics.jsonl`.
-    pub(crate) events: Vec<u8>,
+    /// The mask that the stage began with.
+    pub(crate) start_mask: MaskSet,
+    /// What its updates told so far.
+    pub(crate) lines: TrainingLines,
 }
 
 impl Progressed {
     pub(crate) fn start(key: &str) -> Self {
-        Self {
-            key: key.to_owned(),
-            update: 0,
-            skipped: 0,
-            skipped_in_a_row: 0,
-            counts: Counts::new(),
-            validations: Vec::new(),
-            seconds: 0.0,
-        }
+        Self { key: key.to_owned(), update: 0, skipped: 0, skipped_in_a_row: 0, counts: Counts::new(), seconds: 0.0 }
     }
 }
 
@@ -197,7 +189,7 @@ impl CheckpointStore {
 
     /// Writes everything into a directory of its own, then points `latest` at it. The checkpoint before stays.
     fn write(&self, checkpoint: &Checkpoint, writer: &Writer) -> Result<()> {
-        let Checkpoint { progress, weights, optimizer, strategy, mask, snapshots, events } = checkpoint;
+        let Checkpoint { progress, weights, optimizer, strategy, mask, start_mask, lines } = checkpoint;
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
         let at = staging.path();
@@ -209,18 +201,15 @@ impl CheckpointStore {
         tensors(WEIGHTS, weights)?;
         tensors(OPTIMIZER, optimizer)?;
         tensors(STRATEGY, &strategy.tensors)?;
-        for (update, values) in snapshots {
-            tensors(&snapshot_name(*update), values)?;
-        }
         let mut bytes = |name: &str, bytes: &[u8]| -> Result<()> {
             hashes.insert(name.to_owned(), blake3::hash(bytes).to_hex().to_string());
             files::write_atomic(&at.join(name), bytes)
         };
         bytes(MASK, &mask.to_file_bytes(&MaskOrigin::new())?)?;
-        bytes(EVENTS, events)?;
+        bytes(START_MASK, &start_mask.to_file_bytes(&MaskOrigin::new())?)?;
+        bytes(EVENTS, lines.as_bytes())?;
         let record = CheckpointRecord {
             progress: progress.clone(),
-            snapshots: snapshots.iter().map(|(update, _)| *update).collect(),
             strategy_text: strategy.text.clone(),
             files: hashes,
             writer: writer.clone(),
@@ -267,15 +256,19 @@ impl CheckpointStore {
         self.names().ok()?.into_iter().find_map(read).map(|record| record.progress)
     }
 
-    /// The newest checkpoint of a stage that none of `keys` names: its record and the Lopper that wrote it, or why there is
-    /// none to be had. One of a stage that `finished` knows holds nothing that is not elsewhere, and does not count.
+    /// The newest checkpoint that is not `ours`: its record and the Lopper that wrote it, or why there is none to be had.
+    /// `keys` are the training keys of this run, as far as they are known.
     ///
     /// # Errors
     /// [`Error::File`] when the directory cannot be read.
-    pub(crate) fn foreign(&self, keys: &[&str], finished: impl Fn(&str) -> bool) -> Result<Option<Result<Signed>>> {
+    pub(crate) fn foreign(
+        &self,
+        keys: &[&str],
+        ours: impl Fn(&CheckpointRecord) -> bool,
+    ) -> Result<Option<Result<Signed>>> {
         for name in self.names()? {
             match self.signed(&self.root.join(&name)) {
-                Ok((record, _)) if keys.contains(&record.progress.key.as_str()) || finished(&record.progress.key) => {}
+                Ok((record, _)) if ours(&record) => {}
                 // Damaged, and by its name one of this run: `load` knows what to do with it.
                 Err(_) if keys.iter().any(|key| name.starts_with(prefix(key))) => {}
                 found => return Ok(Some(found)),
@@ -322,18 +315,16 @@ impl CheckpointStore {
             let bytes = crate::identity::read(&at.join(name))?;
             expected(name, &blake3::hash(&bytes).to_hex()).map(|()| bytes)
         };
-        let mask = MaskSet::from_file_bytes(&bytes(MASK)?).map_err(|e| Error::file(at.join(MASK), e))?.0;
+        let read_mask = |name: &str| -> Result<MaskSet> {
+            Ok(MaskSet::from_file_bytes(&bytes(name)?).map_err(|e| Error::file(at.join(name), e))?.0)
+        };
         Ok(Some(Resumed {
             weights: open(WEIGHTS)?,
             optimizer: open(OPTIMIZER)?,
             strategy: StrategyState { tensors: tensors(STRATEGY)?, text: record.strategy_text.clone() },
-            mask,
-            snapshots: record
-                .snapshots
-                .iter()
-                .map(|update| Ok((*update, tensors(&snapshot_name(*update))?)))
-                .collect::<Result<_>>()?,
-            events: bytes(EVENTS)?,
+            mask: read_mask(MASK)?,
+            start_mask: read_mask(START_MASK)?,
+            lines: TrainingLines::from_bytes(bytes(EVENTS)?),
             progress: record.progress,
         }))
     }
@@ -383,10 +374,6 @@ impl CheckpointStore {
 /// What the names of a stage's checkpoints begin with.
 fn prefix(key: &str) -> &str {
     &key[..key.len().min(12)]
-}
-
-fn snapshot_name(update: u64) -> String {
-    format!("snapshot-{update}.safetensors")
 }
 
 #[cfg(test)]

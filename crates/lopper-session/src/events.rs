@@ -1,35 +1,131 @@
 //! Metrics as JSON lines, appended while training.
 
+use crate::{Counts, SplitMetrics};
 use lopper_core::{Error, Result};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
+use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-
-use crate::{Counts, SplitMetrics};
+use std::sync::Arc;
 
 /// One line of `metrics.jsonl`. Lines hold no times, so that a continued run writes the same bytes as one that was
 /// never stopped.
-#[derive(Debug, Serialize)]
+///
+/// The lines that a stage has in the store are those of its updates and masks alone, and name no stage: whoever takes the
+/// stage from there calls it by a name of its own, and judges it as it likes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub(crate) enum Event<'a> {
     /// A stage begins.
-    Stage { name: &'a str, key: &'a str, updates: u64 },
+    Stage { name: Cow<'a, str>, key: Cow<'a, str>, updates: u64 },
     /// One update. Not finite values are written as null.
     Update {
-        stage: &'a str,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<Cow<'a, str>>,
         update: u64,
+        #[serde(deserialize_with = "nan_if_null")]
         loss: f64,
         learning_rate: f64,
+        #[serde(deserialize_with = "nan_if_null")]
         gradient_norm: f64,
         skipped: bool,
-        #[serde(skip_serializing_if = "Counts::is_empty")]
-        counts: &'a Counts,
+        #[serde(default, skip_serializing_if = "Counts::is_empty")]
+        counts: Counts,
     },
     /// The mask changed.
-    Mask { stage: &'a str, update: u64, sparsity: f64, revived: u64 },
+    Mask {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<Cow<'a, str>>,
+        update: u64,
+        sparsity: f64,
+        revived: u64,
+    },
     /// A validation of mask ⊙ weights.
-    Validation { stage: &'a str, update: u64, splits: &'a [SplitMetrics] },
+    Validation { stage: Cow<'a, str>, update: u64, splits: Cow<'a, [SplitMetrics]> },
+}
+
+impl<'a> Event<'a> {
+    /// The same as a line of the stage `name`.
+    fn of(mut self, name: &'a str) -> Self {
+        if let Self::Update { stage, .. } | Self::Mask { stage, .. } = &mut self {
+            *stage = Some(name.into());
+        }
+        self
+    }
+
+    fn update(&self) -> u64 {
+        match self {
+            Self::Stage { .. } => 0,
+            Self::Update { update, .. } | Self::Mask { update, .. } | Self::Validation { update, .. } => *update,
+        }
+    }
+
+    fn write_to(&self, lines: &mut Vec<u8>) -> Result<()> {
+        serde_json::to_writer(&mut *lines, self).map_err(|e| Error::Other(format!("a line of metrics: {e}")))?;
+        lines.push(b'\n');
+        Ok(())
+    }
+}
+
+fn nan_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+/// The lines of a stage's updates and masks, as they go into checkpoints and into the store.
+///
+/// Clones share them until one of them grows, so that a state that stands ready to be saved costs no copy.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TrainingLines(Arc<Vec<u8>>);
+
+impl TrainingLines {
+    /// Lines that were kept.
+    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(bytes))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn push(&mut self, event: &Event<'_>) -> Result<()> {
+        event.write_to(Arc::make_mut(&mut self.0))
+    }
+
+    /// All lines of `metrics.jsonl` that belong to a stage: its first, those of its updates and masks up to `update`, and
+    /// after each update what `validated` says of it.
+    ///
+    /// # Errors
+    /// [`Error::Other`] when a line is none.
+    pub(crate) fn told(
+        &self,
+        (name, key, updates): (&str, &str, u64),
+        until: u64,
+        validated: impl Fn(u64) -> Option<Vec<SplitMetrics>>,
+    ) -> Result<Vec<u8>> {
+        let mut told = Vec::with_capacity(self.0.len() * 5 / 4);
+        Event::Stage { name: name.into(), key: key.into(), updates }.write_to(&mut told)?;
+        let validation = |update: u64, told: &mut Vec<u8>| match validated(update) {
+            Some(splits) => Event::Validation { stage: name.into(), update, splits: splits.into() }.write_to(told),
+            None => Ok(()),
+        };
+        let mut reached = 0;
+        for line in self.0.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let event: Event<'_> =
+                serde_json::from_slice(line).map_err(|e| Error::Other(format!("a line of metrics: {e}")))?;
+            let update = event.update();
+            if update > until {
+                break;
+            }
+            if update > reached {
+                validation(reached, &mut told)?;
+                reached = update;
+            }
+            event.of(name).write_to(&mut told)?;
+        }
+        validation(reached.max(until), &mut told)?;
+        Ok(told)
+    }
 }
 
 /// The file they go to: the lines of every stage of the run in turn, whether this run trained it or not.
@@ -53,30 +149,28 @@ impl EventLog {
         Ok(Self { path: path.to_owned(), file, stage_start: 0, end: 0, stale: true })
     }
 
-    /// Begins a stage with the lines it has already: none, those of its checkpoint, or all of a stored stage.
-    pub(crate) fn begin_stage(&mut self, lines: &[u8]) -> Result<()> {
+    /// Begins a stage behind the lines of those before it.
+    pub(crate) fn begin_stage(&mut self) {
         self.stage_start = self.end;
-        if self.stale && self.holds(lines).map_err(|e| Error::file(&self.path, e))? {
+    }
+
+    /// The stage has these lines so far, whatever was told of it before: none, those up to its checkpoint, or all of a stored
+    /// stage.
+    pub(crate) fn tell_stage(&mut self, lines: &[u8]) -> Result<()> {
+        self.end = self.stage_start;
+        self.stale = true;
+        if self.holds(lines).map_err(|e| Error::file(&self.path, e))? {
             self.end += lines.len() as u64;
             return Ok(());
         }
         self.append(lines)
     }
 
-    pub(crate) fn write(&mut self, event: &Event<'_>) -> Result<()> {
-        let mut line = serde_json::to_vec(event).map_err(|e| Error::file(&self.path, e))?;
-        line.push(b'\n');
+    /// Appends a line, of the stage `stage` if it is one of an update or a mask.
+    pub(crate) fn write(&mut self, stage: &str, event: &Event<'_>) -> Result<()> {
+        let mut line = Vec::new();
+        event.clone().of(stage).write_to(&mut line)?;
         self.append(&line)
-    }
-
-    /// The present stage's lines so far.
-    pub(crate) fn stage_lines(&mut self) -> Result<Vec<u8>> {
-        let mut lines = vec![0; (self.end - self.stage_start) as usize];
-        self.file
-            .seek(SeekFrom::Start(self.stage_start))
-            .and_then(|_| self.file.read_exact(&mut lines))
-            .map_err(|e| Error::file(&self.path, e))?;
-        Ok(lines)
     }
 
     /// Cuts off what an earlier sitting wrote beyond the last line, and waits for the disk.
@@ -111,9 +205,66 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lopper_core::{MetricValue, Split};
 
-    fn stage(name: &str) -> Event<'_> {
-        Event::Stage { name, key: "k", updates: 1 }
+    fn line(update: u64) -> Event<'static> {
+        let (loss, gradient_norm) = (if update == 2 { f64::NAN } else { 0.1 * update as f64 }, 1.0 / 3.0);
+        let counts = Counts::new();
+        Event::Update { stage: None, update, loss, learning_rate: 1e-3, gradient_norm, skipped: update == 2, counts }
+    }
+
+    fn lines() -> TrainingLines {
+        let mut lines = TrainingLines::default();
+        for update in 1..=3 {
+            lines.push(&line(update)).unwrap();
+            if update == 2 {
+                lines.push(&Event::Mask { stage: None, update, sparsity: 0.5, revived: 7 }).unwrap();
+            }
+        }
+        lines
+    }
+
+    fn metrics(value: f64) -> Vec<SplitMetrics> {
+        vec![SplitMetrics { split: Split::VALIDATION, metrics: vec![MetricValue { name: "f1".into(), value }] }]
+    }
+
+    #[test]
+    fn lines_are_told_under_the_name_of_whoever_tells_them() {
+        let validated = |update: u64| (update > 1).then(|| metrics(update as f64));
+        let told = lines().told(("mine", "k", 3), 3, validated).unwrap();
+        let told = String::from_utf8(told).unwrap();
+        let events: Vec<serde_json::Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["stage", "update", "update", "mask", "validation", "update", "validation"]);
+        assert_eq!((&events[0]["name"], &events[0]["updates"]), (&"mine".into(), &3.into()));
+        assert!(events[1..].iter().all(|event| event["stage"] == "mine"), "{told}");
+        assert_eq!((&events[2]["loss"], &events[5]["loss"]), (&serde_json::Value::Null, &(0.1f64 * 3.0).into()));
+        assert_eq!(events[6]["splits"][0]["metrics"][0]["value"], 3.0);
+        // As they are written while they happen.
+        let directory = tempfile::tempdir().unwrap();
+        let mut log = EventLog::open(&directory.path().join("metrics.jsonl")).unwrap();
+        log.tell_stage(&lines().told(("mine", "k", 3), 0, |_| None).unwrap()).unwrap();
+        for update in 1..=3 {
+            log.write("mine", &line(update)).unwrap();
+            if update == 2 {
+                log.write("mine", &Event::Mask { stage: None, update, sparsity: 0.5, revived: 7 }).unwrap();
+            }
+            if let Some(splits) = validated(update) {
+                log.write("mine", &Event::Validation { stage: "mine".into(), update, splits: splits.into() }).unwrap();
+            }
+        }
+        assert_eq!(std::fs::read_to_string(directory.path().join("metrics.jsonl")).unwrap(), told);
+    }
+
+    #[test]
+    fn a_stage_is_told_as_far_as_it_has_come() {
+        let told = |until| {
+            let told = lines().told(("s", "k", 3), until, |_| Some(Vec::new())).unwrap();
+            String::from_utf8(told).unwrap().lines().count()
+        };
+        // The first line, those of the updates and of the mask, and a validation after each update and at the start.
+        assert_eq!([0, 1, 2, 3].map(told), [2, 4, 7, 9]);
+        assert!(TrainingLines::from_bytes(b"{}\n".to_vec()).told(("s", "k", 3), 3, |_| None).is_err());
     }
 
     #[test]
@@ -121,26 +272,26 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("metrics.jsonl");
         let mut log = EventLog::open(&path).unwrap();
-        log.begin_stage(&[]).unwrap();
-        log.write(&stage("a")).unwrap();
-        let first = log.stage_lines().unwrap();
-        log.begin_stage(&[]).unwrap();
-        log.write(&stage("b")).unwrap();
-        let second = log.stage_lines().unwrap();
+        let (first, second) = (b"{\"a\": 1}\n", b"{\"bb\": 2}\n");
+        log.tell_stage(first).unwrap();
+        log.begin_stage();
+        log.tell_stage(b"half").unwrap();
+        log.tell_stage(second).unwrap();
         log.finish().unwrap();
-        let whole = [&first[..], &second].concat();
+        let whole = [&first[..], second].concat();
         assert_eq!(std::fs::read(&path).unwrap(), whole);
 
         let mut again = EventLog::open(&path).unwrap();
-        again.begin_stage(&first).unwrap();
+        again.tell_stage(first).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole, "the later lines stay until others come");
-        again.begin_stage(&second[..5]).unwrap();
-        again.write(&stage("c")).unwrap();
-        let changed = [&first[..], &second[..5], &again.stage_lines().unwrap()[5..]].concat();
-        assert_eq!(std::fs::read(&path).unwrap(), changed);
+        again.begin_stage();
+        again.tell_stage(&second[..5]).unwrap();
+        again.write("s", &line(1)).unwrap();
+        let changed = std::fs::read(&path).unwrap();
+        assert!(changed.starts_with(&whole[..first.len() + 5]) && changed.ends_with(b"\"skipped\":false}\n"));
 
         let mut shorter = EventLog::open(&path).unwrap();
-        shorter.begin_stage(&first).unwrap();
+        shorter.tell_stage(first).unwrap();
         shorter.finish().unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), first);
     }

@@ -1,13 +1,26 @@
-//! A stage's identity: the hash of everything its result depends on.
+//! Keys: hashes of everything that a result depends on, and of nothing else.
+//!
+//! | key | says | known |
+//! |---|---|---|
+//! | plan key | what is planned: the stage, theta_0, and by their plan keys the stages that it follows | before anything is trained |
+//! | training key | what is trained: the recipe, and the content of the mask and weights that it starts from | when its start is known |
+//! | evaluation key | what is judged: training key, update, split, batches, precision | as soon as the training key is |
+//!
+//! Results lie under training and evaluation keys, so it does not matter how a start was come by; an alias leads from a plan
+//! key to its training key. Versions of Lopper and libtorch stand beside results and not in keys: [`FORMAT`] does, and golden
+//! tests tell when it must be raised.
 
 use crate::{Precision, SessionSettings};
-use lopper_core::{InitialMask, Ranking, Result, Stage, registry};
+use lopper_core::{
+    Dataset, Error, Head, InitialMask, Layout, MaskScheduleEntry, MaskSet, Model, Ranking, Result, RewindPoint, Split,
+    Stage, registry,
+};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Raised when training changes in a way that makes older results differ.
-const FORMAT: u32 = 1;
+/// Raised when training or evaluating changes in a way that makes older results differ.
+pub const FORMAT: u32 = 2;
 
 /// Who takes part in a run, as the command line or a program knows it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,15 +46,14 @@ pub(crate) struct Surroundings {
     #[serde(skip)]
     exact: bool,
     format: u32,
-    lopper: &'static str,
-    libtorch: String,
     model: String,
     model_origin: String,
-    /// Hash of theta_0 with its fresh head: checkpoint content, and not where it lay.
-    pretrained: String,
-    dataset: String,
+    /// Hash of the prunable tensors' names, order and shapes.
+    layout: String,
+    /// The training split.
+    data: String,
     dataset_origin: String,
-    task: lopper_core::Task,
+    head: Head,
     seed: u64,
     precision: Precision,
     device: &'static str,
@@ -50,33 +62,30 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     pub(crate) fn new(
         identity: &RunIdentity,
-        model: &dyn lopper_core::Model,
-        dataset: &dyn lopper_core::Dataset,
-        pretrained: String,
+        model: &dyn Model,
+        layout: &Layout,
+        dataset: &dyn Dataset,
         settings: &SessionSettings,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             exact: true,
             format: FORMAT,
-            lopper: env!("CARGO_PKG_VERSION"),
-            libtorch: lopper_torch::libtorch_version(),
             model: format!("{} {}", identity.model, model.identity()),
             model_origin: identity.model_origin.clone(),
-            pretrained,
-            dataset: dataset.identity(),
+            layout: hash(&json(&layout.tensors())?),
+            data: dataset.identity(&Split::TRAIN),
             dataset_origin: identity.dataset_origin.clone(),
-            task: dataset.task().clone(),
+            head: dataset.task().head.clone(),
             seed: settings.seed,
             precision: settings.precision,
             device: lopper_torch::device_kind(settings.device),
-        }
+        })
     }
 
-    /// What an upgrade or another machine changes, each with its name: versions, and the kind of device.
+    /// What another version of a plugin or another machine changes, each with its name.
     pub(crate) fn versions(&self, identity: &RunIdentity) -> BTreeMap<String, String> {
         [
-            ("Lopper", self.lopper),
-            ("libtorch", &self.libtorch),
+            ("format of results", &*self.format.to_string()),
             ("device", self.device),
             ("model plugin", &self.model_origin),
             ("dataset plugin", &self.dataset_origin),
@@ -93,85 +102,195 @@ impl Surroundings {
         Self {
             exact: false,
             format: 0,
-            lopper: "",
-            libtorch: String::new(),
             model_origin: String::new(),
             dataset_origin: String::new(),
             device: "",
             ..self.clone()
         }
     }
+
+    fn origin<'a>(&self, origin: &'a str) -> &'a str {
+        if self.exact { origin } else { "" }
+    }
+
+    /// The strategy as keys hold it where its own scores decide something.
+    fn strategy<'a>(&self, identity: &'a RunIdentity) -> (&'a str, &'a str, &'a toml::Table) {
+        (&identity.strategy, self.origin(&identity.strategy_origin), &identity.strategy_options)
+    }
+
+    fn schedule_origin(&self, stage: &Stage) -> Result<Option<&'static str>> {
+        let Some(spec) = &stage.schedule else { return Ok(None) };
+        let origin = registry::find::<MaskScheduleEntry>(&spec.name)?.origin;
+        Ok(Some(self.origin(origin)))
+    }
 }
 
-/// The hash of the mask file that `stage` starts from, in hexadecimal; `None` where it starts from none.
-///
-/// # Errors
-/// [`Error::File`](lopper_core::Error::File) for a file that cannot be read.
-pub(crate) fn mask_hash(stage: &Stage) -> Result<Option<String>> {
-    let InitialMask::Load(path) = &stage.mask else { return Ok(None) };
-    Ok(Some(blake3::hash(&read(path)?).to_hex().to_string()))
+/// What a planned stage follows, by plan keys.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before<'a> {
+    /// The stage before it.
+    pub(crate) previous: Option<&'a str>,
+    /// The stage whose rewind point it starts from or ranks.
+    pub(crate) rewind_source: Option<&'a str>,
+    /// The mask that it loads, by its content.
+    pub(crate) loaded: Option<&'a str>,
+    /// Hash of theta_0 with its fresh head.
+    pub(crate) pretrained: &'a str,
 }
 
-/// The identity of `stage`, in hexadecimal. `mask_file` is its [`mask_hash`].
+/// The plan key of `stage`, in hexadecimal.
 ///
 /// Left out are its name and its snapshots (they change no result) and, unless it depends on them, the stage before
 /// and the strategy: that is what lets methods share their stages.
-pub(crate) fn stage_key(
+pub(crate) fn plan_key(
     surroundings: &Surroundings,
     stage: &Stage,
-    mask_file: Option<&str>,
-    previous: Option<&str>,
-    rewind_source: Option<&str>,
+    before: &Before<'_>,
     identity: &RunIdentity,
     ranking: Ranking,
 ) -> Result<String> {
     #[derive(Serialize)]
-    struct Identity<'a> {
+    struct Plan<'a> {
+        what: &'static str,
         surroundings: &'a Surroundings,
         stage: serde_json::Value,
-        mask_file: Option<&'a str>,
         schedule_origin: Option<&'a str>,
         strategy: Option<(&'a str, &'a str, &'a toml::Table)>,
         previous: Option<&'a str>,
         rewind_source: Option<&'a str>,
+        loaded: Option<&'a str>,
+        pretrained: &'a str,
     }
-    let origin = |origin| if surroundings.exact { origin } else { "" };
     let ranks = stage.schedule.is_some() || matches!(stage.mask, InitialMask::Discover { .. });
-    let strategy = (ranks && ranking == Ranking::Own).then_some((
-        identity.strategy.as_str(),
-        origin(identity.strategy_origin.as_str()),
-        &identity.strategy_options,
-    ));
     let mut anonymous = Stage { name: String::new(), snapshots: Vec::new(), ..stage.clone() };
     if let InitialMask::Load(path) = &mut anonymous.mask {
         path.clear();
     }
-    let schedule_origin = match &stage.schedule {
-        Some(spec) => Some(origin(registry::find::<lopper_core::MaskScheduleEntry>(&spec.name)?.origin)),
-        None => None,
-    };
-    let identity = Identity {
+    let plan = Plan {
+        what: "plan",
         surroundings,
         stage: json(&anonymous)?,
-        mask_file,
-        schedule_origin,
-        strategy,
-        previous: previous.filter(|_| stage.needs_previous()),
-        rewind_source,
+        schedule_origin: surroundings.schedule_origin(stage)?,
+        strategy: (ranks && ranking == Ranking::Own).then(|| surroundings.strategy(identity)),
+        previous: before.previous.filter(|_| stage.needs_previous()),
+        rewind_source: before.rewind_source,
+        loaded: before.loaded,
+        pretrained: before.pretrained,
     };
-    // serde_json keeps object keys sorted, so equal identities are equal text.
-    Ok(blake3::hash(json(&identity)?.to_string().as_bytes()).to_hex().to_string())
+    Ok(hash(&json(&plan)?))
+}
+
+/// What a stage starts from, by content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct StartContent {
+    /// [`mask_content`].
+    pub(crate) mask: String,
+    /// [`Weights::hash`](crate::weights::Weights::hash), the head's among them.
+    pub(crate) weights: String,
+}
+
+/// The training key of `stage`, in hexadecimal: however its start was come by.
+pub(crate) fn training_key(
+    surroundings: &Surroundings,
+    stage: &Stage,
+    start: &StartContent,
+    identity: &RunIdentity,
+    ranking: Ranking,
+) -> Result<String> {
+    #[derive(Serialize)]
+    struct Training<'a> {
+        what: &'static str,
+        surroundings: &'a Surroundings,
+        stage: serde_json::Value,
+        schedule_origin: Option<&'a str>,
+        strategy: Option<(&'a str, &'a str, &'a toml::Table)>,
+        start: &'a StartContent,
+    }
+    // The start is known by its content.
+    let trained = Stage {
+        name: String::new(),
+        snapshots: Vec::new(),
+        mask: InitialMask::Dense,
+        weights: RewindPoint::Pretrained,
+        head: Default::default(),
+        ..stage.clone()
+    };
+    let training = Training {
+        what: "training",
+        surroundings,
+        stage: json(&trained)?,
+        schedule_origin: surroundings.schedule_origin(stage)?,
+        strategy: (stage.schedule.is_some() && ranking == Ranking::Own).then(|| surroundings.strategy(identity)),
+        start,
+    };
+    Ok(hash(&json(&training)?))
+}
+
+/// The evaluation key of some weights of the stage with the training key `stage`, judged on `split`.
+pub(crate) fn evaluation_key(
+    stage: &str,
+    update: u64,
+    split: &Split,
+    dataset: &dyn Dataset,
+    identity: &RunIdentity,
+    settings: &SessionSettings,
+) -> Result<String> {
+    #[derive(Serialize)]
+    struct Evaluation<'a> {
+        what: &'static str,
+        format: u32,
+        stage: &'a str,
+        update: u64,
+        split: &'a str,
+        data: String,
+        dataset_origin: &'a str,
+        rows: usize,
+        budget: Option<u64>,
+        precision: Precision,
+        device: &'static str,
+    }
+    let evaluation = Evaluation {
+        what: "evaluation",
+        format: FORMAT,
+        stage,
+        update,
+        split: split.as_str(),
+        data: dataset.identity(split),
+        dataset_origin: &identity.dataset_origin,
+        rows: settings.evaluation.rows,
+        budget: settings.evaluation.budget,
+        precision: settings.precision,
+        device: lopper_torch::device_kind(settings.device),
+    };
+    Ok(hash(&json(&evaluation)?))
+}
+
+/// A hash over what a mask keeps, whatever file it came from.
+pub(crate) fn mask_content(mask: &MaskSet) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(json(&mask.layout().tensors())?.to_string().as_bytes());
+    for words in mask.words() {
+        hasher.update(&(words.len() as u64).to_le_bytes());
+        for word in words {
+            hasher.update(&word.to_le_bytes());
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// serde_json keeps object keys sorted, so equal values are equal text.
+fn hash(value: &serde_json::Value) -> String {
+    blake3::hash(value.to_string().as_bytes()).to_hex().to_string()
 }
 
 fn json(value: &impl Serialize) -> Result<serde_json::Value> {
-    serde_json::to_value(value)
-        .map_err(|e| lopper_core::Error::Other(format!("a stage cannot be written as JSON: {e}")))
+    serde_json::to_value(value).map_err(|e| Error::Other(format!("a stage cannot be written as JSON: {e}")))
 }
 
 /// The content of a file that a run wrote or was given.
 ///
 /// # Errors
-/// [`Error::File`](lopper_core::Error::File) for what cannot be read or is no regular file.
+/// [`Error::File`] for what cannot be read or is no regular file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
-    lopper_weights::read_regular(path, u64::MAX).map_err(|e| lopper_core::Error::file(path, e))
+    lopper_weights::read_regular(path, u64::MAX).map_err(|e| Error::file(path, e))
 }

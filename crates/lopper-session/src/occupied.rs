@@ -14,7 +14,10 @@ pub(crate) struct Writer {
     stage: String,
     /// Updates that the stage consists of.
     updates: u64,
-    /// The stage's identity, but for `versions`.
+    /// The stage's plan key.
+    #[serde(default)]
+    plan: String,
+    /// The stage's plan key, but for `versions`.
     versionless: String,
     /// Versions and the kind of device, each with its name.
     versions: BTreeMap<String, String>,
@@ -25,6 +28,7 @@ impl Writer {
         Self {
             stage: planned.stage.name.clone(),
             updates: planned.stage.updates,
+            plan: planned.key.clone(),
             versionless: planned.versionless.clone(),
             versions: versions.clone(),
         }
@@ -54,9 +58,14 @@ pub(crate) fn check(
     store: &StageStore,
 ) -> Result<()> {
     let keys: Vec<&str> = plan.iter().map(|planned| planned.key.as_str()).collect();
-    let finished = |key: &str| store.find(key, &[]).is_some();
+    let ours = |record: &CheckpointRecord| {
+        let key = record.progress.key.as_str();
+        let planned = || plan.iter().any(|planned| planned.training_key.as_deref() == Some(key));
+        keys.contains(&record.writer.plan.as_str()) || planned() || store.find(key).is_some()
+    };
+    let training: Vec<&str> = plan.iter().filter_map(|planned| planned.training_key.as_deref()).collect();
     let checkpoints = CheckpointStore::new(out);
-    if let Some(found) = checkpoints.foreign(&keys, finished)? {
+    if let Some(found) = checkpoints.foreign(&training, ours)? {
         let holds = match found {
             Ok((record, lopper)) => progress(&record, lopper, plan, versions),
             Err(e) => format!("a checkpoint of another run, which cannot be read ({e})"),
@@ -100,7 +109,7 @@ fn progress(
 fn warn_of_result(path: &Path, out: &Path, keys: &[&str]) {
     let Ok(bytes) = std::fs::read(path) else { return };
     let what = match RunRecord::from_bytes(&bytes) {
-        Ok(record) if record.stages.iter().map(|stage| stage.key.as_str()).eq(keys.iter().copied()) => return,
+        Ok(record) if record.stages.iter().map(|stage| stage.plan.as_str()).eq(keys.iter().copied()) => return,
         Ok(record) => format!("of {} on {} at sparsity {:.4}", record.method, record.task, record.sparsity),
         Err(e) => format!("whose record {e}"),
     };
@@ -121,9 +130,11 @@ mod tests {
         let planned = |versionless: &str| PlannedStage {
             stage: Stage::dense(&lopper_testkit::run_spec(Sparsity::DENSE, 9)),
             key: "key".into(),
+            training_key: None,
             snapshots: Vec::new(),
             done: false,
             versionless: versionless.into(),
+            loaded: None,
         };
         let versions = |lopper: &str, device: &str| -> BTreeMap<String, String> {
             let pairs = [("Lopper", lopper), ("libtorch", "2.11.0"), ("device", device)];

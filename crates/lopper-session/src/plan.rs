@@ -1,83 +1,138 @@
 //! The stages of a run, checked and identified before anything is trained.
 
-use crate::identity::{Surroundings, mask_hash, stage_key};
+use crate::identity::{Before, StartContent, Surroundings, mask_content, plan_key, training_key};
 use crate::store::read_mask;
 use crate::weights::Weights;
 use crate::{RunIdentity, StageStore};
-use lopper_core::{Error, InitialMask, Ranking, Result, RewindPoint, RunSpec, Stage};
+use lopper_core::{Error, HeadStart, InitialMask, MaskSet, RandomKind, Ranking, Result, RewindPoint, RunSpec, Stage};
+use std::sync::Arc;
 
 /// A planned stage and what is known of its result.
 #[derive(Debug, Clone)]
 pub struct PlannedStage {
     /// What will be done.
     pub stage: Stage,
-    /// Its identity, in hexadecimal.
+    /// Its plan key, in hexadecimal: the hash of all that its result depends on, as far as that is known before anything is
+    /// trained.
     pub key: String,
+    /// The key under which its result lies or will lie, once what it starts from is known.
+    pub training_key: Option<String>,
     /// Updates after which its weights are kept: its own wishes, and for the first stage what later ones rewind to.
     pub snapshots: Vec<u64>,
-    /// Whether the store holds its result.
+    /// Whether nothing of it is to be trained any more.
     pub done: bool,
-    /// Its identity, but for versions and the kind of device.
+    /// Its plan key, but for versions of plugins and the kind of device.
     pub(crate) versionless: String,
+    /// The mask that it loads: read once, so that a file that changes later changes nothing.
+    pub(crate) loaded: Option<Arc<MaskSet>>,
 }
 
-/// The stages with their identities, and whether the store holds them.
-///
-/// # Errors
-/// A mask file that cannot be read, a schedule that no plugin has.
-pub(crate) fn identify(
-    stages: &[Stage],
-    surroundings: &Surroundings,
-    identity: &RunIdentity,
-    ranking: Ranking,
-    store: &StageStore,
-) -> Result<Vec<PlannedStage>> {
-    let without_versions = surroundings.without_versions();
-    let mut plan: Vec<PlannedStage> = Vec::new();
-    for (index, stage) in stages.iter().enumerate() {
-        let mask_file = mask_hash(stage)?;
-        let key = |surroundings: &Surroundings, key_of: fn(&PlannedStage) -> &str| {
-            let previous = plan.last().map(key_of);
-            let rewind_source = plan.first().filter(|_| rewinds(stage).is_some()).map(key_of);
-            stage_key(surroundings, stage, mask_file.as_deref(), previous, rewind_source, identity, ranking)
-        };
-        let versionless = key(&without_versions, |planned| &planned.versionless)?;
-        let key = key(surroundings, |planned| &planned.key)?;
-        let snapshots = needed_snapshots(stages, index);
-        let done = store.find(&key, &snapshots).is_some();
-        plan.push(PlannedStage { stage: stage.clone(), key, snapshots, done, versionless });
+/// Whom stages are identified for.
+pub(crate) struct Identification<'a> {
+    pub(crate) surroundings: &'a Surroundings,
+    pub(crate) identity: &'a RunIdentity,
+    pub(crate) ranking: Ranking,
+    /// Hash of theta_0 with its fresh head.
+    pub(crate) pretrained: &'a str,
+    pub(crate) weights: &'a Weights,
+    pub(crate) store: &'a StageStore,
+}
+
+impl Identification<'_> {
+    /// The stages with their keys. None is marked as done.
+    ///
+    /// # Errors
+    /// Everything that keeps a plan from being run, together: a mask file that cannot be read or is of another model or
+    /// sparsity, a schedule that no plugin has, rewind points that no stage has.
+    pub(crate) fn identify(&self, stages: &[Stage], spec: &RunSpec) -> Result<Vec<PlannedStage>> {
+        let loaded = check(stages, spec, self.weights)?;
+        let without_versions = self.surroundings.without_versions();
+        let mut plan: Vec<PlannedStage> = Vec::new();
+        for (index, (stage, loaded)) in stages.iter().zip(loaded).enumerate() {
+            let content = loaded.as_deref().map(mask_content).transpose()?;
+            let key = |surroundings: &Surroundings, key_of: fn(&PlannedStage) -> &str| {
+                let before = Before {
+                    previous: plan.last().map(key_of),
+                    rewind_source: plan.first().filter(|_| rewinds(stage).is_some()).map(key_of),
+                    loaded: content.as_deref(),
+                    pretrained: self.pretrained,
+                };
+                plan_key(surroundings, stage, &before, self.identity, self.ranking)
+            };
+            let versionless = key(&without_versions, |planned| &planned.versionless)?;
+            let key = key(self.surroundings, |planned| &planned.key)?;
+            let snapshots = needed_snapshots(stages, index);
+            let training_key = match self.store.resolve(&key) {
+                Some(known) => Some(known),
+                None => self.foreseen(stage, content.as_deref())?,
+            };
+            plan.push(PlannedStage {
+                stage: stage.clone(),
+                key,
+                training_key,
+                snapshots,
+                done: false,
+                versionless,
+                loaded,
+            });
+        }
+        Ok(plan)
     }
-    Ok(plan)
+
+    /// The training key of a stage whose start is known without ranking or training anything.
+    fn foreseen(&self, stage: &Stage, loaded: Option<&str>) -> Result<Option<String>> {
+        if stage.weights != RewindPoint::Pretrained || stage.head != HeadStart::Rewound {
+            return Ok(None);
+        }
+        let layout = self.weights.layout();
+        let mask = match &stage.mask {
+            InitialMask::Dense => mask_content(&MaskSet::dense(layout.clone()))?,
+            InitialMask::Load(_) => match loaded {
+                Some(content) => content.to_owned(),
+                None => return Ok(None),
+            },
+            InitialMask::Random { kind: RandomKind::Uniform, sparsity, seed } => {
+                mask_content(&MaskSet::random(layout.clone(), *sparsity, *seed))?
+            }
+            InitialMask::Random { .. } | InitialMask::Discover { .. } | InitialMask::Keep => return Ok(None),
+        };
+        let start = StartContent { mask, weights: self.pretrained.to_owned() };
+        training_key(self.surroundings, stage, &start, self.identity, self.ranking).map(Some)
+    }
 }
 
-/// Refuses plans that cannot be run, before anything is trained; all problems at once.
-pub(crate) fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<()> {
+/// Refuses plans that cannot be run, before anything is trained; all problems at once. Returns the masks that stages load.
+fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<Vec<Option<Arc<MaskSet>>>> {
     let mut problems = Vec::new();
+    let mut loaded = Vec::new();
     if stages.is_empty() {
         problems.push(Error::Other("the strategy planned no stages".into()));
     }
     for (index, stage) in stages.iter().enumerate() {
+        let mut mask = None;
         if let InitialMask::Load(path) = &stage.mask {
             match read_mask(path) {
                 Err(e) => problems.push(e),
-                Ok(mask) => {
+                Ok(read) => {
                     if let Err(e) =
-                        mask.layout().check_same(weights.layout(), &format!("{} and the model", path.display()))
+                        read.layout().check_same(weights.layout(), &format!("{} and the model", path.display()))
                     {
                         problems.push(e);
                     } else if stage.schedule.is_none() && index + 1 == stages.len() {
                         let wanted = spec.sparsity.pruned_of(weights.layout().entries());
-                        if mask.pruned() != wanted {
+                        if read.pruned() != wanted {
                             problems.push(Error::invalid(
                                 "prune.sparsity",
                                 spec.sparsity,
-                                format!("{} is the sparsity of {}", mask.sparsity(), path.display()),
+                                format!("{} is the sparsity of {}", read.sparsity(), path.display()),
                             ));
                         }
                     }
+                    mask = Some(Arc::new(read));
                 }
             }
         }
+        loaded.push(mask);
         if let Some(update) = rewinds(stage)
             && stages.first().is_none_or(|first| index == 0 || update > first.updates)
         {
@@ -90,11 +145,12 @@ pub(crate) fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Resu
             problems.push(Error::invalid("train.accumulate", 0, "micro-batches an update, from 1 up"));
         }
     }
-    Error::all(problems)
+    Error::all(problems)?;
+    Ok(loaded)
 }
 
 /// The update of the first stage that a stage starts from or ranks.
-fn rewinds(stage: &Stage) -> Option<u64> {
+pub(crate) fn rewinds(stage: &Stage) -> Option<u64> {
     let ranked = match &stage.mask {
         InitialMask::Discover { on, .. } => Some(*on),
         _ => None,

@@ -1,6 +1,7 @@
 //! What a run leaves for people and programs to read.
 
 use crate::Precision;
+use crate::provenance::Provenance;
 use crate::sealed::{self, Sealed};
 use lopper_core::{MetricValue, Result, Split, Stage};
 use serde::{Deserialize, Serialize};
@@ -19,21 +20,12 @@ pub struct SplitMetrics {
     pub metrics: Vec<MetricValue>,
 }
 
-/// One validation within a stage.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Validation {
-    /// After so many updates of the stage.
-    pub update: u64,
-    /// Of mask ⊙ weights.
-    pub splits: Vec<SplitMetrics>,
-}
-
-/// A finished stage.
+/// What training a stage left, apart from how good it is: that is an [`EvaluationRecord`] of its own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
-    /// Hash of everything the result depends on.
+    /// Training key: the hash of everything that the result depends on.
     pub key: String,
-    /// The stage as planned.
+    /// The stage as the run planned it that trained it.
     pub stage: Stage,
     /// Exact share of pruned entries in the final mask.
     pub sparsity: f64,
@@ -41,27 +33,46 @@ pub struct StageRecord {
     pub pruned: u64,
     /// Prunable entries.
     pub entries: u64,
-    /// Validations of mask ⊙ weights, the last one after the last update.
-    pub validations: Vec<Validation>,
+    /// Hash of the final weights, mask ⊙ weights: name, role, shape and bits of each.
+    pub weights: String,
     /// Updates skipped for a loss or gradient that was not finite.
     pub skipped_updates: u64,
-    /// What its updates left out or could not use, counted whenever they met it. Older records do not say.
+    /// What its updates left out or could not use, counted whenever they met it.
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub counts: Counts,
-    /// Wall-clock seconds that training and validating took, over all sittings.
+    /// Wall-clock seconds that training took, over all sittings.
     pub seconds: f64,
-    /// BLAKE3 of the stage's other files, as each one's own format counts it, in hexadecimal.
+    /// Versions and hardware.
+    pub made_by: Provenance,
+    /// BLAKE3 of the stage's other files, in hexadecimal.
     pub(crate) files: BTreeMap<String, String>,
 }
 
 impl Sealed for StageRecord {
     const NAME: &'static str = "stage record";
-    const FORMAT: u32 = 2;
+    const FORMAT: u32 = 3;
 }
 
-impl Sealed for RunRecord {
-    const NAME: &'static str = "run record";
-    const FORMAT: u32 = 2;
+/// How good the weights of a stage are on one split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationRecord {
+    /// Evaluation key: the hash of everything that the metrics depend on.
+    pub key: String,
+    /// Training key of the stage.
+    pub stage: String,
+    /// The update of the stage after which its weights, mask ⊙ weights, were judged.
+    pub update: u64,
+    /// The split and its metrics.
+    pub metrics: SplitMetrics,
+    /// Wall-clock seconds that it took.
+    pub seconds: f64,
+    /// Versions and hardware.
+    pub made_by: Provenance,
+}
+
+impl Sealed for EvaluationRecord {
+    const NAME: &'static str = "evaluation record";
+    const FORMAT: u32 = 1;
 }
 
 impl StageRecord {
@@ -73,11 +84,22 @@ impl StageRecord {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         sealed::open(bytes)
     }
+}
 
-    /// Metrics after the last update; empty for a stage that evaluated nothing.
-    pub fn final_metrics(&self) -> &[SplitMetrics] {
-        self.validations.last().map_or(&[], |v| &v.splits)
+impl EvaluationRecord {
+    /// Reads the content of an `evaluation.json`. Whatever the bytes, memory stays in proportion to their number.
+    ///
+    /// # Errors
+    /// [`Other`](lopper_core::Error::Other) for a record of another version, naming the Lopper that wrote it, and for any change since it was
+    /// written.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        sealed::open(bytes)
     }
+}
+
+impl Sealed for RunRecord {
+    const NAME: &'static str = "run record";
+    const FORMAT: u32 = 3;
 }
 
 /// One stage within a run's record.
@@ -85,8 +107,10 @@ impl StageRecord {
 pub struct RunStage {
     /// The stage's name.
     pub name: String,
-    /// Its identity.
+    /// Its training key.
     pub key: String,
+    /// Its plan key.
+    pub plan: String,
     /// Optimizer steps.
     pub updates: u64,
     /// False when its result was in the store already.
@@ -95,9 +119,10 @@ pub struct RunStage {
     pub seconds: f64,
     /// Exact sparsity of its final mask.
     pub sparsity: f64,
-    /// Its final metrics.
+    /// Metrics of what it ended with. None for a stage before the last that is not judged yet by these evaluations and
+    /// whose weights are not kept any more.
     pub metrics: Vec<SplitMetrics>,
-    /// What its updates left out or could not use, counted whenever they met it. Older records do not say.
+    /// What its updates left out or could not use, counted whenever they met it.
     #[serde(default, skip_serializing_if = "Counts::is_empty")]
     pub counts: Counts,
 }
@@ -117,7 +142,7 @@ pub struct RunRecord {
     pub metric: MetricValue,
     /// All metrics of all evaluation splits.
     pub metrics: Vec<SplitMetrics>,
-    /// What the dataset counted when it was opened, such as rows that were left out, by split. Older records do not say.
+    /// What the dataset counted when it was opened, such as rows that were left out, by split.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, Counts>,
     /// Exact share of pruned entries.
@@ -159,35 +184,5 @@ impl RunRecord {
     /// written.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         sealed::open(bytes)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record(counts: Counts) -> StageRecord {
-        StageRecord {
-            key: "key".into(),
-            stage: Stage::dense(&lopper_testkit::run_spec(lopper_core::Sparsity::DENSE, 9)),
-            sparsity: 0.0,
-            pruned: 0,
-            entries: 1,
-            validations: Vec::new(),
-            skipped_updates: 0,
-            counts,
-            seconds: 1.0,
-            files: BTreeMap::new(),
-        }
-    }
-
-    /// As the records of versions that counted nothing.
-    #[test]
-    fn a_record_that_counts_nothing_says_nothing_of_counts_and_is_read() {
-        let bytes = sealed::seal(&record(Counts::new())).unwrap();
-        assert!(!String::from_utf8_lossy(&bytes).contains("counts"));
-        assert_eq!(StageRecord::from_bytes(&bytes).unwrap(), record(Counts::new()));
-        let counted = record(Counts::from([("unaligned_sentences".to_owned(), 3)]));
-        assert_eq!(StageRecord::from_bytes(&sealed::seal(&counted).unwrap()).unwrap(), counted);
     }
 }

@@ -1,25 +1,24 @@
 //! A run: plans, skips what the store already holds, trains the rest, and writes what came out.
 
 use crate::checkpoint::CheckpointStore;
-use crate::events::{Event, EventLog};
+use crate::events::EventLog;
 use crate::identity::{RunIdentity, Surroundings};
-use crate::occupied::{self, Writer};
-use crate::plan::{self, PlannedStage};
+use crate::occupied;
+use crate::plan::{Identification, PlannedStage};
 use crate::plugins::Plugins;
+use crate::pretrained::Pretrained;
+use crate::provenance::Provenance;
 use crate::room::check_text;
+use crate::run_id;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
-use crate::store::{Finished, StageStore, StoredStage, read_mask};
-use crate::train::{Trainer, rank};
-use crate::weights::{Values, Weights};
-use crate::{Batcher, Counts, DiskNeeds, MicroBatches, RunRecord, RunStage, SessionSettings, StageRecord};
-use lopper_core::{
-    Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PruningStrategy, RandomKind, Recipe, Result,
-    RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
-};
+use crate::store::{ArtefactId, StageStore};
+use crate::walk::Ended;
+use crate::weights::Weights;
+use crate::{Batcher, Counts, DiskNeeds, MicroBatches, RunRecord, RunStage, SessionSettings};
+use lopper_core::{Dataset, Error, MaskOrigin, Model, PruningStrategy, Recipe, Result, RunSpec, Selector, Split};
 use lopper_weights::files;
-use std::collections::BTreeMap;
-use tch::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who takes part in a run.
 pub struct Participants {
@@ -35,17 +34,21 @@ pub struct Participants {
 
 /// One run of one method on one task.
 pub struct Session {
-    participants: Participants,
-    plugins: Plugins,
+    pub(crate) participants: Participants,
+    pub(crate) plugins: Plugins,
     spec: RunSpec,
-    settings: SessionSettings,
-    store: StageStore,
-    weights: Weights,
-    pretrained: Values,
-    plan: Vec<PlannedStage>,
-    /// Which versions carry the run out, and on what.
-    versions: BTreeMap<String, String>,
-    selector: Selector,
+    pub(crate) settings: SessionSettings,
+    pub(crate) store: StageStore,
+    pub(crate) weights: Weights,
+    pub(crate) pretrained: Pretrained,
+    pub(crate) plan: Vec<PlannedStage>,
+    pub(crate) surroundings: Surroundings,
+    /// Versions of plugins and the kind of device, on which results depend.
+    pub(crate) versions: BTreeMap<String, String>,
+    pub(crate) made_by: Provenance,
+    pub(crate) selector: Selector,
+    /// What of the store was read and found whole.
+    pub(crate) whole: BTreeSet<ArtefactId>,
     /// What the dataset counts before anything of it was used: the same however often a run is continued.
     counts: BTreeMap<String, Counts>,
 }
@@ -77,27 +80,49 @@ impl Session {
     /// Plans the run and looks up which stages are done; trains and writes nothing.
     ///
     /// # Errors
-    /// A strategy whose options do not fit, a mask file that cannot be read or is of another model or sparsity.
+    /// A strategy whose options do not fit, a mask file that cannot be read or is of another model or sparsity, a store of
+    /// another version.
     pub fn new(participants: Participants, spec: RunSpec, settings: SessionSettings) -> Result<Self> {
         let weights = Weights::of(participants.model.as_ref())?;
-        let surroundings = Surroundings::new(
-            &participants.identity,
-            participants.model.as_ref(),
-            participants.dataset.as_ref(),
-            weights.hash()?,
-            &settings,
-        );
-        let plugins = Plugins::of(&participants.identity);
+        let (model, dataset, identity) =
+            (participants.model.as_ref(), participants.dataset.as_ref(), &participants.identity);
+        let surroundings = Surroundings::new(identity, model, weights.layout(), dataset, &settings)?;
+        let plugins = Plugins::of(identity);
         let stages = plugins.strategy(|| participants.strategy.plan(&spec))?;
-        plan::check(&stages, &spec, &weights)?;
-        let store = StageStore::new(&settings.store);
-        let ranking = participants.strategy.ranking();
-        let plan = plan::identify(&stages, &surroundings, &participants.identity, ranking, &store)?;
-        let pretrained = weights.copy()?;
-        let versions = surroundings.versions(&participants.identity);
+        let store = StageStore::open(&settings.store, settings.lease)?;
+        let pretrained = Pretrained::live(&weights, settings.out.join("pretrained.safetensors"))?;
+        let plan = Identification {
+            surroundings: &surroundings,
+            identity,
+            ranking: participants.strategy.ranking(),
+            pretrained: pretrained.hash(),
+            weights: &weights,
+            store: &store,
+        }
+        .identify(&stages, &spec)?;
+        let versions = surroundings.versions(identity);
+        let made_by = Provenance::here(settings.device, versions.clone());
         let selector = Selector::new();
-        let counts = plugins.dataset(|| counts(participants.dataset.as_ref()))?;
-        Ok(Self { participants, plugins, spec, settings, store, weights, pretrained, plan, versions, selector, counts })
+        let counts = plugins.dataset(|| counts(dataset))?;
+        let mut session = Self {
+            participants,
+            plugins,
+            spec,
+            settings,
+            store,
+            weights,
+            pretrained,
+            plan,
+            surroundings,
+            versions,
+            made_by,
+            selector,
+            whole: BTreeSet::new(),
+            counts,
+        };
+        let done: Vec<bool> = session.missing()?.iter().map(|missing| !missing.trains()).collect();
+        session.plan.iter_mut().zip(done).for_each(|(planned, done)| planned.done = done);
+        Ok(session)
     }
 
     /// The stages in order.
@@ -110,8 +135,9 @@ impl Session {
         DiskNeeds::of(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)
     }
 
-    /// Trains what the store does not hold, then writes `model/` (a Hugging Face directory with `mask.safetensors`
-    /// beside the weights) and `record.json` into the run's directory. Per-update metrics go to `metrics.jsonl`.
+    /// Trains what the store does not hold, judges what is not judged, then writes `model/` (a Hugging Face directory with
+    /// `mask.safetensors` beside the weights) and `record.json` into the run's directory. Per-update metrics go to
+    /// `metrics.jsonl`. A stage that another process is at work at is waited for.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
@@ -125,12 +151,14 @@ impl Session {
         files::sweep(&out);
         // Before anything is written: the references, too, keep what the other run needs.
         occupied::check(&out, &self.plan, &self.versions, &self.store)?;
-        self.store.refer(&out, self.plan.iter().map(|planned| planned.key.clone()).collect())?;
+        self.pretrained.clear()?;
+        let id = run_id::of(&out, &self.store)?;
+        self.refer(&id)?;
         if let Some(text) = &self.settings.configuration {
             files::write_atomic(&out.join("config.toml"), text.as_bytes())?;
         }
         let mut teller = Teller::begin(&out, self.status()?)?;
-        let result = self.train(&mut teller);
+        let result = self.train(&id, &mut teller);
         teller.end(&result);
         result
     }
@@ -156,166 +184,28 @@ impl Session {
         })
     }
 
-    fn train(&mut self, teller: &mut Teller) -> Result<RunRecord> {
+    fn train(&mut self, id: &str, teller: &mut Teller) -> Result<RunRecord> {
         let checkpoints = CheckpointStore::new(&self.settings.out);
         let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
-        let mut finished: Vec<(StoredStage, bool)> = Vec::new();
+        let mut ended: Vec<Ended> = Vec::new();
         for index in 0..self.plan.len() {
             self.settings.stop.check(&format!("beginning stage {}", self.plan[index].stage.name))?;
-            let stored = self.stored(index);
-            let trained = stored.is_none();
-            let stored = match stored {
-                Some(stored) => {
-                    events.begin_stage(&stored.events()?)?;
-                    stored
-                }
-                None => self.train_stage(index, &finished, &checkpoints, &mut events, teller)?,
-            };
-            let (updates, seconds) = (self.plan[index].stage.updates, stored.record().seconds);
-            teller.stage(index, updates, if trained { seconds } else { 0.0 });
-            finished.push((stored, trained));
+            let stage = self.end_stage(index, id, &checkpoints, &mut events, teller)?;
+            let (updates, seconds) = (self.plan[index].stage.updates, stage.stored.record().seconds);
+            teller.stage(index, updates, if stage.trained { seconds } else { 0.0 });
+            ended.push(stage);
+            self.drop_weights(index, id)?;
         }
         self.settings.stop.check("saving the model; all stages are in the store")?;
-        let record = self.finish(&finished)?;
+        let record = self.finish(&ended)?;
         events.finish()?;
         // A stage that another run put into the store meanwhile leaves a checkpoint that is needed no more.
         checkpoints.clear()?;
+        self.pretrained.clear()?;
         Ok(record)
     }
 
-    /// Stage `index` from the store, if it is there and whole as far as it will be read.
-    fn stored(&self, index: usize) -> Option<StoredStage> {
-        let planned = &self.plan[index];
-        let stored = self.store.find(&planned.key, &planned.snapshots)?;
-        let followed = self.plan.get(index + 1).is_none_or(|next| !next.done);
-        match stored.verify(followed, &planned.snapshots) {
-            Ok(()) => {
-                tracing::info!(stage = planned.stage.name, key = planned.key, "taken from the store");
-                Some(stored)
-            }
-            Err(e) => {
-                tracing::warn!("{e}; stage {} is trained again", planned.stage.name);
-                None
-            }
-        }
-    }
-
-    /// Trains stage `index`, from its checkpoint if there is one, and puts it into the store.
-    fn train_stage(
-        &mut self,
-        index: usize,
-        finished: &[(StoredStage, bool)],
-        checkpoints: &CheckpointStore,
-        events: &mut EventLog,
-        teller: &mut Teller,
-    ) -> Result<StoredStage> {
-        let planned = self.plan[index].clone();
-        let writer = Writer::of(&planned, &self.versions);
-        let resume = checkpoints.load(&planned.key)?;
-        let mask = match &resume {
-            Some(checkpoint) => {
-                let progress = &checkpoint.progress;
-                tracing::info!(stage = planned.stage.name, update = progress.update, "continued");
-                events.begin_stage(&checkpoint.events)?;
-                teller.stage(index, progress.update, progress.seconds);
-                checkpoint.mask.clone()
-            }
-            None => {
-                events.begin_stage(&[])?;
-                let (name, key, updates) = (&planned.stage.name, &planned.key, planned.stage.updates);
-                events.write(&Event::Stage { name, key, updates })?;
-                teller.stage(index, 0, 0.0);
-                self.start(&planned.stage, finished)?
-            }
-        };
-        let trained = Trainer {
-            model: self.participants.model.as_ref(),
-            dataset: self.participants.dataset.as_ref(),
-            strategy: self.participants.strategy.as_mut(),
-            weights: &mut self.weights,
-            settings: &self.settings,
-            events,
-            checkpoints,
-            teller,
-            selector: &mut self.selector,
-            plugins: &self.plugins,
-            key: &planned.key,
-            writer: &writer,
-            stage: &planned.stage,
-            snapshots: &planned.snapshots,
-        }
-        .train(mask, resume)?;
-        let record = StageRecord {
-            key: planned.key.clone(),
-            stage: planned.stage.clone(),
-            sparsity: trained.mask.sparsity().get(),
-            pruned: trained.mask.pruned(),
-            entries: trained.mask.layout().entries(),
-            validations: trained.progress.validations.clone(),
-            skipped_updates: trained.progress.skipped,
-            counts: trained.progress.counts.clone(),
-            seconds: trained.progress.seconds,
-            files: Default::default(),
-        };
-        let stored = self.store.publish(Finished {
-            record,
-            weights: &self.weights,
-            mask: &trained.mask,
-            origin: &self.origin(&planned),
-            snapshots: &trained.snapshots,
-            events: &events.stage_lines()?,
-        })?;
-        checkpoints.clear()?;
-        Ok(stored)
-    }
-
-    /// Puts the stage's starting weights into the model and returns its starting mask.
-    fn start(&mut self, stage: &Stage, finished: &[(StoredStage, bool)]) -> Result<MaskSet> {
-        let previous = finished.last().map(|(stored, _)| stored);
-        let previous_mask = |weights: &Weights| match previous {
-            Some(stored) => stored.mask(),
-            None => Ok(MaskSet::dense(weights.layout().clone())),
-        };
-        let mask = match &stage.mask {
-            InitialMask::Dense => MaskSet::dense(self.weights.layout().clone()),
-            InitialMask::Keep => previous_mask(&self.weights)?,
-            InitialMask::Load(path) => read_mask(path)?,
-            InitialMask::Random { kind: RandomKind::Uniform, sparsity, seed } => {
-                MaskSet::random(self.weights.layout().clone(), *sparsity, *seed)
-            }
-            InitialMask::Random { kind: RandomKind::RandomInitMagnitude, sparsity, seed } => {
-                let tensors = self.plugins.model(|| self.participants.model.random_prunable(*seed))?;
-                random_init_mask(&tensors, &self.weights, &mut self.selector, *sparsity)?
-            }
-            InitialMask::Discover { on, sparsity, among } => {
-                self.rewind(*on, finished)?;
-                let mut mask = previous_mask(&self.weights)?;
-                let view = self.weights.view(0, false);
-                let strategy = self.participants.strategy.as_mut();
-                rank(&self.plugins, strategy, &mut self.selector, &view, &mut mask, *sparsity, *among)?;
-                mask
-            }
-        };
-        self.rewind(stage.weights, finished)?;
-        if stage.head == HeadStart::Previous
-            && let Some(previous) = previous
-        {
-            self.weights.read_from(&previous.weights_path(), Some(Role::Head))?;
-        }
-        Ok(mask)
-    }
-
-    /// Puts the weights of a rewind point into the model.
-    fn rewind(&mut self, point: RewindPoint, finished: &[(StoredStage, bool)]) -> Result<()> {
-        let path = match (point, finished.first(), finished.last()) {
-            (RewindPoint::Current, _, Some((last, _))) => last.weights_path(),
-            (RewindPoint::Update(update), Some((first, _)), _) if update > 0 => first.snapshot_path(update),
-            _ => return self.weights.load(&self.pretrained, None),
-        };
-        self.weights.read_from(&path, None).map(drop)
-    }
-
-    fn origin(&self, planned: &PlannedStage) -> MaskOrigin {
+    pub(crate) fn origin(&self, planned: &PlannedStage) -> MaskOrigin {
         let identity = &self.participants.identity;
         [
             ("lopper", env!("CARGO_PKG_VERSION").to_owned()),
@@ -323,7 +213,7 @@ impl Session {
             ("model", identity.model.clone()),
             ("task", self.participants.dataset.task().name.clone()),
             ("stage", planned.stage.name.clone()),
-            ("stage_key", planned.key.clone()),
+            ("stage_key", planned.training_key.clone().unwrap_or_default()),
             ("seed", self.settings.seed.to_string()),
         ]
         .into_iter()
@@ -332,33 +222,39 @@ impl Session {
     }
 
     /// Saves the pruned model and the record.
-    fn finish(&mut self, finished: &[(StoredStage, bool)]) -> Result<RunRecord> {
-        let (last, _) = finished.last().ok_or_else(|| Error::Other("the plan has no stages".into()))?;
-        let mask = last.mask()?;
-        self.weights.read_from(&last.weights_path(), None)?;
+    fn finish(&mut self, ended: &[Ended]) -> Result<RunRecord> {
+        let (Some(last), Some(planned)) = (ended.last(), self.plan.last()) else {
+            return Err(Error::Other("the plan has no stages".into()));
+        };
+        let mask = last.stored.mask()?;
+        let planned = planned.clone();
+        self.load_end(&planned)?;
         self.weights.check_pruned_are_zero(&mask)?;
-        let planned = self.plan.last().ok_or_else(|| Error::Other("the plan has no stages".into()))?;
         let model_dir = self.settings.out.join("model");
         self.plugins.model(|| {
             let model = self.participants.model.as_ref();
-            lopper_weights::save_model(&model_dir, model, Some(&mask), &self.origin(planned))
+            lopper_weights::save_model(&model_dir, model, Some(&mask), &self.origin(&planned))
         })?;
         let task = self.participants.dataset.task();
-        let metrics = last.record().final_metrics().to_vec();
+        let metrics = last.metrics.clone();
         let metric = metrics
             .first()
             .and_then(|split| split.metrics.iter().find(|m| m.name == task.primary_metric))
             .cloned()
             .ok_or_else(|| Error::Other(format!("task {} reported no {}", task.name, task.primary_metric)))?;
-        let stages = self.plan.iter().zip(finished).map(|(planned, (stored, trained))| RunStage {
-            name: planned.stage.name.clone(),
-            key: planned.key.clone(),
-            updates: planned.stage.updates,
-            trained: *trained,
-            seconds: stored.record().seconds,
-            sparsity: stored.record().sparsity,
-            metrics: stored.record().final_metrics().to_vec(),
-            counts: stored.record().counts.clone(),
+        let stages = self.plan.iter().zip(ended).map(|(planned, ended)| {
+            let record = ended.stored.record();
+            RunStage {
+                name: planned.stage.name.clone(),
+                key: record.key.clone(),
+                plan: planned.key.clone(),
+                updates: planned.stage.updates,
+                trained: ended.trained,
+                seconds: record.seconds,
+                sparsity: record.sparsity,
+                metrics: ended.metrics.clone(),
+                counts: record.counts.clone(),
+            }
         });
         let record = RunRecord {
             libtorch: lopper_torch::libtorch_version(),
@@ -372,13 +268,13 @@ impl Session {
             pruned: mask.pruned(),
             entries: mask.layout().entries(),
             finetunings: self.plan.iter().filter(|p| p.stage.is_finetuning()).count() as u64,
-            trained: finished
+            trained: ended
                 .iter()
                 .zip(&self.plan)
-                .filter(|((_, trained), planned)| *trained && planned.stage.is_finetuning())
+                .filter(|(ended, planned)| ended.trained && planned.stage.is_finetuning())
                 .count() as u64,
             updates: self.plan.iter().map(|p| p.stage.updates).sum(),
-            seconds: finished.iter().map(|(stored, _)| stored.record().seconds).sum(),
+            seconds: ended.iter().map(|ended| ended.stored.record().seconds).sum(),
             stages: stages.collect(),
             mask: model_dir.join("mask.safetensors"),
             model_dir,
@@ -394,31 +290,4 @@ impl Session {
     pub fn spec(&self) -> &RunSpec {
         &self.spec
     }
-}
-
-/// A mask by the magnitudes of a freshly initialised network, of which these are the prunable tensors.
-///
-/// # Errors
-/// When they are of other shapes.
-fn random_init_mask(
-    tensors: &[Tensor],
-    weights: &Weights,
-    selector: &mut Selector,
-    sparsity: lopper_core::Sparsity,
-) -> Result<MaskSet> {
-    let view = weights.view(0, false);
-    let random = view
-        .weights()
-        .iter()
-        .zip(tensors)
-        .map(|(weight, tensor)| lopper_core::PrunableWeight {
-            name: weight.name,
-            tensor,
-            host: lopper_torch::host_slice(tensor),
-            gradient: None,
-        })
-        .collect();
-    let random = WeightView::new(weights.layout(), random, 0);
-    let dense = MaskSet::dense(weights.layout().clone());
-    selector.select(&random, &Scores::Magnitude, &dense, sparsity, lopper_core::Among::All)
 }

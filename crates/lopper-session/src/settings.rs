@@ -28,6 +28,18 @@ pub enum CheckpointEvery {
     Time(Duration),
 }
 
+/// Which weights stay in the store once a run is done with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// Those of dense stages, which serve other methods and sparsities; of pruned stages the last of the run. What a round of
+    /// IMP ended with goes when the next round has read it, unless another run wants it.
+    #[default]
+    Needed,
+    /// All of them.
+    All,
+}
+
 /// How a run is carried out. None of it but `seed`, `device` and `precision` changes a result.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
@@ -41,6 +53,10 @@ pub struct SessionSettings {
     pub out: PathBuf,
     /// Finished stages by content, shared between runs.
     pub store: PathBuf,
+    /// Which weights stay in the store.
+    pub keep: Keep,
+    /// How long a claim of a process stands of which nothing is heard: then its work is taken over.
+    pub lease: Duration,
     /// Updates between validations within a stage; 0 for one at the end of each stage.
     pub evaluate_every: u64,
     /// Batches in evaluation.

@@ -1,8 +1,8 @@
 //! What a run says about itself while it goes on, for whoever looks in from outside.
 
-use crate::StageStore;
 use crate::checkpoint::CheckpointStore;
 use crate::sealed::{self, Sealed};
+use crate::store::{LEASE, StageStore};
 use lopper_core::{Error, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ pub enum RunState {
 pub struct StageStatus {
     /// The stage's name.
     pub name: String,
-    /// Its identity.
+    /// Its plan key.
     pub key: String,
     /// Updates it consists of.
     pub updates: u64,
@@ -96,14 +96,16 @@ impl RunStatus {
     /// update, until it is in the store.
     fn count_what_is_kept(&mut self, out: &Path) {
         let newest = CheckpointStore::new(out).newest();
-        let store = StageStore::new(&self.store);
+        let store = StageStore::open(&self.store, LEASE).ok();
         for stage in &mut self.stages {
-            (stage.done, stage.seconds) = match store.find(&stage.key, &[]) {
+            let key = store.as_ref().and_then(|store| store.resolve(&stage.key));
+            let stored = store.as_ref().zip(key.as_ref()).and_then(|(store, key)| store.find(key));
+            (stage.done, stage.seconds) = match stored {
                 // No pace is taken from a stage that was there before.
                 Some(_) if stage.seconds == 0.0 => (stage.updates, 0.0),
                 Some(stored) => (stage.updates, stored.record().seconds),
                 None => {
-                    let checkpoint = newest.as_ref().filter(|progress| progress.key == stage.key);
+                    let checkpoint = newest.as_ref().filter(|progress| Some(&progress.key) == key.as_ref());
                     checkpoint.map_or((0, 0.0), |progress| (progress.update, progress.seconds))
                 }
             };
@@ -297,7 +299,7 @@ mod tests {
     fn a_stage_that_is_not_in_the_store_is_not_done() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        let store = StageStore::new(at.join("store"));
+        let store = StageStore::open(at.join("store"), LEASE).unwrap();
         let told = RunStatus { store: at.join("store"), ..status([100, 100, 0]) };
         crate::store::tests::pretend(&store, &told.stages[0].key);
         for ended in [None, Some(Error::Other("no more disk".into()))] {

@@ -2,24 +2,24 @@
 
 use crate::ahead::{Ahead, fetch_ahead};
 use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed, Resumed};
-use crate::evaluate::{autocast, costs, evaluate};
-use crate::events::{Event, EventLog};
+use crate::evaluate::{autocast, costs};
+use crate::events::{Event, EventLog, TrainingLines};
+use crate::judge::Judge;
 use crate::memory;
 use crate::occupied::Writer;
 use crate::optimizer::{clip_gradients, clip_known, gradient_norm};
 use crate::plugins::Plugins;
 use crate::progress::Progress;
+use crate::provenance::Provenance;
 use crate::status::Teller;
 use crate::stop::Unsaved;
-use crate::weights::{Values, Weights};
-use crate::{
-    Batcher, CheckpointEvery, Counts, LearningRate, MicroBatches, OptimizerState, SessionSettings, SplitMetrics,
-    Validation,
-};
+use crate::weights::Weights;
+use crate::{Batcher, CheckpointEvery, Counts, LearningRate, MicroBatches, OptimizerState, SessionSettings};
 use lopper_core::{
     Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
     Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
 };
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -36,26 +36,35 @@ pub(crate) struct Trainer<'a> {
     pub(crate) strategy: &'a mut dyn PruningStrategy,
     pub(crate) weights: &'a mut Weights,
     pub(crate) settings: &'a SessionSettings,
-    pub(crate) events: &'a mut EventLog,
+    /// Where its lines are told as they come; `None` when the run has told them already.
+    pub(crate) events: Option<&'a mut EventLog>,
     pub(crate) checkpoints: &'a CheckpointStore,
     pub(crate) teller: &'a mut Teller,
     pub(crate) selector: &'a mut Selector,
     pub(crate) plugins: &'a Plugins,
+    pub(crate) judge: &'a Judge<'a>,
+    pub(crate) made_by: &'a Provenance,
     pub(crate) key: &'a str,
     /// Who trains it, for its checkpoints.
     pub(crate) writer: &'a Writer,
     pub(crate) stage: &'a Stage,
-    /// Rewind points to keep.
-    pub(crate) snapshots: &'a [u64],
+    /// The mask that it starts with.
+    pub(crate) start_mask: &'a MaskSet,
+    /// Update at which to end: the stage's last, or an earlier one after which nothing of it is missing.
+    pub(crate) until: u64,
+    /// Updates on the way after which the weights go into the store.
+    pub(crate) snapshots: BTreeSet<u64>,
+    /// Updates on the way after which it is judged.
+    pub(crate) judged: BTreeSet<u64>,
 }
 
 /// What a stage ends with; the weights are in the model, masked.
 pub(crate) struct Trained {
     pub(crate) mask: MaskSet,
-    pub(crate) snapshots: Vec<(u64, Values)>,
+    pub(crate) lines: TrainingLines,
     pub(crate) progress: Progressed,
     /// To be dropped once all of it is in the store.
-    pub(crate) _unsaved: Unsaved,
+    pub(crate) unsaved: Unsaved,
 }
 
 /// The state that changes from update to update.
@@ -64,7 +73,7 @@ struct State {
     /// Whether the mask prunes anything: in a dense finetuning there is nothing to zero.
     prunes: bool,
     optimizer: OptimizerState,
-    snapshots: Vec<(u64, Values)>,
+    lines: TrainingLines,
     progress: Progressed,
     unsaved: Unsaved,
     /// Seconds that earlier sittings took, and when this one began.
@@ -80,14 +89,14 @@ impl State {
 
 impl Trainer<'_> {
     /// Trains the stage. The model holds the weights it starts from; `resume` takes it up in the middle instead.
-    pub(crate) fn train(&mut self, mask: MaskSet, resume: Option<Resumed>) -> Result<Trained> {
+    pub(crate) fn train(&mut self, resume: Option<Resumed>) -> Result<Trained> {
         let stage = self.stage;
-        self.train_raw(mask, resume).map_err(|error| {
+        self.train_raw(resume).map_err(|error| {
             memory::explain(error, &format!("training stage {}", stage.name), || memory::in_training(&stage.recipe))
         })
     }
 
-    fn train_raw(&mut self, mask: MaskSet, resume: Option<Resumed>) -> Result<Trained> {
+    fn train_raw(&mut self, resume: Option<Resumed>) -> Result<Trained> {
         let stage = self.stage;
         let started = Instant::now();
         let schedule = stage.schedule.as_ref().map(open_schedule).transpose()?;
@@ -107,20 +116,21 @@ impl Trainer<'_> {
                 self.weights.read(&checkpoint.weights, None)?;
                 optimizer.read(&checkpoint.optimizer)?;
                 self.plugins.strategy(|| self.strategy.load_state(checkpoint.strategy))?;
-                let Resumed { mask, snapshots, progress, .. } = checkpoint;
+                let Resumed { mask, lines, progress, .. } = checkpoint;
                 let clock = (progress.seconds, started);
-                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots, progress, unsaved, clock }
+                State { prunes: mask.pruned() > 0, mask, optimizer, lines, progress, unsaved, clock }
             }
             None => {
+                let mask = self.start_mask.clone();
                 if stage.pruned != PrunedWeights::Hidden {
                     self.weights.zero_pruned(&mask)?;
                 }
                 let progress = Progressed::start(self.key);
-                let (snapshots, clock) = (Vec::new(), (0.0, started));
-                State { prunes: mask.pruned() > 0, mask, optimizer, snapshots, progress, unsaved, clock }
+                let (lines, clock) = (TrainingLines::default(), (0.0, started));
+                State { prunes: mask.pruned() > 0, mask, optimizer, lines, progress, unsaved, clock }
             }
         };
-        if state.progress.update < stage.updates {
+        if state.progress.update < self.until {
             let micro = MicroBatches::new(batcher.batches_per_epoch(), stage.recipe.accumulate);
             let order = (micro.of(state.progress.update + 1).start..).map(move |number| batcher.batch(number));
             let (dataset, stop) = (self.dataset, self.settings.stop.clone());
@@ -134,16 +144,11 @@ impl Trainer<'_> {
         // Algorithm 1, line 8: what a stage returns is mask ⊙ weights.
         self.weights.zero_pruned(&state.mask)?;
         self.weights.check_pruned_are_zero(&state.mask)?;
-        let checkpoints = self.settings.checkpoint != CheckpointEvery::OnInterrupt && state.progress.update > 0;
-        if checkpoints && !self.checkpoints.holds(&state.progress) {
-            // A long evaluation must not cost the training before it.
-            self.save(&state)?;
-        }
-        let validated = self.validate(&mut state, stage.updates);
-        self.saved(&mut state, validated)?;
         state.tell_time();
-        let State { mask, snapshots, progress, unsaved, .. } = state;
-        Ok(Trained { mask, snapshots, progress, _unsaved: unsaved })
+        // What only training needs goes, so that whoever judges the weights has the memory.
+        state.optimizer.zero_grad()?;
+        let State { mask, lines, progress, unsaved, .. } = state;
+        Ok(Trained { mask, lines, progress, unsaved })
     }
 
     /// What became of `done`, once everything that it left behind is on disk: a checkpoint that is being written, and after
@@ -185,14 +190,14 @@ impl Trainer<'_> {
     ) -> Result<()> {
         let stage = self.stage;
         let mut saved_at = Instant::now();
-        let bar = Progress::new(&stage.name, stage.updates, state.progress.update);
+        let bar = Progress::new(&stage.name, self.until, state.progress.update);
         let first = state.progress.update + 1;
         let freeze = stage.recipe.freeze_encoder_updates;
         // Where the head alone is trained, nothing is differentiated through the encoder.
         self.weights.set_encoder_trains(first > freeze)?;
         // The sitting before may have been interrupted in the evaluation.
-        self.validate_if_due(state)?;
-        for update in first..=stage.updates {
+        self.keep_if_due(state)?;
+        for update in first..=self.until {
             if update == freeze + 1 {
                 self.weights.set_encoder_trains(true)?;
             }
@@ -202,10 +207,7 @@ impl Trainer<'_> {
             bar.update(update, loss);
             state.progress.update = update;
             state.unsaved.begin();
-            if self.snapshots.contains(&update) {
-                state.snapshots.push((update, self.weights.copy()?));
-            }
-            self.validate_if_due(state)?;
+            self.keep_if_due(state)?;
             state.tell_time();
             self.teller.update(update, state.progress.seconds);
             self.settings.stop.check("training")?;
@@ -214,10 +216,10 @@ impl Trainer<'_> {
                 CheckpointEvery::Updates(every) => update.is_multiple_of(every),
                 CheckpointEvery::Time(interval) => saved_at.elapsed() >= interval,
             };
-            if due && update < stage.updates {
+            if due && update < self.until {
                 self.save(state)?;
                 saved_at = Instant::now();
-            } else if began.elapsed() >= LONG && update < stage.updates && stage.pruned != PrunedWeights::Hidden {
+            } else if began.elapsed() >= LONG && update < self.until && stage.pruned != PrunedWeights::Hidden {
                 let checkpoint = self.checkpoint(state)?;
                 let save = self.checkpoints.writing(checkpoint, self.writer, state.unsaved.saved());
                 self.settings.stop.stand_by(save);
@@ -226,14 +228,20 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Validates after the update that is done, where the settings ask for it and it was not done before.
-    fn validate_if_due(&mut self, state: &mut State) -> Result<()> {
-        let (update, every) = (state.progress.update, self.settings.evaluate_every);
-        let done = state.progress.validations.last().is_some_and(|last| last.update >= update);
-        if every == 0 || update == 0 || !update.is_multiple_of(every) || update == self.stage.updates || done {
+    /// Puts the weights after the update that is done into the store, and judges them, where that is wanted.
+    fn keep_if_due(&mut self, state: &mut State) -> Result<()> {
+        let update = state.progress.update;
+        if update == self.stage.updates {
             return Ok(());
         }
-        self.validate(state, update)
+        if self.snapshots.remove(&update) {
+            self.judge.store.add_weights(self.key, update, self.weights, &state.mask, self.made_by)?;
+        }
+        if self.judged.contains(&update) {
+            self.validate(state, update)?;
+            self.judged.remove(&update);
+        }
+        Ok(())
     }
 
     /// The sparsity that the schedule wants after `update`.
@@ -269,15 +277,16 @@ impl Trainer<'_> {
         let norm = self.show_and_clip(state, loss, update, target.is_some())?;
         let rate = rates.at(update - 1);
         let usable = loss.is_finite() && norm.is_finite();
-        self.events.write(&Event::Update {
-            stage: &stage.name,
+        let event = Event::Update {
+            stage: None,
             update,
             loss,
             learning_rate: rate,
             gradient_norm: norm,
             skipped: !usable,
-            counts: &counts,
-        })?;
+            counts: counts.clone(),
+        };
+        self.tell(state, &event)?;
         counts.iter().for_each(|(what, number)| add(&mut state.progress.counts, what, *number));
         if usable {
             state.progress.skipped_in_a_row = 0;
@@ -290,7 +299,7 @@ impl Trainer<'_> {
             let Change { revived, .. } = self.next_mask(&mut state.mask, update, target)?;
             let sparsity = state.mask.sparsity().get();
             state.prunes = sparsity > 0.0;
-            self.events.write(&Event::Mask { stage: &stage.name, update, sparsity, revived })?;
+            self.tell(state, &Event::Mask { stage: None, update, sparsity, revived })?;
         }
         match stage.pruned {
             // Momentum and weight decay move pruned weights even when their gradients are masked.
@@ -416,7 +425,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Metrics of mask ⊙ weights; weights that a method keeps outside its mask come back afterwards.
+    /// Judges mask ⊙ weights; weights that a method keeps outside its mask come back afterwards.
     fn validate(&mut self, state: &mut State, update: u64) -> Result<()> {
         let kept_outside = match self.stage.pruned {
             PrunedWeights::Frozen => None,
@@ -426,31 +435,27 @@ impl Trainer<'_> {
                 Some(self.weights.take_pruned(&state.mask)?)
             }
         };
-        let splits = self.metrics();
+        let splits = self.judge.judge(&self.stage.name, self.key, update);
         if let Some(pruned) = kept_outside {
             self.weights.put_back(pruned)?;
         }
         let splits = splits?;
-        self.events.write(&Event::Validation { stage: &self.stage.name, update, splits: &splits })?;
-        state.progress.validations.push(Validation { update, splits });
-        Ok(())
+        match &mut self.events {
+            Some(events) => {
+                let stage = self.stage.name.as_str();
+                events.write(stage, &Event::Validation { stage: stage.into(), update, splits: splits.into() })
+            }
+            None => Ok(()),
+        }
     }
 
-    fn metrics(&self) -> Result<Vec<SplitMetrics>> {
-        let mut all = Vec::new();
-        let SessionSettings { device, precision, evaluation, .. } = *self.settings;
-        for split in self.plugins.dataset(|| self.dataset.evaluation_splits())? {
-            if self.plugins.dataset(|| self.dataset.len(&split))? > 0 {
-                let stop = &self.settings.stop;
-                let evaluate = || evaluate(self.model, self.dataset, &split, device, precision, evaluation, stop);
-                let metrics = self.plugins.evaluation(evaluate).map_err(|error| {
-                    let during = format!("evaluating stage {} on {}", self.stage.name, split.as_str());
-                    memory::explain(error, &during, || memory::in_evaluation(evaluation))
-                })?;
-                all.push(SplitMetrics { split, metrics });
-            }
+    /// Keeps a line of the stage, and tells it.
+    fn tell(&mut self, state: &mut State, event: &Event<'_>) -> Result<()> {
+        state.lines.push(event)?;
+        match &mut self.events {
+            Some(events) => events.write(&self.stage.name, event),
+            None => Ok(()),
         }
-        Ok(all)
     }
 
     /// Saves the state, on another thread where training can go on meanwhile.
@@ -471,15 +476,14 @@ impl Trainer<'_> {
 
     /// The state as it stands, sharing its tensors.
     fn checkpoint(&mut self, state: &State) -> Result<Checkpoint> {
-        let shared = |values: &Values| values.iter().map(|(name, v)| (name.clone(), v.shallow_clone())).collect();
         Ok(Checkpoint {
             progress: state.progress.clone(),
             weights: self.weights.shared()?,
             optimizer: state.optimizer.state(),
             strategy: self.plugins.strategy(|| Ok(self.strategy.state()))?,
             mask: state.mask.clone(),
-            snapshots: state.snapshots.iter().map(|(update, values)| (*update, shared(values))).collect(),
-            events: self.events.stage_lines()?,
+            start_mask: self.start_mask.clone(),
+            lines: state.lines.clone(),
         })
     }
 }

@@ -7,7 +7,7 @@ mod common;
 use common::{UPDATES, directory};
 use lopper_core::*;
 use lopper_session::{
-    CheckpointEvery, EvaluationBatches, Precision, RunRecord, RunState, RunStatus, Session, SessionSettings,
+    CheckpointEvery, EvaluationBatches, LEASE, Precision, RunRecord, RunState, RunStatus, Session, SessionSettings,
     StageStore, Stop,
 };
 use lopper_testkit::{ToyDataset, ToyModel, serial};
@@ -215,8 +215,8 @@ impl Dataset for Data {
         self.inner.evaluate(split, outputs)
     }
 
-    fn identity(&self) -> String {
-        self.inner.identity()
+    fn identity(&self, split: &Split) -> String {
+        self.inner.identity(split)
     }
 }
 
@@ -340,7 +340,8 @@ fn a_skipped_update_leaves_everything_as_it_was() {
             }
             let record = run.with([]).run().unwrap();
             assert!(record.metric.value.is_finite());
-            let stage = StageStore::new(directory.path().join("store")).find(&record.stages[0].key, &[]).unwrap();
+            let stage =
+                StageStore::open(directory.path().join("store"), LEASE).unwrap().find(&record.stages[0].key).unwrap();
             assert_eq!(stage.record().skipped_updates, 1);
             let skipped = |line: &&serde_json::Value| line["skipped"] == true;
             let skipped: Vec<_> = run.metrics().iter().filter(skipped).map(|line| line["update"].clone()).collect();

@@ -5,7 +5,7 @@ mod common;
 
 use common::{UPDATES, directory, model as toy};
 use lopper_core::*;
-use lopper_session::{CheckpointEvery, RunRecord, Session, SessionSettings, StageStore};
+use lopper_session::{CheckpointEvery, LEASE, RunRecord, Session, SessionSettings, StageStore};
 use lopper_strategies as _;
 use lopper_testkit::{ToyModel, run_spec, serial};
 use proptest::prelude::*;
@@ -227,8 +227,8 @@ struct Finished {
 
 impl Finished {
     fn new(record: RunRecord, diary: Diary, directory: &Path, accumulate: u64) -> Self {
-        let store = StageStore::new(directory.join("store"));
-        let mask = |key: &str| store.find(key, &[]).unwrap().mask().unwrap();
+        let store = StageStore::open(directory.join("store"), LEASE).unwrap();
+        let mask = |key: &str| store.find(key).unwrap().mask().unwrap();
         let masks = record.stages.iter().map(|stage| mask(&stage.key)).collect();
         let mut moments = Arc::into_inner(diary).unwrap().into_inner().unwrap().into_iter().peekable();
         let mut stages = Vec::new();

@@ -27,6 +27,7 @@ struct Encoded {
     labels: Vec<Label>,
     /// Rows of its file that are not among them.
     left_out: u64,
+    identity: String,
 }
 
 /// Labelled texts in splits, tokenised once.
@@ -35,7 +36,6 @@ pub struct TextDataset {
     kind: Kind,
     splits: Vec<Encoded>,
     preprocessor: Arc<dyn Preprocessor>,
-    identity: String,
 }
 
 impl TextDataset {
@@ -76,7 +76,7 @@ impl TextDataset {
             what: "this model, which has no tokenizer,".into(),
             feature: format!("the texts of {name}; put its tokenizer.json or vocab.txt beside the weights"),
         })?;
-        let identity = identity(name, kind, splits, max_length, &preprocessor.identity());
+        let reading = preprocessor.identity();
         let splits = splits
             .iter()
             .map(|(split, examples)| {
@@ -87,10 +87,11 @@ impl TextDataset {
                     features: features.into_iter().collect::<Result<_>>()?,
                     labels: examples.iter().map(|e| e.label).collect(),
                     left_out: 0,
+                    identity: identity(name, kind, split, examples, max_length, &reading),
                 })
             })
             .collect::<Result<_>>()?;
-        Ok(Self { task: kind.task(name), kind, splits, preprocessor, identity })
+        Ok(Self { task: kind.task(name), kind, splits, preprocessor })
     }
 
     /// The same with the number of rows that are missing from a split because they cannot be used; for the record alone.
@@ -190,8 +191,8 @@ impl Dataset for TextDataset {
         (left_out > 0).then_some(("rows_left_out", left_out)).into_iter().collect()
     }
 
-    fn identity(&self) -> String {
-        self.identity.clone()
+    fn identity(&self, split: &Split) -> String {
+        self.split(split).map(|split| split.identity.clone()).unwrap_or_default()
     }
 }
 
@@ -205,31 +206,36 @@ fn features(preprocessor: &dyn Preprocessor, example: &Example, max_length: u32)
     })
 }
 
-/// Every field is preceded by its length, so that no two datasets feed the hash the same bytes.
-fn identity(name: &str, kind: Kind, splits: &[(Split, Vec<Example>)], max_length: u32, preprocessor: &str) -> String {
+/// Every field is preceded by its length, so that no two splits feed the hash the same bytes.
+fn identity(
+    name: &str,
+    kind: Kind,
+    split: &Split,
+    examples: &[Example],
+    max_length: u32,
+    preprocessor: &str,
+) -> String {
     let mut hash = blake3::Hasher::new();
     let mut field = |bytes: &[u8]| {
         hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
     };
-    field(b"lopper-text 1");
+    field(b"lopper-text 2");
     field(name.as_bytes());
     field(format!("{kind:?}").as_bytes());
     field(&max_length.to_le_bytes());
     field(preprocessor.as_bytes());
-    for (split, examples) in splits {
-        field(split.as_str().as_bytes());
-        field(&(examples.len() as u64).to_le_bytes());
-        for example in examples {
-            field(example.first.as_bytes());
-            match &example.second {
-                Some(second) => field(second.as_bytes()),
-                None => field(b""),
-            }
-            field(&[u8::from(example.second.is_some())]);
-            match example.label {
-                Label::Class(class) => field(&class.to_le_bytes()),
-                Label::Value(value) => field(&value.to_bits().to_le_bytes()),
-            }
+    field(split.as_str().as_bytes());
+    field(&(examples.len() as u64).to_le_bytes());
+    for example in examples {
+        field(example.first.as_bytes());
+        match &example.second {
+            Some(second) => field(second.as_bytes()),
+            None => field(b""),
+        }
+        field(&[u8::from(example.second.is_some())]);
+        match example.label {
+            Label::Class(class) => field(&class.to_le_bytes()),
+            Label::Value(value) => field(&value.to_bits().to_le_bytes()),
         }
     }
     hash.finalize().to_hex().to_string()

@@ -3,7 +3,7 @@
 use crate::interval::Interval;
 use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
 use lopper_core::{Error, OptionDoc, Result, nearest, options};
-use lopper_session::Precision;
+use lopper_session::{Keep, Precision};
 use lopper_weights::open_regular;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
@@ -142,6 +142,16 @@ options! {
 }
 
 options! {
+    /// Keys of `[store]`.
+    pub struct StoreOptions {
+        /// Which weights stay: `needed` lets go of those of a pruned stage once the next one has read them, such as a round of IMP; `all` keeps them.
+        keep: Keep = Keep::Needed,
+        /// Seconds after which the work of a process from which nothing is heard is taken over.
+        lease: u64 = 60,
+    }
+}
+
+options! {
     /// Keys of `[run]`. Paths are relative to the working directory, here and everywhere in a configuration.
     pub struct RunOptions {
         /// The directory of finished stages, shared by runs.
@@ -160,13 +170,14 @@ options! {
 }
 
 /// Name and own keys of each table.
-pub(crate) const TABLES: [(&str, &[OptionDoc]); 7] = [
+pub(crate) const TABLES: [(&str, &[OptionDoc]); 8] = [
     ("model", ModelOptions::DOCS),
     ("data", DataOptions::DOCS),
     ("prune", PruneOptions::DOCS),
     ("train", TrainOptions::DOCS),
     ("evaluate", EvaluateOptions::DOCS),
     ("checkpoint", CheckpointOptions::DOCS),
+    ("store", StoreOptions::DOCS),
     ("run", RunOptions::DOCS),
 ];
 

@@ -26,7 +26,7 @@ mod signals;
 pub use commands::run;
 pub use config::{
     CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting,
-    TrainOptions,
+    StoreOptions, TrainOptions,
 };
 pub use config::{OptimizerName, ScheduleName};
 pub use experiment::{Experiment, Outline};

@@ -2,7 +2,7 @@
 
 use lopper_core::{Error, Result};
 use serde::Serialize;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 /// Writes a result; a reader that went away (`lopper … | head`) is no error.
 ///
@@ -29,6 +29,23 @@ pub(crate) fn report(json: bool, value: &impl Serialize, text: impl FnOnce() -> 
     } else {
         print(&text())
     }
+}
+
+/// Asks on a terminal; anywhere else nobody can agree.
+///
+/// # Errors
+/// [`Error::Other`] when standard input cannot be read.
+pub(crate) fn agreed(question: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stderr()
+        .flush()
+        .and_then(|()| std::io::stdin().read_line(&mut answer))
+        .map_err(|e| Error::Other(format!("standard input: {e}")))?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
 /// A size for people, in MB of a million bytes.

@@ -26,7 +26,8 @@ pub(crate) struct Parts {
     pub(crate) splits: Vec<Utterances>,
     pub(crate) preprocessor: Arc<dyn Preprocessor>,
     pub(crate) cache_bytes: u64,
-    pub(crate) identity: String,
+    /// Of each split, in their order.
+    pub(crate) identities: Vec<String>,
     /// Whether training goes on without recordings that turn out damaged.
     pub(crate) skip_bad: bool,
 }
@@ -338,7 +339,8 @@ impl Dataset for SpeechDataset {
         indices.iter().filter(|index| damaged.contains(&(number, **index))).count() as u64
     }
 
-    fn identity(&self) -> String {
-        self.parts.identity.clone()
+    fn identity(&self, split: &Split) -> String {
+        let mut identities = self.parts.splits.iter().zip(&self.parts.identities);
+        identities.find(|(found, _)| found.split == *split).map(|(_, identity)| identity.clone()).unwrap_or_default()
     }
 }

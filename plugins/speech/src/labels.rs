@@ -153,11 +153,6 @@ impl Lexicon {
         (ids.collect(), unknown)
     }
 
-    /// The symbols that the dictionary does not have, in the order of their ids.
-    pub(crate) fn strange(&self) -> &[String] {
-        &self.strange
-    }
-
     /// The symbol of an id, in the dictionary or not.
     pub(crate) fn symbol<'a>(&'a self, id: u32, dictionary: &'a Dictionary) -> Option<&'a str> {
         let strange = || self.strange.get((id as usize).checked_sub(dictionary.len())?).map(String::as_str);

@@ -108,7 +108,9 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     })?;
     // A model that reads no audio says so now.
     preprocessor.features(Input::Audio { samples: &[0.0; 16_000], sample_rate: crate::audio::RATE }, None)?;
-    let identity = identity(&settings, &dictionary, &lexicon, &languages, &splits, &recordings, preprocessor.as_ref());
+    let common = Common { settings: &settings, dictionary: &dictionary, lexicon: &lexicon, languages: &languages };
+    let reading = preprocessor.identity();
+    let identities = splits.iter().map(|split| common.identity(split, &recordings, &reading)).collect();
     Ok(SpeechDataset::new(dataset::Parts {
         task: described(&settings, &dictionary),
         unit: settings.writing.unit,
@@ -118,7 +120,7 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
         splits,
         preprocessor,
         cache_bytes: options.cache_mb.saturating_mul(1 << 20),
-        identity,
+        identities,
         skip_bad: options.skip_bad,
     }))
 }
@@ -245,39 +247,44 @@ fn languages(rows: &[Read], settings: &Settings<'_>, dictionary: &Dictionary) ->
     languages
 }
 
-/// Every field is preceded by its length, so that no two datasets feed the hash the same bytes.
-fn identity(
-    settings: &Settings<'_>,
-    dictionary: &Dictionary,
-    lexicon: &Lexicon,
-    languages: &[HashSet<u32>],
-    splits: &[Utterances],
-    recordings: &Recordings,
-    preprocessor: &dyn Preprocessor,
-) -> String {
-    let mut hash = blake3::Hasher::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
-    };
-    let ids = |ids: &[u32]| ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>();
-    field(b"lopper-speech 1");
-    field(preprocessor.identity().as_bytes());
-    field(format!("{:?}", settings.writing.unit.spells()).as_bytes());
-    field(&(dictionary.blank() as u64).to_le_bytes());
-    field(&(dictionary.len() as u64).to_le_bytes());
-    dictionary.symbols().iter().chain(lexicon.strange()).for_each(|symbol| field(symbol.as_bytes()));
-    for language in languages {
-        let mut outputs: Vec<u32> = language.iter().copied().collect();
+/// What the splits of a corpus share.
+struct Common<'a> {
+    settings: &'a Settings<'a>,
+    dictionary: &'a Dictionary,
+    lexicon: &'a Lexicon,
+    languages: &'a [HashSet<u32>],
+}
+
+impl Common<'_> {
+    /// Every field is preceded by its length, so that no two splits feed the hash the same bytes. `reading` is the
+    /// preprocessor's identity.
+    fn identity(&self, split: &Utterances, recordings: &Recordings, reading: &str) -> String {
+        let Self { settings, dictionary, lexicon, languages } = self;
+        let mut hash = blake3::Hasher::new();
+        let mut field = |bytes: &[u8]| {
+            hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        let ids = |ids: &[u32]| ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>();
+        field(b"lopper-speech 2");
+        field(reading.as_bytes());
+        field(format!("{:?}", settings.writing.unit.spells()).as_bytes());
+        field(&(dictionary.blank() as u64).to_le_bytes());
+        field(&(dictionary.len() as u64).to_le_bytes());
+        dictionary.symbols().iter().for_each(|symbol| field(symbol.as_bytes()));
+        // What a language's metrics are restricted to; nothing is trained by it.
+        let outputs = split.language.filter(|_| split.split != Split::TRAIN).and_then(|number| languages.get(number));
+        let mut outputs: Vec<u32> = outputs.into_iter().flatten().copied().collect();
         outputs.sort_unstable();
         field(&ids(&outputs));
-    }
-    for utterances in splits {
-        field(utterances.split.as_str().as_bytes());
-        field(&(utterances.rows.len() as u64).to_le_bytes());
-        for row in &utterances.rows {
-            field(&ids(&row.label));
+        field(split.split.as_str().as_bytes());
+        field(&(split.rows.len() as u64).to_le_bytes());
+        for row in &split.rows {
+            field(&(row.label.len() as u64).to_le_bytes());
+            // As text: symbols outside of the dictionary are numbered as all splits meet them.
+            let symbols = row.label.iter().map(|id| lexicon.symbol(*id, dictionary).unwrap_or_default());
+            symbols.for_each(|symbol| field(symbol.as_bytes()));
             row.audio.iter().for_each(|path| field(&recordings.hash(path)));
         }
+        hash.finalize().to_hex().to_string()
     }
-    hash.finalize().to_hex().to_string()
 }

@@ -1,7 +1,9 @@
 //! What tests of whole runs have in common: a toy that trains within milliseconds, and what a session is told of it.
 
 use lopper_core::{PruningStrategy, RunSpec, Sparsity};
-use lopper_session::{CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, SessionSettings, Stop};
+use lopper_session::{
+    CheckpointEvery, EvaluationBatches, Keep, LEASE, Participants, Precision, RunIdentity, SessionSettings, Stop,
+};
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec};
 use std::path::Path;
 use std::sync::Arc;
@@ -61,6 +63,8 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         precision: Precision::Float32,
         out: out.to_owned(),
         store: store.to_owned(),
+        keep: Keep::default(),
+        lease: LEASE,
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 64, budget: None },
         checkpoint: CheckpointEvery::OnInterrupt,

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 /// Everything that the session relies on in a [`Dataset`].
 ///
-/// 1. The task has a name, labels that differ, and a split to evaluate; the identity stays.
+/// 1. The task has a name, labels that differ, and a split to evaluate; the identity of each split stays, and is no other's.
 /// 2. Costs are positive within a split; a split of no such name is empty.
 /// 3. A batch has as many rows as indices, in inputs and targets, lies on the CPU, fits the head, and repeats bit by bit;
 ///    a row's target does not depend on its company. 200 random lists of indices.
@@ -21,7 +21,7 @@ use tch::{Device, Kind, Tensor};
 /// # Panics
 /// When a law is broken, with its name and what breaks it.
 pub fn dataset(dataset: &dyn Dataset) {
-    law("the task is complete and the identity stays", || task(dataset));
+    law("the task is complete and identities stay", || task(dataset));
     law("costs are positive", || costs(dataset));
     let splits: Vec<Split> = splits(dataset);
     for_all(
@@ -78,12 +78,14 @@ fn task(dataset: &dyn Dataset) -> Law {
     }
     let evaluated = dataset.evaluation_splits();
     holds!(evaluated.iter().any(|split| dataset.len(split) > 0), "{evaluated:?} hold no examples");
-    let identity = dataset.identity();
-    holds!(!identity.is_empty(), "the identity is empty");
+    let mut identities = BTreeSet::new();
     for split in splits(dataset) {
+        let identity = dataset.identity(&split);
+        holds!(!identity.is_empty(), "the identity of {} is empty", split.as_str());
         dataset.batch(&split, &[0])?;
+        holds!(dataset.identity(&split) == identity, "the identity of {} changes", split.as_str());
+        holds!(identities.insert(identity), "the identity of {} is that of another split", split.as_str());
     }
-    holds!(dataset.identity() == identity, "the identity changes");
     Ok(())
 }
 

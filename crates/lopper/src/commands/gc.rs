@@ -2,9 +2,8 @@
 
 use crate::output::{self, Table, quantity, size};
 use lopper_core::{Error, Result};
-use lopper_session::{StageStore, Unreferenced};
+use lopper_session::{LEASE, Reference, StageStore, Unreferenced};
 use serde::Serialize;
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 /// The command's arguments.
@@ -24,6 +23,14 @@ struct Answer<'a> {
     stages: &'a [Unreferenced],
     bytes: u64,
     removed: bool,
+    /// Runs whose stages are kept although their directories are not to be seen from here.
+    unseen: &'a [Unseen],
+}
+
+#[derive(Serialize)]
+struct Unseen {
+    run: PathBuf,
+    host: String,
 }
 
 impl Arguments {
@@ -31,18 +38,23 @@ impl Arguments {
         if !self.store.is_dir() {
             return Err(Error::file(&self.store, "is no directory; the store of a run was expected (its run.store)"));
         }
-        let store = StageStore::new(&self.store);
+        let store = StageStore::open(&self.store, LEASE)?;
         let stages = store.unreferenced()?;
+        let unseen = unseen(store.references()?);
         let bytes = stages.iter().map(|stage| stage.bytes).sum();
+        if !json && !unseen.is_empty() {
+            output::print(&kept(&unseen))?;
+        }
         if !json && !self.yes && !stages.is_empty() {
             output::print(&list(&stages, bytes))?;
         }
-        let remove = self.yes || (!json && !stages.is_empty() && agreed(bytes)?);
+        let question = || format!("remove them and free {}?", size(bytes));
+        let remove = self.yes || (!json && !stages.is_empty() && output::agreed(&question())?);
         if remove {
             let keys: Vec<String> = stages.iter().map(|stage| stage.key.clone()).collect();
             store.remove(&keys)?;
         }
-        let answer = Answer { store: &self.store, stages: &stages, bytes, removed: remove };
+        let answer = Answer { store: &self.store, stages: &stages, bytes, removed: remove, unseen: &unseen };
         output::report(json, &answer, || match (stages.len(), remove) {
             (0, _) => format!("every stage in {} belongs to a run", self.store.display()),
             (some, true) => format!("{} removed, {} freed", quantity(some as u64, "stage"), size(bytes)),
@@ -51,18 +63,19 @@ impl Arguments {
     }
 }
 
-/// Asks on a terminal; anywhere else nobody can agree.
-fn agreed(bytes: u64) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    eprint!("remove them and free {}? [y/N] ", size(bytes));
-    let mut answer = String::new();
-    std::io::stderr()
-        .flush()
-        .and_then(|()| std::io::stdin().read_line(&mut answer))
-        .map_err(|e| Error::Other(format!("standard input: {e}")))?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+/// Runs whose directories may have been moved or removed, or lie on another machine.
+fn unseen(references: Vec<Reference>) -> Vec<Unseen> {
+    let unseen = references.into_iter().filter(|reference| !reference.run.is_dir());
+    unseen.map(|Reference { run, host, .. }| Unseen { run, host }).collect()
+}
+
+fn kept(unseen: &[Unseen]) -> String {
+    let runs: String =
+        unseen.iter().map(|run| format!("  {} (last run on {})\n", run.run.display(), run.host)).collect();
+    format!(
+        "kept, although their directories are not to be seen from here:\n\n{runs}\n`lopper rm RUN` drops what a run needs, once it \
+         is gone for good\n"
+    )
 }
 
 fn list(stages: &[Unreferenced], bytes: u64) -> String {
@@ -72,5 +85,5 @@ fn list(stages: &[Unreferenced], bytes: u64) -> String {
         table.row([name.to_owned(), stage.key[..12].to_owned(), size(stage.bytes)]);
     }
     table.row(["all".to_owned(), String::new(), size(bytes)]);
-    format!("no run directory refers to:\n\n{}", table.render())
+    format!("no run refers to:\n\n{}", table.render())
 }

@@ -11,6 +11,7 @@ mod plugins;
 mod predict;
 mod prune;
 mod recipes;
+mod rm;
 mod run;
 mod status;
 mod transcribe;
@@ -73,6 +74,8 @@ enum Command {
     Mask(mask::Command),
     /// Free finished stages that no run refers to
     Gc(gc::Arguments),
+    /// Remove runs, so that the stages they needed can be freed
+    Rm(rm::Arguments),
     /// List what is registered, with options
     Plugins(plugins::Arguments),
     /// List published trainings that a configuration can start from, or print one
@@ -151,6 +154,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Run(command) => command.execute(json),
         Command::Status(command) => command.execute(json),
         Command::Gc(command) => command.execute(json),
+        Command::Rm(command) => command.execute(json),
         Command::Plan(command) => command.execute(json),
         Command::Prune(command) => command.execute(json),
         Command::Predict(command) => command.execute(json),

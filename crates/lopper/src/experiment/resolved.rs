@@ -13,6 +13,7 @@ use lopper_core::{Error, PruningStrategy, Result, RunSpec, Sparsity, Task};
 use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, updates_per_epoch};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tch::Device;
 use toml::Table;
 
@@ -172,6 +173,8 @@ impl Experiment {
             precision: given.general.precision,
             out,
             store: given.run.store.into(),
+            keep: given.store.keep,
+            lease: Duration::from_secs(given.store.lease),
             evaluate_every: given.evaluate.every,
             evaluation: EvaluationBatches { rows: given.evaluate.batch_size as usize, budget: given.evaluate.budget },
             checkpoint: given.checkpoint.every.every(),

@@ -3,7 +3,7 @@
 use super::recipe::{MOST_ROWS, Training};
 use crate::config::{
     self, CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions,
-    Setting, Split, TABLES, TrainOptions,
+    Setting, Split, StoreOptions, TABLES, TrainOptions,
 };
 use crate::problems::{check, keep};
 use crate::recipes;
@@ -19,6 +19,7 @@ pub(super) struct Given {
     pub(super) training: Training,
     pub(super) evaluate: EvaluateOptions,
     pub(super) checkpoint: CheckpointOptions,
+    pub(super) store: StoreOptions,
     pub(super) run: RunOptions,
 }
 
@@ -82,12 +83,13 @@ impl<'a> Draft<'a> {
         let evaluate = evaluate_options(&section("evaluate"), &mut problems);
         let checkpoint =
             parse_leniently(&section("checkpoint"), CheckpointOptions::parse, "[checkpoint]", &mut problems);
+        let store = store_options(&section("store"), &mut problems);
         let run = run_options(&section("run"), &mut problems);
         Self {
             context,
             // Each by itself, to be told apart.
             problems: problems.into_iter().flat_map(Error::into_single).collect(),
-            given: Given { general, model, training, evaluate, checkpoint, run },
+            given: Given { general, model, training, evaluate, checkpoint, store, run },
             data,
             prune,
             sparsity,
@@ -208,6 +210,12 @@ fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions
     check(problems, (1..=MOST_ROWS).contains(&budget), "[evaluate] budget", budget, || {
         format!("from 1 to {MOST_ROWS} tokens or samples")
     });
+    options
+}
+
+fn store_options(table: &Table, problems: &mut Vec<Error>) -> StoreOptions {
+    let options = parse_leniently(table, StoreOptions::parse, "[store]", problems);
+    check(problems, options.lease > 0, "[store] lease", options.lease, || "a number of seconds from 1 up".into());
     options
 }
 

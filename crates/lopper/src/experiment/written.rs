@@ -52,6 +52,7 @@ impl Experiment {
             "train" => (given.training.options.to_table(), &[]),
             "evaluate" => (given.evaluate.to_table(), &[]),
             "checkpoint" => (given.checkpoint.to_table(), &[]),
+            "store" => (given.store.to_table(), &[]),
             _ => (given.run.to_table(), &[]),
         }
     }
