@@ -193,7 +193,7 @@ fn a_second_signal_ends_a_run_at_once() {
     let settings = ["train.updates=1000000", "checkpoint.every=0"];
     let running = Running::start(&f, &settings).until(|| lines(&f, "\"loss\"") > 10);
     // Both are there before it can act on the first.
-    ["-STOP", "-INT", "-TERM", "-CONT"].map(|signal| running.signal(signal));
+    ["-STOP", "-INT", "-TERM", "-CONT"].into_iter().for_each(|signal| running.signal(signal));
     let answer = running.end();
     assert_eq!(answer.code, Some(130), "{answer:?}");
     assert!(!f.path("runs/run/checkpoints").exists(), "nothing was waited for");
