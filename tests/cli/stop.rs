@@ -172,12 +172,13 @@ fn in_a_validation_on_the_way_it_is_made_up_for() {
     check_ended_like_whole(&f, "a validation on the way");
 }
 
-/// An update of a million micro-batches would take far longer than this test.
+/// An update of a hundred thousand micro-batches would take far longer than this test.
 #[test]
 fn between_micro_batches_the_update_is_not_counted() {
     let f = Fixture::new();
     f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
-    let settings = ["train.updates=2", "train.accumulate=1000000"];
+    f.sst(100_000);
+    let settings = ["train.updates=2", "train.batch_size=1", "train.accumulate=1000000"];
     let running = Running::start(&f, &settings).until(|| lines(&f, "\"stage\"") == 1);
     std::thread::sleep(Duration::from_millis(100));
     let answer = running.interrupted("an update under way");

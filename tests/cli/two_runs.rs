@@ -276,18 +276,18 @@ fn races_on_one_store_end_like_runs_alone() {
     let common = ["train.updates=12", "evaluate.every=5", "checkpoint.every=4", "store.lease=5"];
     for (method, prune) in METHODS {
         f.config(&format!("{method}.toml"), prune);
-        let alone =
-            [&["run", &format!("{method}.toml"), "--out", &format!("alone/{method}"), "--set"][..], &common].concat();
+        let (config, out) = (format!("{method}.toml"), format!("alone/{method}"));
         let store = format!("run.store=alone/store-{method}");
+        let alone = [&["run", &config, "--out", &out, "--set"][..], &common].concat();
         f.run(&[&alone[..], &[&store]].concat()).ok();
     }
     for race in 0..number("LOPPER_RACES", 4) {
-        let store = format!("run.store=race/store");
+        let store = "run.store=race/store";
         let pair: Vec<&str> = (0..2).map(|_| METHODS[dice.below(6) as usize].0).collect();
         let spawn = |place: usize| {
             let out = format!("race/{place}");
             let config = format!("{}.toml", pair[place]);
-            let run = [&["run", &config, "--out", &out, "--set"][..], &common, &[&store]].concat();
+            let run = [&["run", &config, "--out", &out, "--set"][..], &common, &[store]].concat();
             f.command(&run).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
         };
         let mut children = [spawn(0), spawn(1)];

@@ -10,7 +10,7 @@ use crate::settings::{Settings, Source};
 use crate::splits::{self, Part, Parts};
 use crate::utterances::Utterances;
 use crate::{Dictionary, SpeechOptions};
-use lopper_core::{DatasetRequest, Error, Head, Input, Preprocessor, Result, Split, Task, parse_leniently};
+use lopper_core::{DatasetRequest, Error, Head, Input, Result, Split, Task, parse_leniently};
 use std::collections::{BTreeMap, HashSet};
 
 /// The task that `options` describe, as the core knows it. Transcripts are read where the dictionary is made of them,
