@@ -318,12 +318,12 @@ fn stages_that_no_run_needs_are_freed_when_asked() {
     let stages = listed["stages"].as_array().unwrap();
     assert_eq!((stages.len(), &listed["removed"]), (1, &false.into()));
     let free = stages[0]["key"].as_str().unwrap();
-    assert!(free != key && f.path("runs/store").join(free).is_dir());
+    assert!(free != key && f.path("runs/store/stages").join(free).is_dir());
     let unasked = f.run(&["gc"]).ok();
     assert!(unasked.contains(&free[..12]) && unasked.contains("nothing was removed"), "{unasked}");
-    assert!(f.path("runs/store").join(free).is_dir());
+    assert!(f.path("runs/store/stages").join(free).is_dir());
     assert!(f.run(&["gc", "--yes"]).ok().contains("1 stage removed"));
-    assert!(!f.path("runs/store").join(free).exists() && f.path("runs/store").join(key).is_dir());
+    assert!(!f.path("runs/store/stages").join(free).exists() && f.path("runs/store/stages").join(key).is_dir());
     assert!(f.run(&["gc"]).ok().contains("every stage in runs/store belongs to a run"));
     let nowhere = f.run(&["gc", "nowhere"]);
     assert!(nowhere.code == Some(1) && nowhere.stderr.contains("nowhere: is no directory"), "{nowhere:?}");

@@ -53,6 +53,7 @@ impl Judge<'_> {
                 all.push(known);
                 continue;
             }
+            tracing::info!(stage = name, update, split = split.as_str(), "evaluating");
             let started = Instant::now();
             let stop = &self.settings.stop;
             let evaluate = || evaluate(self.model, self.dataset, &split, device, precision, evaluation, stop);

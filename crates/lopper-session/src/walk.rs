@@ -236,6 +236,9 @@ impl Session {
         let gone = || Error::file(self.store.root(), format!("stage {key} was removed while this run was using it"));
         let stored = self.store.find(key).ok_or_else(gone)?;
         let (name, updates) = (&planned.stage.name, planned.stage.updates);
+        if !trained {
+            tracing::info!(stage = name, key, "taken from the store");
+        }
         let known = self.judge().known(key, updates)?;
         let metrics = match known {
             Some(known) => known,
@@ -248,9 +251,6 @@ impl Session {
                 Vec::new()
             }
         };
-        if !trained {
-            tracing::info!(stage = name, key, "taken from the store");
-        }
         Ok(Ended { stored, trained, metrics })
     }
 
