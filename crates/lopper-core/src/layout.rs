@@ -119,7 +119,7 @@ impl Layout {
         if problems.is_empty() {
             Ok(())
         } else {
-            Err(Error::Layout { context: context.into(), problems: most(problems) })
+            Err(Error::layout(context, problems))
         }
     }
 
@@ -139,7 +139,7 @@ impl Layout {
 }
 
 /// The first differences and the number of the others: two models differ in hundreds of tensors for one reason.
-fn most(mut problems: Vec<String>) -> Vec<String> {
+pub(crate) fn most(mut problems: Vec<String>) -> Vec<String> {
     let all = problems.len();
     if all <= LISTED {
         return problems;

@@ -3,7 +3,7 @@
 use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
 use crate::{Counts, Validation, weights::Values};
-use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
+use lopper_core::{Error, MaskOrigin, MaskSet, Result, MethodState};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -76,7 +76,7 @@ pub(crate) struct Checkpoint {
     pub(crate) progress: Progressed,
     pub(crate) weights: Values,
     pub(crate) optimizer: Values,
-    pub(crate) strategy: StrategyState,
+    pub(crate) strategy: MethodState,
     pub(crate) mask: MaskSet,
     pub(crate) snapshots: Vec<(u64, Values)>,
     /// The stage's lines of `metrics.jsonl`.
@@ -242,7 +242,7 @@ impl CheckpointStore {
         Ok(Some(Checkpoint {
             weights: tensors(WEIGHTS)?,
             optimizer: tensors(OPTIMIZER)?,
-            strategy: StrategyState { tensors: tensors(STRATEGY)?, text: record.strategy_text.clone() },
+            strategy: MethodState::new(tensors(STRATEGY)?, record.strategy_text.clone()),
             mask,
             snapshots: record
                 .snapshots

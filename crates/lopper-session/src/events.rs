@@ -28,6 +28,8 @@ pub(crate) enum Event<'a> {
     },
     /// The mask changed.
     Mask { stage: &'a str, update: u64, sparsity: f64, revived: u64 },
+    /// Numbers of the method's own.
+    Measures { stage: &'a str, update: u64, measures: &'a lopper_core::Measures },
     /// A validation of mask ⊙ weights.
     Validation { stage: &'a str, update: u64, splits: &'a [SplitMetrics] },
 }

@@ -1,7 +1,7 @@
 //! A stage's identity: the hash of everything its result depends on.
 
 use crate::{Precision, SessionSettings};
-use lopper_core::{InitialMask, Ranking, Result, Stage, registry};
+use lopper_core::{InitialMask, Result, Stage, registry};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -112,7 +112,8 @@ pub(crate) fn mask_hash(stage: &Stage) -> Result<Option<String>> {
     Ok(Some(blake3::hash(&read(path)?).to_hex().to_string()))
 }
 
-/// The identity of `stage`, in hexadecimal. `mask_file` is its [`mask_hash`].
+/// The identity of `stage`, in hexadecimal. `mask_file` is its [`mask_hash`]; `hands_on` tells whether the next stage goes on
+/// from its method's state, which is then part of its result.
 ///
 /// Left out are its name and its snapshots (they change no result) and, unless it depends on them, the stage before
 /// and the strategy: that is what lets methods share their stages.
@@ -123,7 +124,7 @@ pub(crate) fn stage_key(
     previous: Option<&str>,
     rewind_source: Option<&str>,
     identity: &RunIdentity,
-    ranking: Ranking,
+    hands_on: bool,
 ) -> Result<String> {
     #[derive(Serialize)]
     struct Identity<'a> {
@@ -134,15 +135,16 @@ pub(crate) fn stage_key(
         strategy: Option<(&'a str, &'a str, &'a toml::Table)>,
         previous: Option<&'a str>,
         rewind_source: Option<&'a str>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        hands_on: bool,
     }
     let origin = |origin| if surroundings.exact { origin } else { "" };
-    let ranks = stage.schedule.is_some() || matches!(stage.mask, InitialMask::Discover { .. });
-    let strategy = (ranks && ranking == Ranking::Own).then_some((
+    let strategy = (stage.depends_on_method() || hands_on).then_some((
         identity.strategy.as_str(),
         origin(identity.strategy_origin.as_str()),
         &identity.strategy_options,
     ));
-    let mut anonymous = Stage { name: String::new(), snapshots: Vec::new(), ..stage.clone() };
+    let mut anonymous = stage.clone().named("").snapshots([]);
     if let InitialMask::Load(path) = &mut anonymous.mask {
         path.clear();
     }
@@ -158,6 +160,7 @@ pub(crate) fn stage_key(
         strategy,
         previous: previous.filter(|_| stage.needs_previous()),
         rewind_source,
+        hands_on,
     };
     // serde_json keeps object keys sorted, so equal identities are equal text.
     Ok(blake3::hash(json(&identity)?.to_string().as_bytes()).to_hex().to_string())

@@ -123,6 +123,7 @@ mod tests {
             key: "key".into(),
             snapshots: Vec::new(),
             done: false,
+            hands_on: false,
             versionless: versionless.into(),
         };
         let versions = |lopper: &str, device: &str| -> BTreeMap<String, String> {

@@ -4,7 +4,7 @@ use crate::identity::{Surroundings, mask_hash, stage_key};
 use crate::store::read_mask;
 use crate::weights::Weights;
 use crate::{RunIdentity, StageStore};
-use lopper_core::{Error, InitialMask, Ranking, Result, RewindPoint, RunSpec, Stage};
+use lopper_core::{Error, InitialMask, Result, RewindPoint, RunSpec, Stage};
 
 /// A planned stage and what is known of its result.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub struct PlannedStage {
     pub key: String,
     /// Updates after which its weights are kept: its own wishes, and for the first stage what later ones rewind to.
     pub snapshots: Vec<u64>,
+    /// Whether its method's state is kept, because the next stage goes on from it.
+    pub hands_on: bool,
     /// Whether the store holds its result.
     pub done: bool,
     /// Its identity, but for versions and the kind of device.
@@ -29,23 +31,23 @@ pub(crate) fn identify(
     stages: &[Stage],
     surroundings: &Surroundings,
     identity: &RunIdentity,
-    ranking: Ranking,
     store: &StageStore,
 ) -> Result<Vec<PlannedStage>> {
     let without_versions = surroundings.without_versions();
     let mut plan: Vec<PlannedStage> = Vec::new();
     for (index, stage) in stages.iter().enumerate() {
         let mask_file = mask_hash(stage)?;
+        let hands_on = hands_on(stages, index);
         let key = |surroundings: &Surroundings, key_of: fn(&PlannedStage) -> &str| {
             let previous = plan.last().map(key_of);
             let rewind_source = plan.first().filter(|_| rewinds(stage).is_some()).map(key_of);
-            stage_key(surroundings, stage, mask_file.as_deref(), previous, rewind_source, identity, ranking)
+            stage_key(surroundings, stage, mask_file.as_deref(), previous, rewind_source, identity, hands_on)
         };
         let versionless = key(&without_versions, |planned| &planned.versionless)?;
         let key = key(surroundings, |planned| &planned.key)?;
         let snapshots = needed_snapshots(stages, index);
         let done = store.find(&key, &snapshots).is_some();
-        plan.push(PlannedStage { stage: stage.clone(), key, snapshots, done, versionless });
+        plan.push(PlannedStage { stage: stage.clone(), key, snapshots, hands_on, done, versionless });
     }
     Ok(plan)
 }
@@ -86,11 +88,25 @@ pub(crate) fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Resu
                 stage.name
             )));
         }
+        if let Err(error) = stage.check(weights.layout()) {
+            problems.push(error);
+        }
+        if stage.carry && index == 0 {
+            problems.push(Error::Stage {
+                stage: stage.name.clone(),
+                problem: Box::new(Error::invalid("carry", true, "only for a stage that follows another")),
+            });
+        }
         if stage.recipe.accumulate == 0 {
             problems.push(Error::invalid("train.accumulate", 0, "micro-batches an update, from 1 up"));
         }
     }
     Error::all(problems)
+}
+
+/// Whether the stage after `index` goes on from the state of its method.
+fn hands_on(stages: &[Stage], index: usize) -> bool {
+    stages.get(index + 1).is_some_and(|next| next.carry)
 }
 
 /// The update of the first stage that a stage starts from or ranks.

@@ -1,5 +1,6 @@
 //! A run: plans, skips what the store already holds, trains the rest, and writes what came out.
 
+use crate::calibration::Calibrator;
 use crate::checkpoint::CheckpointStore;
 use crate::events::{Event, EventLog};
 use crate::identity::{RunIdentity, Surroundings};
@@ -10,12 +11,13 @@ use crate::room::check_text;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
 use crate::store::{Finished, StageStore, StoredStage, read_mask};
-use crate::train::{Trainer, rank};
+use crate::train::Trainer;
 use crate::weights::{Values, Weights};
 use crate::{Batcher, Counts, DiskNeeds, RunRecord, RunStage, SessionSettings, StageRecord};
 use lopper_core::{
-    Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PruningStrategy, RandomKind, Recipe, Result,
-    RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage, WeightView,
+    Among, Calibrated, Calibration, Dataset, Error, HeadStart, InitialMask, MaskOrigin, MaskSet, Model, PrunableWeight,
+    PruningStrategy, RandomKind, Recipe, Request, Result, RewindPoint, Role, RunSpec, Scores, Selector, Split, Stage,
+    StageMethod, View, WeightView,
 };
 use lopper_weights::files;
 use std::collections::BTreeMap;
@@ -88,11 +90,11 @@ impl Session {
             &settings,
         );
         let plugins = Plugins::of(&participants.identity);
+        plugins.strategy(|| participants.strategy.accepts(weights.layout(), spec.sparsity))?;
         let stages = plugins.strategy(|| participants.strategy.plan(&spec))?;
         plan::check(&stages, &spec, &weights)?;
         let store = StageStore::new(&settings.store);
-        let ranking = participants.strategy.ranking();
-        let plan = plan::identify(&stages, &surroundings, &participants.identity, ranking, &store)?;
+        let plan = plan::identify(&stages, &surroundings, &participants.identity, &store)?;
         let pretrained = weights.copy()?;
         let versions = surroundings.versions(&participants.identity);
         let selector = Selector::new();
@@ -210,6 +212,8 @@ impl Session {
         let planned = self.plan[index].clone();
         let writer = Writer::of(&planned, &self.versions);
         let resume = checkpoints.load(&planned.key)?;
+        let layout = self.weights.layout().clone();
+        let mut method = self.plugins.strategy(|| self.participants.strategy.method(&planned.stage, &layout))?;
         let mask = match &resume {
             Some(checkpoint) => {
                 let progress = &checkpoint.progress;
@@ -223,13 +227,18 @@ impl Session {
                 let (name, key, updates) = (&planned.stage.name, &planned.key, planned.stage.updates);
                 events.write(&Event::Stage { name, key, updates })?;
                 teller.stage(index, 0, 0.0);
-                self.start(&planned.stage, finished)?
+                let mask = self.start(&planned.stage, method.as_mut(), finished)?;
+                let measures = self.plugins.strategy(|| Ok(method.measures()))?;
+                if planned.stage.depends_on_method() && !measures.is_empty() {
+                    events.write(&Event::Measures { stage: name, update: 0, measures: &measures })?;
+                }
+                mask
             }
         };
         let trained = Trainer {
             model: self.participants.model.as_ref(),
             dataset: self.participants.dataset.as_ref(),
-            strategy: self.participants.strategy.as_mut(),
+            method: method.as_mut(),
             weights: &mut self.weights,
             settings: &self.settings,
             events,
@@ -241,6 +250,7 @@ impl Session {
             writer: &writer,
             stage: &planned.stage,
             snapshots: &planned.snapshots,
+            hands_on: planned.hands_on,
         }
         .train(mask, resume)?;
         let record = StageRecord {
@@ -259,6 +269,7 @@ impl Session {
             record,
             weights: &self.weights.copy()?,
             mask: &trained.mask,
+            method: trained.method.as_ref(),
             origin: &self.origin(&planned),
             snapshots: &trained.snapshots,
             events: &events.stage_lines()?,
@@ -267,9 +278,20 @@ impl Session {
         Ok(stored)
     }
 
-    /// Puts the stage's starting weights into the model and returns its starting mask.
-    fn start(&mut self, stage: &Stage, finished: &[(StoredStage, bool)]) -> Result<MaskSet> {
+    /// Puts the stage's starting weights into the model and returns its starting mask; `method` is fresh.
+    fn start(
+        &mut self,
+        stage: &Stage,
+        method: &mut dyn StageMethod,
+        finished: &[(StoredStage, bool)],
+    ) -> Result<MaskSet> {
         let previous = finished.last().map(|(stored, _)| stored);
+        if stage.carry
+            && let Some(previous) = previous
+        {
+            let carried = previous.method_state()?.to_device(self.settings.device)?;
+            self.plugins.strategy(|| method.load_state(carried))?;
+        }
         let previous_mask = |weights: &Weights| match previous {
             Some(stored) => stored.mask(),
             None => Ok(MaskSet::dense(weights.layout().clone())),
@@ -279,19 +301,22 @@ impl Session {
             InitialMask::Keep => previous_mask(&self.weights)?,
             InitialMask::Load(path) => read_mask(path)?,
             InitialMask::Random { kind: RandomKind::Uniform, sparsity, seed } => {
-                MaskSet::random(self.weights.layout().clone(), *sparsity, *seed)
+                MaskSet::random_as(self.weights.layout().clone(), &stage.request(*sparsity, Among::All), *seed)?
             }
             InitialMask::Random { kind: RandomKind::RandomInitMagnitude, sparsity, seed } => {
                 let tensors = self.plugins.model(|| self.participants.model.random_prunable(*seed))?;
-                random_init_mask(&tensors, &self.weights, &mut self.selector, *sparsity)?
+                let request = stage.request(*sparsity, Among::All);
+                random_init_mask(&tensors, &self.weights, &mut self.selector, &request)?
             }
             InitialMask::Discover { on, sparsity, among } => {
                 self.rewind(*on, finished)?;
-                let mut mask = previous_mask(&self.weights)?;
-                let view = self.weights.view(0, false);
-                let strategy = self.participants.strategy.as_mut();
-                rank(&self.plugins, strategy, &mut self.selector, &view, &mut mask, *sparsity, *among)?;
-                mask
+                let mask = previous_mask(&self.weights)?;
+                let calibrated = stage.calibration.map(|calibration| self.calibrate(stage, calibration)).transpose()?;
+                let weights = self.weights.view()?;
+                let view = View::new(&weights, stage, &mask)
+                    .of_run(self.plugins.method(), self.settings.seed)
+                    .with_calibration(calibrated.as_ref());
+                self.plugins.strategy(|| self.selector.next_mask(method, &view, *sparsity, *among))?.0
             }
         };
         self.rewind(stage.weights, finished)?;
@@ -301,6 +326,19 @@ impl Session {
             self.weights.load(&previous.weights()?, Some(Role::Head))?;
         }
         Ok(mask)
+    }
+
+    /// Shows the stage's method the data, at the weights that the model holds.
+    fn calibrate(&self, stage: &Stage, calibration: Calibration) -> Result<Calibrated> {
+        let calibrator = Calibrator {
+            model: self.participants.model.as_ref(),
+            dataset: self.participants.dataset.as_ref(),
+            weights: &self.weights,
+            plugins: &self.plugins,
+            settings: &self.settings,
+            stage,
+        };
+        calibrator.collect(calibration)
     }
 
     /// Puts the weights of a rewind point into the model.
@@ -403,21 +441,13 @@ fn random_init_mask(
     tensors: &[Tensor],
     weights: &Weights,
     selector: &mut Selector,
-    sparsity: lopper_core::Sparsity,
+    request: &Request,
 ) -> Result<MaskSet> {
-    let view = weights.view(0, false);
-    let random = view
-        .weights()
-        .iter()
+    let random = weights
+        .prunable_names()
         .zip(tensors)
-        .map(|(weight, tensor)| lopper_core::PrunableWeight {
-            name: weight.name,
-            tensor,
-            host: lopper_torch::host_slice(tensor),
-            gradient: None,
-        })
-        .collect();
-    let random = WeightView::new(weights.layout(), random, 0);
+        .map(|(name, tensor)| PrunableWeight::new(name, tensor, lopper_torch::host_slice(tensor)));
+    let random = WeightView::new(weights.layout(), random.collect::<Result<_>>()?);
     let dense = MaskSet::dense(weights.layout().clone());
-    selector.select(&random, &Scores::Magnitude, &dense, sparsity, lopper_core::Among::All)
+    selector.select(&random, &Scores::Magnitude, &dense, request)
 }

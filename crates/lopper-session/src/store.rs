@@ -3,7 +3,7 @@
 use crate::StageRecord;
 use crate::sealed::{self, Sealed};
 use crate::weights::Values;
-use lopper_core::{Error, MaskOrigin, MaskSet, Result};
+use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -15,6 +15,9 @@ const RECORD: &str = "stage.json";
 const WEIGHTS: &str = "weights.safetensors";
 const MASK: &str = "mask.safetensors";
 const EVENTS: &str = "events.jsonl";
+/// What the method remembered, where the next stage goes on from that: tensors, and the rest as JSON.
+const METHOD: &str = "method.safetensors";
+const METHOD_TEXT: &str = "method.json";
 /// Which runs need which stages, one file a run.
 const REFERENCES: &str = "references";
 /// Held shared while a run says what it needs, and alone while stages are removed.
@@ -39,6 +42,7 @@ pub(crate) struct Finished<'a> {
     /// mask ⊙ weights.
     pub(crate) weights: &'a Values,
     pub(crate) mask: &'a MaskSet,
+    pub(crate) method: Option<&'a MethodState>,
     pub(crate) origin: &'a MaskOrigin,
     pub(crate) snapshots: &'a [(u64, Values)],
     /// Its lines of `metrics.jsonl`.
@@ -108,7 +112,7 @@ impl StageStore {
     /// # Errors
     /// [`Error::File`] naming what could not be written; nothing half-written stays.
     pub(crate) fn publish(&self, finished: Finished<'_>) -> Result<StoredStage> {
-        let Finished { mut record, weights, mask, origin, snapshots, events } = finished;
+        let Finished { mut record, weights, mask, method, origin, snapshots, events } = finished;
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
         let at = staging.path();
@@ -117,6 +121,12 @@ impl StageStore {
             let name = snapshot_name(*update);
             let hash = crate::save_values(&at.join(&name), values)?;
             record.files.insert(name, hash);
+        }
+        if let Some(method) = method {
+            record.files.insert(METHOD.into(), crate::save_values(&at.join(METHOD), &method.tensors)?);
+            let text = serde_json::to_vec(&method.text).map_err(|e| Error::file(at.join(METHOD_TEXT), e))?;
+            record.files.insert(METHOD_TEXT.into(), blake3::hash(&text).to_hex().to_string());
+            files::write_atomic(&at.join(METHOD_TEXT), &text)?;
         }
         for (name, bytes) in [(MASK, &mask.to_file_bytes(origin)?[..]), (EVENTS, events)] {
             record.files.insert(name.into(), blake3::hash(bytes).to_hex().to_string());
@@ -277,6 +287,19 @@ impl StoredStage {
     /// mask ⊙ weights after the last update, all parameters by name.
     pub(crate) fn weights(&self) -> Result<Values> {
         crate::load_values(&self.directory.join(WEIGHTS))
+    }
+
+    /// What its method remembered at its end.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is damaged or was not kept.
+    pub(crate) fn method_state(&self) -> Result<MethodState> {
+        let (tensors, hash) = lopper_weights::load_tensors_with_hash(&self.directory.join(METHOD))?;
+        self.expect(METHOD, &hash)?;
+        let path = self.directory.join(METHOD_TEXT);
+        let text = crate::identity::read(&path)?;
+        self.expect(METHOD_TEXT, &blake3::hash(&text).to_hex())?;
+        Ok(MethodState::new(tensors, serde_json::from_slice(&text).map_err(|e| Error::file(path, e))?))
     }
 
     /// The weights after `update` updates.

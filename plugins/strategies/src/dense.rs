@@ -1,6 +1,6 @@
 //! The dense finetuning: what every method is compared with.
 
-use lopper_core::{Ranking, Result, RunSpec, Stage, StrategyEntry, options};
+use lopper_core::{Result, RunSpec, Stage, StrategyEntry, options};
 
 options! {
     /// A dense finetuning has no options.
@@ -17,10 +17,6 @@ impl lopper_core::PruningStrategy for Dense {
             return Err(lopper_core::Error::invalid("[prune] sparsity", run.sparsity, "0 for the method `dense`"));
         }
         Ok(vec![Stage::dense(run)])
-    }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
     }
 }
 

@@ -1,8 +1,6 @@
 //! Magnitude pruning at pre-trained initialisation (MPI; paper, section 2.3).
 
-use lopper_core::{
-    Among, InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Stage, StrategyEntry, options,
-};
+use lopper_core::{PruningStrategy, Result, RunSpec, Stage, StrategyEntry, options};
 
 options! {
     /// MPI has no options.
@@ -15,15 +13,7 @@ pub struct Mpi;
 
 impl PruningStrategy for Mpi {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-        Ok(vec![Stage {
-            name: format!("mpi at {}", run.sparsity),
-            mask: InitialMask::Discover { on: RewindPoint::Pretrained, sparsity: run.sparsity, among: Among::All },
-            ..Stage::dense(run)
-        }])
-    }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
+        Ok(vec![Stage::dense(run).named(format!("mpi at {}", run.sparsity)).discovered(run.sparsity)])
     }
 }
 

@@ -1,7 +1,7 @@
 //! One-shot magnitude pruning (OMP; paper, section 2.3).
 
 use lopper_core::{
-    Among, InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Stage, StrategyEntry, options,
+    Among, InitialMask, PruningStrategy, Result, RewindPoint, RunSpec, Stage, StrategyEntry, options,
 };
 
 options! {
@@ -16,17 +16,11 @@ pub struct Omp;
 impl PruningStrategy for Omp {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
         let dense = Stage::dense(run);
-        let pruned = Stage {
-            name: format!("omp at {}", run.sparsity),
-            // After a dense stage everything survives; saying so makes this stage one with IMP's first round.
-            mask: InitialMask::Discover { on: RewindPoint::Current, sparsity: run.sparsity, among: Among::Survivors },
-            ..Stage::dense(run)
-        };
+        // After a dense stage everything survives; saying so makes this stage one with IMP's first round.
+        let ranked =
+            InitialMask::Discover { on: RewindPoint::Current, sparsity: run.sparsity, among: Among::Survivors };
+        let pruned = Stage::dense(run).named(format!("omp at {}", run.sparsity)).mask(ranked);
         Ok(vec![dense, pruned])
-    }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Initial;
 use lopper_core::{
-    Error, InitialMask, Moments, PrunedWeights, PruningStrategy, RandomKind, Ranking, Result, RewindPoint, RunSpec,
+    Error, InitialMask, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RewindPoint, RunSpec,
     ScheduleSpec, Sparsity, Stage, StrategyEntry, options,
 };
 use serde::{Deserialize, Serialize};
@@ -93,21 +93,15 @@ impl PruningStrategy for ParpP {
                 (_, StageInit::Pretrained) => (InitialMask::Keep, RewindPoint::Pretrained),
                 (_, StageInit::Previous) => (InitialMask::Keep, RewindPoint::Current),
             };
-            Stage {
-                name: format!("parp-p from {from} to {to}"),
-                mask,
-                weights,
-                schedule: Some(ScheduleSpec::linear(o.every, from, to)),
-                pruned: PrunedWeights::Trainable,
-                moments: o.moments,
-                ..Stage::dense(run)
-            }
+            Stage::dense(run)
+                .named(format!("parp-p from {from} to {to}"))
+                .mask(mask)
+                .weights(weights)
+                .schedule(ScheduleSpec::linear(o.every, from, to))
+                .pruned(PrunedWeights::Trainable)
+                .moments(o.moments)
         });
         Ok(stages.collect())
-    }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
     }
 }
 

@@ -18,7 +18,7 @@ fn checkpoint(update: u64) -> Checkpoint {
         progress: Progressed { update, seconds: 0.1 + 0.2, ..Progressed::start(KEY) },
         weights: values(seed, 40_000),
         optimizer: values(seed + 100, 40_000),
-        strategy: StrategyState {
+        strategy: MethodState {
             tensors: values(seed + 200, 300),
             text: [("round".to_owned(), update.to_string())].into(),
         },
