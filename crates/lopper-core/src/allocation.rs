@@ -1,6 +1,6 @@
 //! How a sparsity is spread over tensors.
 
-use crate::{Error, Layout, ParameterName, Result};
+use crate::{Error, Layout, MaskSet, ParameterName, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +39,14 @@ impl fmt::Display for Allocation {
 }
 
 impl Allocation {
+    /// Kept shares as those of `mask`: every tensor keeps its part, whatever the sparsity.
+    pub fn of(mask: &MaskSet) -> Self {
+        let share = |(name, entries, kept, _): (&ParameterName, u64, u64, _)| {
+            (name.clone(), kept as f64 / entries.max(1) as f64)
+        };
+        Self::Given(mask.tensors().map(share).collect())
+    }
+
     /// How many units each tensor loses so that all lose `pruned` together; `units` says how many each has. `None` where the
     /// ranking decides.
     ///

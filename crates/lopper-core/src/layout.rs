@@ -116,11 +116,7 @@ impl Layout {
                 problems.push(format!("`{}` is only in the second", theirs.name));
             }
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::layout(context, problems))
-        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::layout(context, problems)) }
     }
 
     /// Fails with every difference at once unless there is a flat slice of the right length for each tensor, in order.

@@ -60,15 +60,19 @@ impl Pattern {
             Self::Blocks { rows, columns } => rows == 0 || columns == 0 || rows.checked_mul(columns).is_none(),
         };
         if impossible {
-            return Err(Error::invalid("pattern", self, "n of m with n from 0 to m and m from 1 up, or blocks of 1 × 1 up"));
+            return Err(Error::invalid(
+                "pattern",
+                self,
+                "n of m with n from 0 to m and m from 1 up, or blocks of 1 × 1 up",
+            ));
         }
         let problem = |tensor: &TensorLayout| {
             let (rows, columns) = matrix(tensor);
             let (name, shape) = (tensor.name(), tensor.shape());
             match self {
-                Self::NofM { m, .. } if !columns.is_multiple_of(m) => {
-                    Some(format!("`{name}` of shape {shape:?} has {columns} entries along its last axis, no multiple of {m}"))
-                }
+                Self::NofM { m, .. } if !columns.is_multiple_of(m) => Some(format!(
+                    "`{name}` of shape {shape:?} has {columns} entries along its last axis, no multiple of {m}"
+                )),
                 Self::Blocks { rows: r, columns: c } if !rows.is_multiple_of(r) || !columns.is_multiple_of(c) => {
                     Some(format!("`{name}` of shape {shape:?} does not divide into blocks of {r} × {c}"))
                 }

@@ -23,8 +23,8 @@ impl MaskSet {
         })
     }
 
-    /// A random mask with the allocation and pattern of `request`; [`random`](Self::random) where it has none. Every entry,
-    /// or block, has a number drawn evenly from [0, 1) for a score.
+    /// A random mask with the allocation and pattern of `request`; [`random`](Self::random) where it has none. Every entry
+    /// has a number drawn evenly from [0, 1) for a score, and a block the mean of its entries'.
     ///
     /// # Errors
     /// What [`Request::quota`] refuses.

@@ -76,7 +76,8 @@ impl Request {
         match self.pattern {
             Pattern::NofM { n, m } => {
                 if matches!(self.allocation, Allocation::Erk | Allocation::Given(_)) {
-                    let expected = format!("global or uniform: the pattern {} prunes the same share everywhere", self.pattern);
+                    let expected =
+                        format!("global or uniform: the pattern {} prunes the same share everywhere", self.pattern);
                     return Err(Error::invalid("allocation", &self.allocation, expected));
                 }
                 let tensors: Vec<u64> = layout.tensors().iter().map(|t| t.entries() / m * (m - n)).collect();

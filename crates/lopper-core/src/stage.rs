@@ -1,8 +1,8 @@
 //! Stages as data: a plan can be printed, hashed, shared and run elsewhere.
 
 use crate::{
-    Allocation, Among, Error, HeadStart, InitialMask, Layout, MaskScheduleEntry, Moments, Pattern, PrunedWeights, Recipe,
-    Request, Result, RewindPoint, ScheduleSpec, Sparsity, registry,
+    Allocation, Among, Error, HeadStart, InitialMask, Layout, MaskScheduleEntry, Moments, Pattern, PrunedWeights,
+    Recipe, Request, Result, RewindPoint, ScheduleSpec, Sparsity, registry,
 };
 use serde::{Deserialize, Serialize};
 
@@ -319,7 +319,9 @@ impl Stage {
     pub fn check(&self, layout: &Layout) -> Result<()> {
         let mut problems = Vec::new();
         let mut last = None;
-        for request in self.requests()? {
+        // One ranking over all tensors, entry by entry, can have any sparsity: a long schedule need not be asked.
+        let plain = self.allocation == Allocation::Global && self.pattern == Pattern::Unstructured;
+        for request in if plain { Vec::new() } else { self.requests()? } {
             if let Err(error) = request.quota(layout) {
                 // A ramp fails at each of its steps for one reason.
                 let text = error.to_string();
@@ -334,7 +336,11 @@ impl Stage {
                 problems.push(Error::invalid("calibration.batches", 0, "a number of batches from 1 up"));
             }
             if !matches!(self.mask, InitialMask::Discover { .. }) {
-                problems.push(Error::invalid("calibration", &self.name, "only for stages whose first mask is discovered"));
+                problems.push(Error::invalid(
+                    "calibration",
+                    &self.name,
+                    "only for stages whose first mask is discovered",
+                ));
             }
         }
         Error::all(problems).map_err(|error| Error::Stage { stage: self.name.clone(), problem: Box::new(error) })

@@ -1,8 +1,6 @@
 //! What a method sees.
 
-use crate::{
-    Calibration, Error, Gradients, Layout, MaskSet, ParameterName, Request, Result, Scores, Selector, Stage,
-};
+use crate::{Calibration, Error, Gradients, Layout, MaskSet, ParameterName, Request, Result, Scores, Selector, Stage};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -169,7 +167,7 @@ impl<'a> View<'a> {
     /// # Panics
     /// When there is no such weight.
     pub fn kept(&self, index: usize) -> Result<Tensor> {
-        Ok(self.mask.pruned_tensor(index, self.device(index))?.f_logical_not()?)
+        self.mask.kept_tensor(index, self.device(index))
     }
 
     /// The strategy's registered name, as errors give it.
@@ -210,7 +208,11 @@ impl<'a> View<'a> {
             let wanted = if self.mask_due { "Gradients::WhenDue" } else { "Gradients::EveryUpdate" };
             return Err(self.not_asked_for("gradients", format!("Stage::gradients({wanted})")));
         }
-        self.gradients.and_then(|gradients| gradients.get(index)).filter(|gradient| gradient.defined()).map(copy).transpose()
+        self.gradients
+            .and_then(|gradients| gradients.get(index))
+            .filter(|gradient| gradient.defined())
+            .map(copy)
+            .transpose()
     }
 
     /// A moment of the optimizer for weight `index`, a copy of the weight's shape on its device: `exp_avg` and `exp_avg_sq` of
@@ -247,7 +249,8 @@ impl<'a> View<'a> {
     /// When there is no such weight.
     pub fn uniform(&self, index: usize) -> Result<Tensor> {
         let mut seed = [0; 32];
-        for (place, number) in seed.chunks_exact_mut(8).zip([self.seed, self.update, index as u64, 0x756e_6966_6f72_6d]) {
+        for (place, number) in seed.chunks_exact_mut(8).zip([self.seed, self.update, index as u64, 0x756e_6966_6f72_6d])
+        {
             place.copy_from_slice(&number.to_le_bytes());
         }
         let mut generator = ChaCha8Rng::from_seed(seed);

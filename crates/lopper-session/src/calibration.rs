@@ -30,9 +30,13 @@ impl Calibrator<'_> {
         let during = format!("calibrating stage {}", self.stage.name);
         let collected = match calibration.collects {
             Collect::Gradients => self.gradients(calibration.batches),
-            Collect::Sensitivity => self.gradients(calibration.batches).and_then(|gradients| self.sensitivity(gradients)),
+            Collect::Sensitivity => {
+                self.gradients(calibration.batches).and_then(|gradients| self.sensitivity(gradients))
+            }
             Collect::InputNorms => self.input_norms(calibration.batches),
-            other => Err(Error::Unsupported { what: "this session".into(), feature: format!("calibration by {other:?}") }),
+            other => {
+                Err(Error::Unsupported { what: "this session".into(), feature: format!("calibration by {other:?}") })
+            }
         };
         // Also after an error: the next backward pass adds to what is there.
         for (_, tensor) in self.weights.trainable() {
@@ -51,7 +55,9 @@ impl Calibrator<'_> {
         Ok((0..number).map(move |number| {
             if self.settings.stop.load(Ordering::Relaxed) {
                 let name = &self.stage.name;
-                return Err(Error::Interrupted(format!("stage {name} was being calibrated; the same command begins it again")));
+                return Err(Error::Interrupted(format!(
+                    "stage {name} was being calibrated; the same command begins it again"
+                )));
             }
             let examples = batcher.batch(number);
             let batch = self.plugins.dataset(|| self.dataset.batch(&Split::TRAIN, &examples))??;
@@ -85,7 +91,10 @@ impl Calibrator<'_> {
         }
         let _no_grad = tch::no_grad_guard();
         let gradients = self.weights.prunable_gradients();
-        gradients.iter().map(|gradient| gradient.defined().then(|| Ok(gradient.f_div_scalar(count)?)).transpose()).collect()
+        gradients
+            .iter()
+            .map(|gradient| gradient.defined().then(|| Ok(gradient.f_div_scalar(count)?)).transpose())
+            .collect()
     }
 
     /// |w ⊙ g|.

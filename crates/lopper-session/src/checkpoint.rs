@@ -3,7 +3,7 @@
 use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
 use crate::{Counts, Validation, weights::Values};
-use lopper_core::{Error, MaskOrigin, MaskSet, Result, MethodState};
+use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -15,8 +15,8 @@ use crate::{
     Batcher, CheckpointEvery, Counts, LearningRate, OptimizerState, SessionSettings, SplitMetrics, Validation,
 };
 use lopper_core::{
-    Change, Dataset, Error, Gradients, MaskSchedule, MaskSet, MethodState, Mode, Model, Moments, ParameterName, PrunedWeights, Result,
-    Selector, Sparsity, Split, Stage, StageMethod, View,
+    Change, Dataset, Error, Gradients, MaskSchedule, MaskSet, MethodState, Mode, Model, Moments, ParameterName,
+    PrunedWeights, Result, Selector, Sparsity, Split, Stage, StageMethod, View,
 };
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -402,9 +402,8 @@ impl Trainer<'_> {
         let among = self.stage.re_ranks_among();
         // Taken out, because the view borrows the whole of `self`.
         let mut selector = std::mem::take(self.selector);
-        let ranked = self.look(state, update, true, gradients, |method, view| {
-            selector.next_mask(method, view, target, among)
-        });
+        let ranked =
+            self.look(state, update, true, gradients, |method, view| selector.next_mask(method, view, target, among));
         *self.selector = selector;
         let (mask, change) = ranked?;
         state.mask = mask;

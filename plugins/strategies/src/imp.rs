@@ -1,8 +1,8 @@
 //! Iterative magnitude pruning with rewinding (IMP; paper, section 2.3 and appendix C).
 
 use lopper_core::{
-    Among, Error, HeadStart, InitialMask, PruningStrategy, Result, RewindPoint, RunSpec, Sparsity, Stage,
-    StrategyEntry, options,
+    Among, Error, HeadStart, InitialMask, PruningStrategy, Result, RewindPoint, RunSpec, Sparsity, Stage, options,
+    strategy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -131,12 +131,9 @@ impl PruningStrategy for Imp {
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "imp",
-        summary: "iterative magnitude pruning: finetune, prune a little, rewind, repeat (lottery tickets)",
-        options: ImpOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Imp::new(ImpOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "imp",
+    summary: "iterative magnitude pruning: finetune, prune a little, rewind, repeat (lottery tickets)",
+    options: ImpOptions,
+    open: Imp::new,
 }

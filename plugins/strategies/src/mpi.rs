@@ -1,6 +1,6 @@
 //! Magnitude pruning at pre-trained initialisation (MPI; paper, section 2.3).
 
-use lopper_core::{PruningStrategy, Result, RunSpec, Stage, StrategyEntry, options};
+use lopper_core::{PruningStrategy, Result, RunSpec, Stage, options, strategy};
 
 options! {
     /// MPI has no options.
@@ -17,15 +17,9 @@ impl PruningStrategy for Mpi {
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "mpi",
-        summary: "magnitude pruning of the pre-trained weights, then one finetuning",
-        options: MpiOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| {
-            MpiOptions::parse(options, "[prune]")?;
-            Ok(Box::new(Mpi))
-        },
-    }
+strategy! {
+    name: "mpi",
+    summary: "magnitude pruning of the pre-trained weights, then one finetuning",
+    options: MpiOptions,
+    open: |_| Ok(Mpi),
 }

@@ -1,8 +1,6 @@
 //! One-shot magnitude pruning (OMP; paper, section 2.3).
 
-use lopper_core::{
-    Among, InitialMask, PruningStrategy, Result, RewindPoint, RunSpec, Stage, StrategyEntry, options,
-};
+use lopper_core::{Among, InitialMask, PruningStrategy, Result, RewindPoint, RunSpec, Stage, options, strategy};
 
 options! {
     /// OMP has no options.
@@ -24,15 +22,9 @@ impl PruningStrategy for Omp {
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "omp",
-        summary: "one-shot magnitude pruning: finetune, prune once, rewind to the pre-trained weights, finetune",
-        options: OmpOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| {
-            OmpOptions::parse(options, "[prune]")?;
-            Ok(Box::new(Omp))
-        },
-    }
+strategy! {
+    name: "omp",
+    summary: "one-shot magnitude pruning: finetune, prune once, rewind to the pre-trained weights, finetune",
+    options: OmpOptions,
+    open: |_| Ok(Omp),
 }

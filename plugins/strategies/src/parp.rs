@@ -2,8 +2,7 @@
 
 use crate::Initial;
 use lopper_core::{
-    Error, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage,
-    StrategyEntry, options,
+    Error, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage, options, strategy,
 };
 
 options! {
@@ -55,12 +54,9 @@ impl PruningStrategy for Parp {
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "parp",
-        summary: "prune, adjust, re-prune: pruned weights are zeroed but keep training; one finetuning",
-        options: ParpOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Parp::new(ParpOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "parp",
+    summary: "prune, adjust, re-prune: pruned weights are zeroed but keep training; one finetuning",
+    options: ParpOptions,
+    open: Parp::new,
 }

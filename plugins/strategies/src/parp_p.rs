@@ -3,7 +3,7 @@
 use crate::Initial;
 use lopper_core::{
     Error, InitialMask, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RewindPoint, RunSpec,
-    ScheduleSpec, Sparsity, Stage, StrategyEntry, options,
+    ScheduleSpec, Sparsity, Stage, options, strategy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,12 +105,9 @@ impl PruningStrategy for ParpP {
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "parp-p",
-        summary: "PARP from a lower sparsity, raised to the target at each re-prune, in one or several finetunings",
-        options: ParpPOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(ParpP::new(ParpPOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "parp-p",
+    summary: "PARP from a lower sparsity, raised to the target at each re-prune, in one or several finetunings",
+    options: ParpPOptions,
+    open: ParpP::new,
 }

@@ -1,6 +1,6 @@
 //! Random pruning (RP; paper, section 2.3): a mask drawn without looking at the weights.
 
-use lopper_core::{InitialMask, PruningStrategy, RandomKind, Result, RunSpec, Stage, StrategyEntry, options};
+use lopper_core::{InitialMask, PruningStrategy, RandomKind, Result, RunSpec, Stage, options, strategy};
 
 options! {
     /// Options of random pruning.
@@ -33,12 +33,9 @@ impl PruningStrategy for Rp {
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "rp",
-        summary: "random pruning: a drawn mask over the pre-trained weights, then one finetuning",
-        options: RpOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Rp::new(RpOptions::parse(options, "[prune]")?))),
-    }
+strategy! {
+    name: "rp",
+    summary: "random pruning: a drawn mask over the pre-trained weights, then one finetuning",
+    options: RpOptions,
+    open: |options| Ok(Rp::new(options)),
 }

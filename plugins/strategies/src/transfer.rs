@@ -1,6 +1,6 @@
 //! Mask transfer with regular finetuning (paper, sections 4.3 and 4.5): a mask found elsewhere over theta_0.
 
-use lopper_core::{Error, InitialMask, PruningStrategy, Result, RunSpec, Stage, StrategyEntry, options};
+use lopper_core::{Error, InitialMask, PruningStrategy, Result, RunSpec, Stage, options, strategy};
 use std::path::PathBuf;
 
 options! {
@@ -38,12 +38,9 @@ impl PruningStrategy for Transfer {
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "transfer",
-        summary: "a mask found on another task over the pre-trained weights, then one finetuning",
-        options: TransferOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Transfer::new(TransferOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "transfer",
+    summary: "a mask found on another task over the pre-trained weights, then one finetuning",
+    options: TransferOptions,
+    open: Transfer::new,
 }

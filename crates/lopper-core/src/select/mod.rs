@@ -47,7 +47,8 @@ impl Selector {
         among: Among,
     ) -> Result<(MaskSet, Change)> {
         let stage = view.stage();
-        let blame = |problem: String| Error::Scores { method: view.method().into(), stage: stage.name.clone(), problem };
+        let blame =
+            |problem: String| Error::Scores { method: view.method().into(), stage: stage.name.clone(), problem };
         let scores = {
             let _no_grad = tch::no_grad_guard();
             method.score(view)?
@@ -183,7 +184,8 @@ fn host_values(weights: &WeightView<'_>, scores: &Scores) -> Result<(Vec<Vec<f32
 }
 
 fn to_vec(tensor: &tch::Tensor) -> Result<Vec<f32>> {
-    let flat = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(tch::Kind::Float)?.f_contiguous()?.f_view([-1])?;
+    let flat =
+        tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(tch::Kind::Float)?.f_contiguous()?.f_view([-1])?;
     Ok(Vec::<f32>::try_from(&flat)?)
 }
 

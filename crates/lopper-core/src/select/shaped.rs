@@ -128,9 +128,10 @@ fn blocks(
         };
         (grid.entries(at).map(value).sum::<f64>() / block as f64) as f32
     };
-    let means = slices.par_iter().zip(&grids).map(|(values, grid)| {
-        (0..grid.blocks()).map(|at| mean(values, grid, at)).collect::<Vec<f32>>()
-    });
+    let means = slices
+        .par_iter()
+        .zip(&grids)
+        .map(|(values, grid)| (0..grid.blocks()).map(|at| mean(values, grid, at)).collect::<Vec<f32>>());
     let means: Vec<Vec<f32>> = means.collect();
     let means: Vec<&[f32]> = means.iter().map(Vec::as_slice).collect();
     let first = |tensor: usize, at: u64| grids[tensor].entries(at).next().unwrap_or(0);
