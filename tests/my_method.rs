@@ -19,7 +19,8 @@ fn it_keeps_more_accuracy_than_magnitudes_of_a_random_encoder() {
     let _serial = lopper_testkit::serial();
     let directory = tempfile::tempdir().unwrap();
     let sparsity = Sparsity::new(0.95).unwrap();
-    let [movement, mpi] = ["movement", "mpi"].map(|method| my_method::run(method, sparsity, directory.path()).unwrap());
+    let [movement, mpi] =
+        ["movement", "mpi"].map(|method| my_method::toy_run::run(method, "", sparsity, directory.path()).unwrap());
     assert_eq!((movement.pruned, movement.entries), (1216, 1280));
     assert!(movement.metric.value > mpi.metric.value, "{:?} and {:?}", movement.metric, mpi.metric);
 }

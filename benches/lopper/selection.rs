@@ -14,7 +14,7 @@
 #![allow(clippy::print_stdout, reason = "its result")]
 
 use lopper::{
-    Among, Change, Error, Layout, MaskSet, ParameterName, PrunableWeight, Result, Scores, Selector, Sparsity,
+    Change, Error, Layout, MaskSet, ParameterName, PrunableWeight, Request, Result, Scores, Selector, Sparsity,
     WeightView,
 };
 use std::process::ExitCode;
@@ -41,10 +41,10 @@ impl Ranked {
     fn select(&mut self, mask: &mut MaskSet) -> Result<Change> {
         let names = self.layout.tensors().iter().map(|tensor| tensor.name());
         let weights = names.zip(&self.tensors);
-        let weights =
-            weights.map(|(name, tensor)| PrunableWeight { name, tensor, host: None, gradient: None }).collect();
-        let view = WeightView::new(&self.layout, weights, 0);
-        self.selector.select_into(&view, &Scores::Magnitude, mask, Sparsity::new(0.7)?, Among::All)
+        let weights = weights.map(|(name, tensor)| PrunableWeight::new(name, tensor, None)).collect::<Result<_>>()?;
+        let view = WeightView::new(&self.layout, weights);
+        let request = Request::global(Sparsity::new(0.7)?);
+        self.selector.select_into(&view, &Scores::Magnitude, mask, &request)
     }
 }
 

@@ -128,6 +128,26 @@ fn random_masks_come_from_their_seed() {
 }
 
 #[test]
+fn one_shot_by_a_strategy_whose_first_mask_needs_nothing() {
+    let f = Fixture::new();
+    let by =
+        |strategy: &str, out: &str| f.run(&["prune", "model", "--by", strategy, "--sparsity", "0.5", "--out", out]);
+    by("magnitude", "magnitude").ok();
+    for strategy in ["mpi", "parp"] {
+        by(strategy, strategy).ok();
+        let mask = format!("{strategy}/mask.safetensors");
+        let answer = f.run(&["mask", "iou", "magnitude/mask.safetensors", &mask, "--json"]).json();
+        assert_eq!(number(&answer["iou"]), 1.0, "{strategy}");
+    }
+    for strategy in ["imp", "omp", "parp-p"] {
+        let refused = by(strategy, "none");
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        let said = format!("strategy plugin `{strategy}` does not support pruning without training");
+        assert!(refused.stderr.contains(&said), "{}", refused.stderr);
+    }
+}
+
+#[test]
 fn metrics_of_a_task() {
     let f = Fixture::new();
     let answer = f.run(&["eval", "classifier", "--task", "sst-2", "--data", "SST-2", "--json"]).json();

@@ -372,7 +372,8 @@ fn a_damaged_checkpoint_is_passed_over_and_a_damaged_stage_trained_again() {
     run.check_ended_like(&whole, "a damaged checkpoint");
 
     // Of a stage in the store, the weights of the last stage, which are saved as the model.
-    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(run.path("out/record.json")).unwrap()).unwrap();
+    let record: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(run.path("out/record.json")).unwrap()).unwrap();
     let key = record["stages"][1]["key"].as_str().unwrap();
     // Its record stands when the weights alone are damaged: they are made again, and must be what they were.
     for (damaged, trained) in

@@ -30,6 +30,65 @@ pub enum Error {
         value: f32,
     },
 
+    /// Scores of a method that cannot be ranked, or are not what its stage promises.
+    #[error("the scores of method `{method}` in stage {stage} {problem}")]
+    Scores {
+        /// The strategy's name.
+        method: String,
+        /// The stage's name.
+        stage: String,
+        /// What is wrong with them, naming the tensor, and what would be accepted.
+        problem: String,
+    },
+
+    /// Scores of other shapes than the weights.
+    #[error("scores: {}", list(problems))]
+    ScoreShapes {
+        /// One line a tensor.
+        problems: Vec<String>,
+    },
+
+    /// Something that a method's view shows only where its stage asks for it.
+    #[error("method `{method}` looks at {what} that stage {stage} does not ask for: {how}")]
+    NotAskedFor {
+        /// The strategy's name.
+        method: String,
+        /// The stage's name.
+        stage: String,
+        /// Such as `gradients`.
+        what: &'static str,
+        /// How a plan asks for it.
+        how: String,
+    },
+
+    /// A state that a method does not know.
+    #[error("this method keeps no state, and is given {names}: a method that overrides `state` overrides `load_state`")]
+    ForeignState {
+        /// What is in it.
+        names: String,
+    },
+
+    /// A mask with another number of pruned entries than was asked for.
+    #[error("a mask prunes {pruned} entries; sparsity {target} is exactly {wanted}")]
+    MaskCount {
+        /// The sparsity asked for.
+        target: crate::Sparsity,
+        /// Entries that it prunes.
+        pruned: u64,
+        /// Entries that it should prune.
+        wanted: u64,
+    },
+
+    /// A stage that cannot be run.
+    #[error("stage {stage}: {problem}")]
+    Stage {
+        /// The stage's name.
+        stage: String,
+        /// Why not.
+        #[source]
+        problem: Box<Error>,
+    },
+
     /// Two mask sets, or a mask set and a model, that do not describe the same tensors.
     #[error("{context}: {}", list(problems))]
     Layout {
@@ -212,6 +271,11 @@ impl Error {
     /// An [`Error::InvalidValue`] from anything printable.
     pub fn invalid(key: impl Into<String>, value: impl std::fmt::Display, expected: impl Into<String>) -> Self {
         Self::InvalidValue { key: key.into(), value: value.to_string(), expected: expected.into() }
+    }
+
+    /// An [`Error::Layout`] of what is compared and every difference, of which ten are listed.
+    pub fn layout(context: impl Into<String>, problems: Vec<String>) -> Self {
+        Self::Layout { context: context.into(), problems: crate::layout::most(problems) }
     }
 
     /// No error for an empty list, the error itself for one, [`Error::Many`] for more. An [`Error::Many`] among the

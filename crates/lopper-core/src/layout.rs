@@ -116,11 +116,7 @@ impl Layout {
                 problems.push(format!("`{}` is only in the second", theirs.name));
             }
         }
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::Layout { context: context.into(), problems: most(problems) })
-        }
+        if problems.is_empty() { Ok(()) } else { Err(Error::layout(context, problems)) }
     }
 
     /// Fails with every difference at once unless there is a flat slice of the right length for each tensor, in order.
@@ -139,7 +135,7 @@ impl Layout {
 }
 
 /// The first differences and the number of the others: two models differ in hundreds of tensors for one reason.
-fn most(mut problems: Vec<String>) -> Vec<String> {
+pub(crate) fn most(mut problems: Vec<String>) -> Vec<String> {
     let all = problems.len();
     if all <= LISTED {
         return problems;

@@ -197,6 +197,17 @@ impl MaskSet {
         Ok(pruned.f_view(shape.as_slice())?)
     }
 
+    /// The kept entries of tensor `index`, true = kept: a bool tensor of its shape on `device`.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    ///
+    /// # Panics
+    /// When there is no such tensor.
+    pub fn kept_tensor(&self, index: usize, device: Device) -> Result<Tensor> {
+        Ok(self.pruned_tensor(index, device)?.f_logical_not()?)
+    }
+
     /// The same mask with its tensors in the order of `layout`.
     ///
     /// # Errors

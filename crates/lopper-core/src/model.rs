@@ -107,6 +107,16 @@ pub trait Model: Send {
         Err(Error::Unsupported { what: "this model".into(), feature: "random_init_magnitude masks".into() })
     }
 
+    /// Σ x² over all that enters a linear layer, for each of its input features, at a forward pass in evaluation mode: float32
+    /// `[in]` by the name of the weight `[out, in]`. It says so for every prunable weight that is one of a linear layer. Padding
+    /// does not count. `lopper-nn` records it at its linear layers.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] unless the model overrides it; when the batch lacks an input, and errors of libtorch.
+    fn squared_input_norms(&self, _batch: &Batch) -> Result<BTreeMap<ParameterName, Tensor>> {
+        Err(Error::Unsupported { what: "this model".into(), feature: "calibration by input norms".into() })
+    }
+
     /// Everything that the outputs depend on besides the weights: architecture, head and options, as text.
     fn identity(&self) -> String;
 

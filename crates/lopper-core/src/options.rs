@@ -42,8 +42,7 @@ macro_rules! options {
         }
     ) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, $crate::__private::serde::Serialize, $crate::__private::serde::Deserialize)]
-        #[serde(crate = "lopper_core::__private::serde", default, deny_unknown_fields)]
+        #[derive(Debug, Clone, PartialEq)]
         $visibility struct $name {
             $($(#[doc = $doc])+ pub $field: $kind,)*
         }
@@ -70,13 +69,26 @@ macro_rules! options {
             /// # Errors
             /// [`UnknownKey`]($crate::Error::UnknownKey) and [`InvalidValue`]($crate::Error::InvalidValue), all
             /// problems at once.
+            #[allow(unused_mut, unused_variables, reason = "there may be no options")]
             pub fn parse(table: &$crate::__private::toml::Table, context: &str) -> $crate::Result<Self> {
-                $crate::parse_options(table, context, Self::DOCS)
+                let mut options = Self::default();
+                $crate::__private::parse_options(table, context, Self::DOCS, |key, value| {
+                    $(if key == stringify!($field) {
+                        options.$field = $crate::__private::parse_option(value)?;
+                    })*
+                    Ok(())
+                })?;
+                Ok(options)
             }
 
-            /// The options as a table.
+            /// The options as a table; those that are absent are not in it.
+            #[allow(unused_mut, reason = "there may be no options")]
             pub fn to_table(&self) -> $crate::__private::toml::Table {
-                $crate::__private::toml::Table::try_from(self).unwrap_or_default()
+                let mut table = $crate::__private::toml::Table::new();
+                $(if let Ok(value) = $crate::__private::toml::Value::try_from(&self.$field) {
+                    table.insert(stringify!($field).to_owned(), value);
+                })*
+                table
             }
         }
     };
@@ -110,33 +122,41 @@ pub fn parse_leniently<T: Default>(
     parse(&good, context).map_err(|e| problems.push(e)).unwrap_or_default()
 }
 
-/// Reads a table into `T`, whose fields `docs` lists; [`options!`](crate::options) calls it.
+/// Reads a table of the options that `docs` lists with `set`, which takes one value; [`options!`](crate::options) calls it.
 ///
 /// # Errors
 /// [`Error::UnknownKey`] and [`Error::InvalidValue`], all problems at once.
-pub fn parse_options<T: DeserializeOwned>(table: &toml::Table, context: &str, docs: &[OptionDoc]) -> Result<T> {
+pub fn parse_options(
+    table: &toml::Table,
+    context: &str,
+    docs: &[OptionDoc],
+    mut set: impl FnMut(&str, &toml::Value) -> Result<(), String>,
+) -> Result<()> {
     let known: Vec<&str> = docs.iter().map(|d| d.name).collect();
     let mut problems = Vec::new();
     for (key, value) in table {
-        let Some(doc) = docs.iter().find(|d| d.name == key) else {
-            problems.push(Error::UnknownKey {
+        match docs.iter().find(|d| d.name == key) {
+            None => problems.push(Error::UnknownKey {
                 context: context.to_owned(),
                 key: key.clone(),
                 nearest: nearest(key, known.iter().copied()),
                 known: known.iter().map(|k| (*k).to_owned()).collect(),
-            });
-            continue;
-        };
-        // One key at a time, so that every bad value is reported and not only the first.
-        let alone = toml::Table::from_iter([(key.clone(), value.clone())]);
-        if let Err(e) = T::deserialize(alone) {
-            problems.push(Error::invalid(
-                format!("{context} {key}"),
-                value,
-                format!("{} ({})", plain(e.message()), doc.doc),
-            ));
+            }),
+            Some(doc) => {
+                if let Err(message) = set(key, value) {
+                    let expected = format!("{} ({})", plain(&message), doc.doc);
+                    problems.push(Error::invalid(format!("{context} {key}"), value, expected));
+                }
+            }
         }
     }
-    Error::all(problems)?;
-    T::deserialize(table.clone()).map_err(|e| Error::invalid(context, table, e.message().to_owned()))
+    Error::all(problems)
+}
+
+/// Reads one value, or says why not; [`options!`](crate::options) calls it.
+///
+/// # Errors
+/// The deserializer's message.
+pub fn parse_option<T: DeserializeOwned>(value: &toml::Value) -> Result<T, String> {
+    value.clone().try_into().map_err(|error: toml::de::Error| error.message().to_owned())
 }

@@ -1,4 +1,4 @@
-//! Stages as data: a plan can be printed, hashed, shared and run elsewhere.
+//! What stages are made of.
 
 use crate::{Among, Sparsity};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ pub enum InitialMask {
     Dense,
     /// The mask at the end of the stage before; dense for the first.
     Keep,
-    /// Ranked by the strategy.
+    /// Ranked, by magnitudes or the method's own scores.
     Discover {
         /// On these weights.
         on: RewindPoint,
@@ -92,6 +92,7 @@ pub enum HeadStart {
 
 /// When the mask is recomputed within a stage, by the name of a registered mask schedule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct ScheduleSpec {
     /// Such as `constant`, `linear`, `cubic`, `list`.
     pub name: String,
@@ -210,78 +211,4 @@ fn yes() -> bool {
 /// As [`is_zero`], for recipes that decay everything.
 fn is_yes(value: &bool) -> bool {
     *value
-}
-
-/// One finetuning, or none for a stage of 0 updates.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Stage {
-    /// For people; not part of the identity.
-    pub name: String,
-    /// The mask it starts with.
-    pub mask: InitialMask,
-    /// The weights it starts from.
-    pub weights: RewindPoint,
-    /// The head it starts with.
-    pub head: HeadStart,
-    /// Optimizer steps.
-    pub updates: u64,
-    /// When the mask is recomputed; never when `None`.
-    pub schedule: Option<ScheduleSpec>,
-    /// What becomes of pruned weights.
-    pub pruned: PrunedWeights,
-    /// What a re-prune does to the moments.
-    pub moments: Moments,
-    /// Updates after which the weights are kept as rewind points, for later stages.
-    pub snapshots: Vec<u64>,
-    /// How it trains.
-    pub recipe: Recipe,
-}
-
-impl Stage {
-    /// A dense finetuning from theta_0 as `run` describes it: the base that methods change fields of.
-    pub fn dense(run: &RunSpec) -> Self {
-        Self {
-            name: "dense".into(),
-            mask: InitialMask::Dense,
-            weights: RewindPoint::Pretrained,
-            head: HeadStart::Rewound,
-            updates: run.updates,
-            schedule: None,
-            pruned: PrunedWeights::Frozen,
-            moments: Moments::Keep,
-            snapshots: Vec::new(),
-            recipe: run.recipe.clone(),
-        }
-    }
-
-    /// Whether it trains, and so counts as a finetuning (paper, Figure 1 and Table 1).
-    pub fn is_finetuning(&self) -> bool {
-        self.updates > 0
-    }
-
-    /// Whether its result depends on the stage before it.
-    pub fn needs_previous(&self) -> bool {
-        self.weights != RewindPoint::Pretrained
-            || self.head == HeadStart::Previous
-            || match &self.mask {
-                InitialMask::Keep => true,
-                InitialMask::Discover { on, among, .. } => *on != RewindPoint::Pretrained || *among == Among::Survivors,
-                InitialMask::Dense | InitialMask::Random { .. } | InitialMask::Load(_) => false,
-            }
-    }
-}
-
-/// What a strategy plans for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RunSpec {
-    /// The sparsity to end at.
-    pub sparsity: Sparsity,
-    /// Updates of one full finetuning.
-    pub updates: u64,
-    /// Updates that pass over the training split once.
-    pub updates_per_epoch: u64,
-    /// How a full finetuning trains.
-    pub recipe: Recipe,
-    /// Seeds everything that is drawn.
-    pub seed: u64,
 }

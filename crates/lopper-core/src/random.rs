@@ -1,6 +1,6 @@
 //! Masks drawn without looking at any weight.
 
-use crate::{Layout, MaskSet, Sparsity};
+use crate::{Layout, MaskSet, Order, Request, Result, Sparsity};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -21,5 +21,23 @@ impl MaskSet {
             to_prune -= u64::from(prune);
             !prune
         })
+    }
+
+    /// A random mask with the allocation and pattern of `request`; [`random`](Self::random) where it has none. Every entry
+    /// has a number drawn evenly from [0, 1) for a score, and a block the mean of its entries'.
+    ///
+    /// # Errors
+    /// What [`Request::quota`] refuses.
+    pub fn random_as(layout: Arc<Layout>, request: &Request, seed: u64) -> Result<Self> {
+        if request.is_plain() {
+            return Ok(Self::random(layout, request.target, seed));
+        }
+        let mut generator = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw = |entries| -> Vec<f32> { (0..entries).map(|_| generator.random()).collect() };
+        let scores: Vec<Vec<f32>> = layout.tensors().iter().map(|tensor| draw(tensor.entries())).collect();
+        let slices: Vec<&[f32]> = scores.iter().map(Vec::as_slice).collect();
+        let mut mask = Self::dense(layout);
+        crate::select::select_slices(&slices, Order::Value, &mut mask, request)?;
+        Ok(mask)
     }
 }

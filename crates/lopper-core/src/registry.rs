@@ -37,6 +37,19 @@ macro_rules! entry {
             $($(#[$field_meta])* pub $field: $type,)*
         }
 
+        impl $name {
+            /// An entry with these fields.
+            pub const fn new(
+                name: &'static str,
+                summary: &'static str,
+                options: &'static [OptionDoc],
+                origin: &'static str,
+                $($field: $type,)*
+            ) -> Self {
+                Self { name, summary, options, origin, $($field,)* }
+            }
+        }
+
         inventory::collect!($name);
 
         impl Entry for $name {
@@ -58,7 +71,8 @@ macro_rules! entry {
 }
 
 entry! {
-    /// A pruning method.
+    /// A pruning method; [`strategy!`](crate::strategy) makes and registers one.
+    #[non_exhaustive]
     StrategyEntry, "strategy" {
         /// Builds it from its options (the `[prune]` table without `method` and `sparsity`).
         open: fn(&toml::Table) -> Result<Box<dyn PruningStrategy>>,
@@ -67,6 +81,7 @@ entry! {
 
 entry! {
     /// A mask schedule.
+    #[non_exhaustive]
     MaskScheduleEntry, "mask schedule" {
         /// Builds it from its options.
         open: fn(&toml::Table) -> Result<Box<dyn MaskSchedule>>,
@@ -91,6 +106,51 @@ entry! {
         /// Loads it.
         open: fn(&DatasetRequest<'_>) -> Result<Box<dyn Dataset>>,
     }
+}
+
+/// Registers a strategy: its name in configurations, a line for `lopper plugins`, the type that
+/// [`options!`](crate::options) made, and what makes the strategy from them.
+///
+/// ```no_run,standalone_crate
+/// use lopper_core::{PruningStrategy, Result, RunSpec, Stage, options, strategy};
+///
+/// options! {
+///     /// It has no options.
+///     struct MineOptions {}
+/// }
+///
+/// struct Mine;
+///
+/// impl PruningStrategy for Mine {
+///     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+///         Ok(vec![Stage::dense(run).named("mine").discovered(run.sparsity)])
+///     }
+/// }
+///
+/// strategy! {
+///     name: "mine",
+///     summary: "magnitudes of theta_0",
+///     options: MineOptions,
+///     open: |_| Ok(Mine),
+/// }
+/// ```
+#[macro_export]
+macro_rules! strategy {
+    (name: $name:literal, summary: $summary:literal, options: $options:ty, open: $open:expr $(,)?) => {
+        $crate::__private::inventory::submit! {
+            $crate::StrategyEntry::new(
+                $name,
+                $summary,
+                <$options>::DOCS,
+                concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+                |table| {
+                    let open: fn($options) -> $crate::Result<_> = $open;
+                    let strategy = open(<$options>::parse(table, "[prune]")?)?;
+                    Ok(::std::boxed::Box::new(strategy))
+                },
+            )
+        }
+    };
 }
 
 /// All plugins of one kind, sorted by name.

@@ -154,14 +154,32 @@ inventory::submit! {
 }
 
 impl ScheduleSpec {
+    /// The schedule of that registered name, with these options.
+    pub fn new(name: impl Into<String>, options: toml::Table) -> Self {
+        Self { name: name.into(), options }
+    }
+
     /// The same sparsity every `every` updates and at the last.
     pub fn constant(every: u64, sparsity: Sparsity) -> Self {
-        Self { name: "constant".into(), options: ConstantOptions { every, sparsity: sparsity.get() }.to_table() }
+        Self::new("constant", ConstantOptions { every, sparsity: sparsity.get() }.to_table())
     }
 
     /// A straight ramp over the whole stage, raised every `every` updates.
     pub fn linear(every: u64, initial: Sparsity, sparsity: Sparsity) -> Self {
         let options = RampOptions { every, initial: initial.get(), sparsity: sparsity.get(), until: 1.0 };
-        Self { name: "linear".into(), options: options.to_table() }
+        Self::new("linear", options.to_table())
+    }
+
+    /// A ramp that is steep at first and level after the share `until` of the stage (Zhu and Gupta 2017, equation 1), raised
+    /// every `every` updates.
+    pub fn cubic(every: u64, initial: Sparsity, sparsity: Sparsity, until: f64) -> Self {
+        let options = RampOptions { every, initial: initial.get(), sparsity: sparsity.get(), until };
+        Self::new("cubic", options.to_table())
+    }
+
+    /// Each of these sparsities after its update; updates ascend.
+    pub fn list(points: impl IntoIterator<Item = (u64, Sparsity)>) -> Self {
+        let (updates, sparsities) = points.into_iter().map(|(update, sparsity)| (update, sparsity.get())).unzip();
+        Self::new("list", ListOptions { updates, sparsities }.to_table())
     }
 }

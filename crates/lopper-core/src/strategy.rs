@@ -1,57 +1,15 @@
-//! The trait behind which a pruning method stands.
+//! The traits behind which a pruning method stands: a strategy that plans, and what it does inside one stage.
 
-use crate::{Layout, MaskSet, ParameterName, Result, RunSpec, Selector, Sparsity, Stage};
+use crate::{Error, Layout, Result, RunSpec, Sparsity, Stage, View};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tch::Tensor;
-
-/// One prunable weight as a strategy sees it.
-#[derive(Debug)]
-pub struct PrunableWeight<'a> {
-    /// Its name.
-    pub name: &'a ParameterName,
-    /// Its value, float32, on the run's device. Not to be written to.
-    pub tensor: &'a Tensor,
-    /// The same memory as a flat row-major slice, when it lies on the CPU and is contiguous.
-    pub host: Option<&'a [f32]>,
-    /// Its dense gradient of this update; only in [`PruningStrategy::after_backward`].
-    pub gradient: Option<Tensor>,
-}
-
-/// All prunable weights at one moment.
-#[derive(Debug)]
-pub struct WeightView<'a> {
-    layout: &'a Arc<Layout>,
-    weights: Vec<PrunableWeight<'a>>,
-    update: u64,
-}
-
-impl<'a> WeightView<'a> {
-    /// A view of `weights`, which stand in the order of `layout`. `update` counts finished updates of the stage.
-    pub fn new(layout: &'a Arc<Layout>, weights: Vec<PrunableWeight<'a>>, update: u64) -> Self {
-        Self { layout, weights, update }
-    }
-
-    /// Names, shapes and order.
-    pub fn layout(&self) -> &Arc<Layout> {
-        self.layout
-    }
-
-    /// The weights in the order of the layout.
-    pub fn weights(&self) -> &[PrunableWeight<'a>] {
-        &self.weights
-    }
-
-    /// Finished updates of this stage; 0 before the first.
-    pub fn update(&self) -> u64 {
-        self.update
-    }
-}
+use tch::{Device, Tensor};
 
 /// How much each prunable entry matters; low scores are pruned first.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Scores {
-    /// The magnitude of the weights themselves: unstructured magnitude pruning, ranked in place.
+    /// The magnitude of the weights themselves, ranked in place.
     Magnitude,
     /// One tensor for each prunable weight, of its shape: any finite float32 numbers, negative ones too.
     Values(Vec<Tensor>),
@@ -67,88 +25,126 @@ pub enum Among {
     Survivors,
 }
 
-/// What a checkpoint carries for a strategy.
+/// Numbers of a method's own for the metrics, by name.
+pub type Measures = BTreeMap<String, f64>;
+
+/// What a checkpoint carries for a method, and one stage for the next where the plan says so.
 #[derive(Debug, Default)]
-pub struct StrategyState {
+#[non_exhaustive]
+pub struct MethodState {
     /// Tensors by name.
     pub tensors: BTreeMap<String, Tensor>,
     /// Anything else, as text.
     pub text: BTreeMap<String, String>,
 }
 
-/// Whose ranking decides a mask; part of a stage's identity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ranking {
-    /// Unstructured magnitude pruning as the core does it. Strategies that answer this promise equal masks on equal
-    /// weights, so their stages can be shared: OMP's and round one of IMP's are the same stage.
-    Magnitude,
-    /// The strategy's own scores; the stage is shared with no other strategy.
-    Own,
+impl MethodState {
+    /// These tensors and texts.
+    pub fn new(tensors: BTreeMap<String, Tensor>, text: BTreeMap<String, String>) -> Self {
+        Self { tensors, text }
+    }
+
+    /// The state of a method that remembers these tensors; they are not copied.
+    pub fn of(tensors: &BTreeMap<String, Tensor>) -> Self {
+        let tensors = tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+        Self { tensors, text: BTreeMap::new() }
+    }
+
+    /// The same with its tensors on `device`.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    pub fn to_device(self, device: Device) -> Result<Self> {
+        let moved = self.tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.f_to_device(device)?)));
+        Ok(Self { tensors: moved.collect::<Result<_>>()?, text: self.text })
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.tensors.is_empty() && self.text.is_empty()
+    }
 }
 
-/// A pruning method: which stages it trains, and which entries it prunes.
-pub trait PruningStrategy: Send {
+/// A pruning method: it plans the stages, and opens a fresh [`StageMethod`] for each.
+///
+/// It is never changed: what happens inside a stage cannot reach another but by what the plan names, which is in the stage's
+/// key. That is why a stage can be stored once and taken by every run that plans the same.
+pub trait PruningStrategy: Send + Sync {
     /// The stages of this method, in order. Pure: printing a plan trains nothing.
     ///
     /// # Errors
     /// When the options do not fit the run, such as an initial sparsity above the target.
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>>;
 
-    /// Whose ranking decides the masks. The default, [`Ranking::Own`], is right for every strategy that overrides
-    /// [`score`](Self::score) or [`next_mask`](Self::next_mask).
-    fn ranking(&self) -> Ranking {
-        Ranking::Own
-    }
-
-    /// How much each prunable entry matters. The default is unstructured magnitude pruning.
+    /// Whether it can prune a model of this layout to `target`; asked before anything else. What [`Stage::check`] finds by
+    /// itself, such as an axis that a pattern does not divide, need not be said again. Everything is accepted unless overridden.
     ///
     /// # Errors
-    /// Errors of libtorch, and a strategy's own.
-    fn score(&mut self, _view: &WeightView<'_>) -> Result<Scores> {
+    /// What is in the way, by name, and what would be accepted.
+    fn accepts(&self, _layout: &Layout, _target: Sparsity) -> Result<()> {
+        Ok(())
+    }
+
+    /// What it does inside `stage`, which is one that it planned. Magnitudes are ranked unless overridden.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn method(&self, _stage: &Stage, _layout: &Arc<Layout>) -> Result<Box<dyn StageMethod>> {
+        Ok(Box::new(Magnitudes))
+    }
+}
+
+/// What a method does inside one stage. Every stage gets a fresh one.
+///
+/// All of it is called without autograd: operations on what a view shows record no graph.
+pub trait StageMethod: Send {
+    /// How much each prunable entry matters; asked whenever the mask is made. Magnitudes unless overridden, and a stage whose
+    /// method overrides it says so with [`Stage::own_scores`].
+    ///
+    /// The core ranks, rounds and proves the counts; a method never counts.
+    ///
+    /// # Errors
+    /// Errors of libtorch, and a method's own.
+    fn score(&mut self, _view: &View<'_>) -> Result<Scores> {
         Ok(Scores::Magnitude)
     }
 
-    /// A mask of exactly `target` sparsity. The default ranks [`score`](Self::score) globally over all tensors.
+    /// Sees the dense gradients after a backward pass, as often as the stage's [`gradients`](Stage::gradients) say. Never for
+    /// an update that is skipped because its loss or a gradient is not finite.
     ///
     /// # Errors
-    /// [`crate::Error::NonFinite`] naming the entry that cannot be ranked; a target below the sparsity of `current`
-    /// when ranking among survivors.
-    fn next_mask(
-        &mut self,
-        view: &WeightView<'_>,
-        current: &MaskSet,
-        target: Sparsity,
-        among: Among,
-    ) -> Result<MaskSet> {
-        let scores = self.score(view)?;
-        Selector::new().select(view, &scores, current, target, among)
-    }
-
-    /// Sees the dense gradients after each backward pass (movement pruning, RigL). Never for an update that is skipped
-    /// because its loss or a gradient is not finite; a mask that is due then is ranked without.
-    ///
-    /// # Errors
-    /// Errors of libtorch, and a strategy's own.
-    fn after_backward(&mut self, _view: &WeightView<'_>, _mask_update_due: bool) -> Result<()> {
+    /// Errors of libtorch, and a method's own.
+    fn after_backward(&mut self, _view: &View<'_>) -> Result<()> {
         Ok(())
     }
 
-    /// Whether [`after_backward`](Self::after_backward) does anything; if not, no gradients are collected for it.
-    fn wants_gradients(&self) -> bool {
-        false
+    /// Numbers of its own, written into the metrics after each update whose gradients it saw or whose mask it scored; nothing
+    /// for no line. Only of stages that [depend on the method](Stage::depends_on_method): others are shared with methods that
+    /// measure nothing.
+    fn measures(&self) -> Measures {
+        Measures::new()
     }
 
     /// What a checkpoint must carry for this method to continue bit-exactly.
-    fn state(&self) -> StrategyState {
-        StrategyState::default()
+    fn state(&self) -> MethodState {
+        MethodState::default()
     }
 
-    /// Restores what [`state`](Self::state) returned.
+    /// Restores what [`state`](Self::state) returned. Tensors come on the device of the weights.
     ///
     /// # Errors
-    /// When the state is not this strategy's.
-    fn load_state(&mut self, _state: StrategyState) -> Result<()> {
-        Ok(())
+    /// When the state is not this method's; unless overridden, when there is any.
+    fn load_state(&mut self, state: MethodState) -> Result<()> {
+        let names: Vec<_> = state.tensors.keys().chain(state.text.keys()).map(String::as_str).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(Error::ForeignState { names: names.join(", ") })
     }
 }
+
+/// Unstructured magnitude pruning without a memory.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Magnitudes;
+
+impl StageMethod for Magnitudes {}

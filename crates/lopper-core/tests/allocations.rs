@@ -4,8 +4,8 @@
 
 use alloc_tracker::{Allocator, Session};
 use lopper_core::{
-    Among, Change, HostSelector, Layout, MaskSet, Order, ParameterName, PrunableWeight, Scores, Selector, Sparsity,
-    WeightView, pack_bits_into,
+    Among, Change, HostSelector, Layout, MaskSet, Order, ParameterName, PrunableWeight, Request, Scores, Selector,
+    Sparsity, WeightView, pack_bits_into,
 };
 use std::alloc::System;
 use std::sync::Arc;
@@ -102,17 +102,14 @@ fn slices() {
 fn views() {
     let (layout, weights) = weights();
     let tensors: Vec<Tensor> = weights.iter().map(|values| Tensor::from_slice(values)).collect();
-    let listed = layout.tensors().iter().zip(&tensors).zip(&weights).map(|((named, tensor), values)| PrunableWeight {
-        name: named.name(),
-        tensor,
-        host: Some(values.as_slice()),
-        gradient: None,
-    });
-    let view = WeightView::new(&layout, listed.collect(), 0);
+    let listed = layout.tensors().iter().zip(&tensors).zip(&weights);
+    let listed =
+        listed.map(|((named, tensor), values)| PrunableWeight::new(named.name(), tensor, Some(values)).unwrap());
+    let view = WeightView::new(&layout, listed.collect());
     let mut selector = Selector::new();
     let mut mask = MaskSet::dense(layout.clone());
-    let target = Sparsity::new(0.5).unwrap();
-    let mut select = || selector.select_into(&view, &Scores::Magnitude, &mut mask, target, Among::All).unwrap();
+    let request = Request::global(Sparsity::new(0.5).unwrap());
+    let mut select = || selector.select_into(&view, &Scores::Magnitude, &mut mask, &request).unwrap();
     let first = select();
     assert!(first.newly_pruned > 0);
     assert_eq!(without("a second selection from a view", select), Change::default());

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 use lopper_core::{
-    Among, Change, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, PrunableWeight, Scores,
-    Selector, Sparsity, WeightView, pack_bits, pack_bits_into,
+    Among, Change, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, PrunableWeight, Request,
+    Scores, Selector, Sparsity, WeightView, pack_bits, pack_bits_into,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -220,20 +220,20 @@ proptest! {
         let tensors: Vec<Tensor> = values.iter().map(|v| Tensor::from_slice(v)).collect();
         let view = |with_slices: bool| {
             let weights = layout.tensors().iter().zip(&tensors).zip(&values);
-            let weights = weights.map(|((named, tensor), values)| PrunableWeight {
-                name: named.name(), tensor, host: with_slices.then_some(values.as_slice()), gradient: None,
+            let weights = weights.map(|((named, tensor), values)| {
+                PrunableWeight::new(named.name(), tensor, with_slices.then_some(values.as_slice()))
             });
-            WeightView::new(&layout, weights.collect(), 0)
+            WeightView::new(&layout, weights.collect::<Result<_, _>>().unwrap())
         };
         let scores = || if magnitude { Scores::Magnitude } else {
             Scores::Values(tensors.iter().map(Tensor::shallow_clone).collect())
         };
-        let here = Selector::new().select(&view(true), &scores(), &current, target, among).unwrap();
+        let here = Selector::new().select(&view(true), &scores(), &current, &Request::global(target).among(among)).unwrap();
         let order = if magnitude { Order::Magnitude } else { Order::Value };
         prop_assert_eq!(&here, &oracle(&values, &current, pruned, order, among));
         if magnitude {
             // Without slices the weights are ranked by tensor operations, as on a GPU.
-            prop_assert_eq!(here, Selector::new().select(&view(false), &scores(), &current, target, among).unwrap());
+            prop_assert_eq!(here, Selector::new().select(&view(false), &scores(), &current, &Request::global(target).among(among)).unwrap());
         }
     }
 }

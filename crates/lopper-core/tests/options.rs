@@ -1,7 +1,7 @@
 //! Options and schedules as a configuration meets them.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-use lopper_core::{Error, MaskScheduleEntry, RampOptions, ScheduleSpec, Sparsity, registry};
+use lopper_core::{Error, MaskScheduleEntry, ScheduleSpec, Sparsity, registry};
 
 lopper_core::options! {
     /// Options of a method.
@@ -67,13 +67,9 @@ fn schedules_are_due_every_n_and_at_the_end() {
         assert!((value - wanted).abs() < 1e-12);
     }
     assert_eq!(ramp.last(), Some(&(100, 0.9)), "the target is reached exactly");
-    let cubic = ScheduleSpec {
-        name: "cubic".into(),
-        options: RampOptions { every: 50, initial: 0.0, sparsity: 0.8, until: 1.0 }.to_table(),
-    };
+    let cubic = ScheduleSpec::cubic(50, at(0.0), at(0.8), 1.0);
     assert_eq!(targets(&cubic, 100), [(50, 0.8 - 0.8 * 0.125), (100, 0.8)]);
-    let list =
-        ScheduleSpec { name: "list".into(), options: "updates = [3, 9]\nsparsities = [0.1, 0.2]".parse().unwrap() };
+    let list = ScheduleSpec::list([(3, at(0.1)), (9, at(0.2))]);
     assert_eq!(targets(&list, 10), [(3, 0.1), (9, 0.2)]);
 }
 

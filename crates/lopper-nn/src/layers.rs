@@ -24,6 +24,7 @@ impl Linear {
     /// # Errors
     /// Errors of libtorch.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        crate::inputs::report(&self.weight, x)?;
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }
 }

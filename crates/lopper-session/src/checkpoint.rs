@@ -7,7 +7,7 @@ use crate::events::TrainingLines;
 use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
 use crate::{Counts, weights::Values};
-use lopper_core::{Error, MaskOrigin, MaskSet, Result, StrategyState};
+use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
 use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -79,7 +79,7 @@ pub(crate) struct Checkpoint {
     pub(crate) progress: Progressed,
     pub(crate) weights: Values,
     pub(crate) optimizer: Values,
-    pub(crate) strategy: StrategyState,
+    pub(crate) strategy: MethodState,
     pub(crate) mask: MaskSet,
     /// The mask that the stage began with.
     pub(crate) start_mask: MaskSet,
@@ -94,7 +94,7 @@ pub(crate) struct Resumed {
     pub(crate) progress: Progressed,
     pub(crate) weights: SealedTensors,
     pub(crate) optimizer: SealedTensors,
-    pub(crate) strategy: StrategyState,
+    pub(crate) strategy: MethodState,
     pub(crate) mask: MaskSet,
     /// The mask that the stage began with.
     pub(crate) start_mask: MaskSet,
@@ -321,7 +321,7 @@ impl CheckpointStore {
         Ok(Some(Resumed {
             weights: open(WEIGHTS)?,
             optimizer: open(OPTIMIZER)?,
-            strategy: StrategyState { tensors: tensors(STRATEGY)?, text: record.strategy_text.clone() },
+            strategy: MethodState::new(tensors(STRATEGY)?, record.strategy_text.clone()),
             mask: read_mask(MASK)?,
             start_mask: read_mask(START_MASK)?,
             lines: TrainingLines::from_bytes(bytes(EVENTS)?),

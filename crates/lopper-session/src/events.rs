@@ -1,7 +1,7 @@
 //! Metrics as JSON lines, appended while training.
 
 use crate::{Counts, SplitMetrics};
-use lopper_core::{Error, Result};
+use lopper_core::{Error, Measures, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -41,6 +41,13 @@ pub(crate) enum Event<'a> {
         sparsity: f64,
         revived: u64,
     },
+    /// Numbers of the method's own; at update 0 of its first mask.
+    Measures {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stage: Option<Cow<'a, str>>,
+        update: u64,
+        measures: Measures,
+    },
     /// A validation of mask ⊙ weights.
     Validation { stage: Cow<'a, str>, update: u64, splits: Cow<'a, [SplitMetrics]> },
 }
@@ -48,7 +55,7 @@ pub(crate) enum Event<'a> {
 impl<'a> Event<'a> {
     /// The same as a line of the stage `name`.
     fn of(mut self, name: &'a str) -> Self {
-        if let Self::Update { stage, .. } | Self::Mask { stage, .. } = &mut self {
+        if let Self::Update { stage, .. } | Self::Mask { stage, .. } | Self::Measures { stage, .. } = &mut self {
             *stage = Some(name.into());
         }
         self
@@ -57,7 +64,10 @@ impl<'a> Event<'a> {
     fn update(&self) -> u64 {
         match self {
             Self::Stage { .. } => 0,
-            Self::Update { update, .. } | Self::Mask { update, .. } | Self::Validation { update, .. } => *update,
+            Self::Update { update, .. }
+            | Self::Mask { update, .. }
+            | Self::Measures { update, .. }
+            | Self::Validation { update, .. } => *update,
         }
     }
 

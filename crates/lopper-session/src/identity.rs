@@ -12,8 +12,8 @@
 
 use crate::{Precision, SessionSettings};
 use lopper_core::{
-    Dataset, Error, Head, InitialMask, Layout, MaskScheduleEntry, MaskSet, Model, Ranking, Result, RewindPoint, Split,
-    Stage, registry,
+    Dataset, Error, Head, InitialMask, Layout, MaskScheduleEntry, MaskSet, Model, Result, RewindPoint, Split, Stage,
+    registry,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -147,7 +147,7 @@ pub(crate) fn plan_key(
     stage: &Stage,
     before: &Before<'_>,
     identity: &RunIdentity,
-    ranking: Ranking,
+    hands_on: bool,
 ) -> Result<String> {
     #[derive(Serialize)]
     struct Plan<'a> {
@@ -160,9 +160,9 @@ pub(crate) fn plan_key(
         rewind_source: Option<&'a str>,
         loaded: Option<&'a str>,
         pretrained: &'a str,
+        hands_on: bool,
     }
-    let ranks = stage.schedule.is_some() || matches!(stage.mask, InitialMask::Discover { .. });
-    let mut anonymous = Stage { name: String::new(), snapshots: Vec::new(), ..stage.clone() };
+    let mut anonymous = stage.clone().named("").snapshots([]);
     if let InitialMask::Load(path) = &mut anonymous.mask {
         path.clear();
     }
@@ -171,11 +171,12 @@ pub(crate) fn plan_key(
         surroundings,
         stage: json(&anonymous)?,
         schedule_origin: surroundings.schedule_origin(stage)?,
-        strategy: (ranks && ranking == Ranking::Own).then(|| surroundings.strategy(identity)),
+        strategy: (stage.depends_on_method() || hands_on).then(|| surroundings.strategy(identity)),
         previous: before.previous.filter(|_| stage.needs_previous()),
         rewind_source: before.rewind_source,
         loaded: before.loaded,
         pretrained: before.pretrained,
+        hands_on,
     };
     Ok(hash(&json(&plan)?))
 }
@@ -189,13 +190,15 @@ pub(crate) struct StartContent {
     pub(crate) weights: String,
 }
 
-/// The training key of `stage`, in hexadecimal: however its start was come by.
+/// The training key of `stage`, in hexadecimal: however its start was come by. What a method remembers of the way to its
+/// first mask is no part of that content, so where the result depends on the method, the way counts: its plan key, `plan`.
 pub(crate) fn training_key(
     surroundings: &Surroundings,
     stage: &Stage,
+    plan: &str,
     start: &StartContent,
     identity: &RunIdentity,
-    ranking: Ranking,
+    hands_on: bool,
 ) -> Result<String> {
     #[derive(Serialize)]
     struct Training<'a> {
@@ -204,23 +207,26 @@ pub(crate) fn training_key(
         stage: serde_json::Value,
         schedule_origin: Option<&'a str>,
         strategy: Option<(&'a str, &'a str, &'a toml::Table)>,
+        plan: Option<&'a str>,
         start: &'a StartContent,
     }
     // The start is known by its content.
-    let trained = Stage {
-        name: String::new(),
-        snapshots: Vec::new(),
-        mask: InitialMask::Dense,
-        weights: RewindPoint::Pretrained,
-        head: Default::default(),
-        ..stage.clone()
-    };
+    let mut trained = stage.clone().named("").snapshots([]).mask(InitialMask::Dense).weights(RewindPoint::Pretrained);
+    trained.head = Default::default();
+    (trained.calibration, trained.carry) = (None, false);
+    if trained.schedule.is_none() {
+        // Nothing is ranked any more.
+        (trained.scoring, trained.mask_grows) = Default::default();
+        (trained.allocation, trained.pattern) = Default::default();
+    }
+    let own = stage.depends_on_method() || hands_on;
     let training = Training {
         what: "training",
         surroundings,
         stage: json(&trained)?,
         schedule_origin: surroundings.schedule_origin(stage)?,
-        strategy: (stage.schedule.is_some() && ranking == Ranking::Own).then(|| surroundings.strategy(identity)),
+        strategy: own.then(|| surroundings.strategy(identity)),
+        plan: own.then_some(plan),
         start,
     };
     Ok(hash(&json(&training)?))

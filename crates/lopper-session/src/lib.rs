@@ -4,6 +4,7 @@
 
 mod ahead;
 mod batching;
+mod calibration;
 mod checkpoint;
 mod decay;
 mod evaluate;

@@ -133,6 +133,7 @@ mod tests {
             training_key: None,
             snapshots: Vec::new(),
             done: false,
+            hands_on: false,
             versionless: versionless.into(),
             loaded: None,
         };

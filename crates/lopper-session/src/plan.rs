@@ -4,7 +4,7 @@ use crate::identity::{Before, StartContent, Surroundings, mask_content, plan_key
 use crate::store::read_mask;
 use crate::weights::Weights;
 use crate::{RunIdentity, StageStore};
-use lopper_core::{Error, HeadStart, InitialMask, MaskSet, RandomKind, Ranking, Result, RewindPoint, RunSpec, Stage};
+use lopper_core::{Among, Error, HeadStart, InitialMask, MaskSet, RandomKind, Result, RewindPoint, RunSpec, Stage};
 use std::sync::Arc;
 
 /// A planned stage and what is known of its result.
@@ -19,6 +19,8 @@ pub struct PlannedStage {
     pub training_key: Option<String>,
     /// Updates after which its weights are kept: its own wishes, and for the first stage what later ones rewind to.
     pub snapshots: Vec<u64>,
+    /// Whether its method's state is kept, because the next stage goes on from it.
+    pub hands_on: bool,
     /// Whether nothing of it is to be trained any more.
     pub done: bool,
     /// Its plan key, but for versions of plugins and the kind of device.
@@ -31,7 +33,6 @@ pub struct PlannedStage {
 pub(crate) struct Identification<'a> {
     pub(crate) surroundings: &'a Surroundings,
     pub(crate) identity: &'a RunIdentity,
-    pub(crate) ranking: Ranking,
     /// Hash of theta_0 with its fresh head.
     pub(crate) pretrained: &'a str,
     pub(crate) weights: &'a Weights,
@@ -49,6 +50,7 @@ impl Identification<'_> {
         let without_versions = self.surroundings.without_versions();
         let mut plan: Vec<PlannedStage> = Vec::new();
         for (index, (stage, loaded)) in stages.iter().zip(loaded).enumerate() {
+            let hands_on = hands_on(stages, index);
             let content = loaded.as_deref().map(mask_content).transpose()?;
             let key = |surroundings: &Surroundings, key_of: fn(&PlannedStage) -> &str| {
                 let before = Before {
@@ -57,20 +59,21 @@ impl Identification<'_> {
                     loaded: content.as_deref(),
                     pretrained: self.pretrained,
                 };
-                plan_key(surroundings, stage, &before, self.identity, self.ranking)
+                plan_key(surroundings, stage, &before, self.identity, hands_on)
             };
             let versionless = key(&without_versions, |planned| &planned.versionless)?;
             let key = key(self.surroundings, |planned| &planned.key)?;
             let snapshots = needed_snapshots(stages, index);
             let training_key = match self.store.resolve(&key) {
                 Some(known) => Some(known),
-                None => self.foreseen(stage, content.as_deref())?,
+                None => self.foreseen(stage, &key, content.as_deref(), hands_on)?,
             };
             plan.push(PlannedStage {
                 stage: stage.clone(),
                 key,
                 training_key,
                 snapshots,
+                hands_on,
                 done: false,
                 versionless,
                 loaded,
@@ -80,7 +83,7 @@ impl Identification<'_> {
     }
 
     /// The training key of a stage whose start is known without ranking or training anything.
-    fn foreseen(&self, stage: &Stage, loaded: Option<&str>) -> Result<Option<String>> {
+    fn foreseen(&self, stage: &Stage, plan: &str, loaded: Option<&str>, hands_on: bool) -> Result<Option<String>> {
         if stage.weights != RewindPoint::Pretrained || stage.head != HeadStart::Rewound {
             return Ok(None);
         }
@@ -92,12 +95,12 @@ impl Identification<'_> {
                 None => return Ok(None),
             },
             InitialMask::Random { kind: RandomKind::Uniform, sparsity, seed } => {
-                mask_content(&MaskSet::random(layout.clone(), *sparsity, *seed))?
+                mask_content(&MaskSet::random_as(layout.clone(), &stage.request(*sparsity, Among::All), *seed)?)?
             }
             InitialMask::Random { .. } | InitialMask::Discover { .. } | InitialMask::Keep => return Ok(None),
         };
         let start = StartContent { mask, weights: self.pretrained.to_owned() };
-        training_key(self.surroundings, stage, &start, self.identity, self.ranking).map(Some)
+        training_key(self.surroundings, stage, plan, &start, self.identity, hands_on).map(Some)
     }
 }
 
@@ -141,12 +144,26 @@ fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<Vec<Opti
                 stage.name
             )));
         }
+        if let Err(error) = stage.check(weights.layout()) {
+            problems.push(error);
+        }
+        if stage.carry && index == 0 {
+            problems.push(Error::Stage {
+                stage: stage.name.clone(),
+                problem: Box::new(Error::invalid("carry", true, "only for a stage that follows another")),
+            });
+        }
         if stage.recipe.accumulate == 0 {
             problems.push(Error::invalid("train.accumulate", 0, "micro-batches an update, from 1 up"));
         }
     }
     Error::all(problems)?;
     Ok(loaded)
+}
+
+/// Whether the stage after `index` goes on from the state of its method.
+fn hands_on(stages: &[Stage], index: usize) -> bool {
+    stages.get(index + 1).is_some_and(|next| next.carry)
 }
 
 /// The update of the first stage that a stage starts from or ranks.

@@ -10,6 +10,7 @@ pub(crate) struct Plugins {
     model: String,
     dataset: String,
     strategy: String,
+    method: String,
 }
 
 impl Plugins {
@@ -18,7 +19,13 @@ impl Plugins {
             model: format!("model plugin `{}`", identity.model),
             dataset: format!("dataset plugin of {}", identity.dataset_origin),
             strategy: format!("strategy plugin `{}`", identity.strategy),
+            method: identity.strategy.clone(),
         }
+    }
+
+    /// The strategy's registered name.
+    pub(crate) fn method(&self) -> &str {
+        &self.method
     }
 
     /// Runs the model's code.

@@ -88,13 +88,13 @@ impl Session {
             (participants.model.as_ref(), participants.dataset.as_ref(), &participants.identity);
         let surroundings = Surroundings::new(identity, model, weights.layout(), dataset, &settings)?;
         let plugins = Plugins::of(identity);
+        plugins.strategy(|| participants.strategy.accepts(weights.layout(), spec.sparsity))?;
         let stages = plugins.strategy(|| participants.strategy.plan(&spec))?;
         let store = StageStore::open(&settings.store, settings.lease)?;
         let pretrained = Pretrained::live(&weights, settings.out.join("pretrained.safetensors"))?;
         let plan = Identification {
             surroundings: &surroundings,
             identity,
-            ranking: participants.strategy.ranking(),
             pretrained: pretrained.hash(),
             weights: &weights,
             store: &store,

@@ -16,12 +16,13 @@ use crate::stop::Unsaved;
 use crate::weights::Weights;
 use crate::{Batcher, CheckpointEvery, Counts, LearningRate, MicroBatches, OptimizerState, SessionSettings};
 use lopper_core::{
-    Among, Change, Dataset, Error, MaskSchedule, MaskSet, Mode, Model, Moments, PrunedWeights, PruningStrategy,
-    Ranking, Result, Scores, Selector, Sparsity, Split, Stage,
+    Change, Dataset, Error, Gradients, MaskSchedule, MaskSet, MethodState, Mode, Model, Moments, ParameterName,
+    PrunedWeights, Result, Selector, Sparsity, Split, Stage, StageMethod, View,
 };
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::{Duration, Instant};
+use tch::Tensor;
 
 /// What is counted of examples that a batch goes without.
 const LEFT_OUT: &str = "examples_left_out";
@@ -33,7 +34,8 @@ const LONG: Duration = Duration::from_secs(1);
 pub(crate) struct Trainer<'a> {
     pub(crate) model: &'a dyn Model,
     pub(crate) dataset: &'a dyn Dataset,
-    pub(crate) strategy: &'a mut dyn PruningStrategy,
+    /// What the strategy does inside this stage.
+    pub(crate) method: &'a mut dyn StageMethod,
     pub(crate) weights: &'a mut Weights,
     pub(crate) settings: &'a SessionSettings,
     /// Where its lines are told as they come; `None` when the run has told them already.
@@ -50,17 +52,23 @@ pub(crate) struct Trainer<'a> {
     pub(crate) stage: &'a Stage,
     /// The mask that it starts with.
     pub(crate) start_mask: &'a MaskSet,
+    /// What was told of it before its first update.
+    pub(crate) first_lines: TrainingLines,
     /// Update at which to end: the stage's last, or an earlier one after which nothing of it is missing.
     pub(crate) until: u64,
     /// Updates on the way after which the weights go into the store.
     pub(crate) snapshots: BTreeSet<u64>,
     /// Updates on the way after which it is judged.
     pub(crate) judged: BTreeSet<u64>,
+    /// Whether the next stage goes on from what the method remembers.
+    pub(crate) hands_on: bool,
 }
 
 /// What a stage ends with; the weights are in the model, masked.
 pub(crate) struct Trained {
     pub(crate) mask: MaskSet,
+    /// What its method remembers, where the next stage goes on from that.
+    pub(crate) method: Option<MethodState>,
     pub(crate) lines: TrainingLines,
     pub(crate) progress: Progressed,
     /// To be dropped once all of it is in the store.
@@ -115,7 +123,8 @@ impl Trainer<'_> {
             Some(checkpoint) => {
                 self.weights.read(&checkpoint.weights, None)?;
                 optimizer.read(&checkpoint.optimizer)?;
-                self.plugins.strategy(|| self.strategy.load_state(checkpoint.strategy))?;
+                let remembered = checkpoint.strategy.to_device(self.settings.device)?;
+                self.plugins.strategy(|| self.method.load_state(remembered))?;
                 let Resumed { mask, lines, progress, .. } = checkpoint;
                 let clock = (progress.seconds, started);
                 State { prunes: mask.pruned() > 0, mask, optimizer, lines, progress, unsaved, clock }
@@ -126,7 +135,7 @@ impl Trainer<'_> {
                     self.weights.zero_pruned(&mask)?;
                 }
                 let progress = Progressed::start(self.key);
-                let (lines, clock) = (TrainingLines::default(), (0.0, started));
+                let (lines, clock) = (std::mem::take(&mut self.first_lines), (0.0, started));
                 State { prunes: mask.pruned() > 0, mask, optimizer, lines, progress, unsaved, clock }
             }
         };
@@ -147,8 +156,9 @@ impl Trainer<'_> {
         state.tell_time();
         // What only training needs goes, so that whoever judges the weights has the memory.
         state.optimizer.zero_grad()?;
+        let method = self.hands_on.then(|| self.plugins.strategy(|| Ok(self.method.state()))).transpose()?;
         let State { mask, lines, progress, unsaved, .. } = state;
-        Ok(Trained { mask, lines, progress, unsaved })
+        Ok(Trained { mask, method, lines, progress, unsaved })
     }
 
     /// What became of `done`, once everything that it left behind is on disk: a checkpoint that is being written, and after
@@ -274,7 +284,7 @@ impl Trainer<'_> {
         }
         let loss = loss?;
 
-        let norm = self.show_and_clip(state, loss, update, target.is_some())?;
+        let Shown { norm, dense: gradients } = self.show_and_clip(state, loss, update, target.is_some())?;
         let rate = rates.at(update - 1);
         let usable = loss.is_finite() && norm.is_finite();
         let event = Event::Update {
@@ -296,11 +306,12 @@ impl Trainer<'_> {
         }
 
         if let Some(target) = target {
-            let Change { revived, .. } = self.next_mask(&mut state.mask, update, target)?;
+            let Change { revived, .. } = self.next_mask(state, update, target, &gradients)?;
             let sparsity = state.mask.sparsity().get();
             state.prunes = sparsity > 0.0;
             self.tell(state, &Event::Mask { stage: None, update, sparsity, revived })?;
         }
+        self.measure(state, update, target.is_some())?;
         match stage.pruned {
             // Momentum and weight decay move pruned weights even when their gradients are masked.
             PrunedWeights::Frozen if state.prunes => {
@@ -318,31 +329,84 @@ impl Trainer<'_> {
         Ok(loss)
     }
 
-    /// Shows the dense gradients to a strategy that wants them, masks them under a hard mask, and clips them. Returns their
-    /// norm before clipping.
+    /// Shows the dense gradients to the method as often as the stage says, masks them under a hard mask, and clips them.
     ///
-    /// What is not finite is shown to nobody, because a strategy would carry NaN along for ever; nor is it masked: the update
+    /// What is not finite is shown to nobody, because a method would carry NaN along for ever; nor is it masked: the update
     /// will be skipped.
-    fn show_and_clip(&mut self, state: &State, loss: f64, update: u64, mask_update_due: bool) -> Result<f64> {
-        let max_norm = self.stage.recipe.clip_norm.unwrap_or(f64::INFINITY);
-        let masks = self.stage.pruned == PrunedWeights::Frozen && state.prunes;
-        if self.strategy.wants_gradients() {
+    fn show_and_clip(&mut self, state: &State, loss: f64, update: u64, mask_due: bool) -> Result<Shown> {
+        let stage = self.stage;
+        let max_norm = stage.recipe.clip_norm.unwrap_or(f64::INFINITY);
+        let masks = stage.pruned == PrunedWeights::Frozen && state.prunes;
+        let shows = match stage.gradients {
+            Gradients::EveryUpdate => true,
+            Gradients::WhenDue => mask_due,
+            _ => false,
+        };
+        let mut dense = Vec::new();
+        if shows {
             let trainable = self.weights.trainable();
             let norm = gradient_norm(&trainable)?;
             if !(loss.is_finite() && norm.is_finite()) {
-                return Ok(norm);
+                return Ok(Shown { norm, dense });
             }
-            let view = self.weights.view(update - 1, true);
-            self.plugins.strategy(|| self.strategy.after_backward(&view, mask_update_due))?;
+            let live = self.weights.prunable_gradients();
+            self.look(state, update - 1, mask_due, &live, |method, view| method.after_backward(view))?;
+            if mask_due {
+                // Masking and clipping write into the live ones, and the mask is ranked after them.
+                dense = live.iter().map(copy).collect::<Result<_>>()?;
+            }
             if !masks {
                 clip_known(&trainable, norm, max_norm)?;
-                return Ok(norm);
+                return Ok(Shown { norm, dense });
             }
         }
         if masks {
             self.weights.zero_pruned_gradients(&state.mask)?;
         }
-        clip_gradients(&self.weights.trainable(), max_norm)
+        let norm = clip_gradients(&self.weights.trainable(), max_norm)?;
+        Ok(Shown { norm, dense })
+    }
+
+    /// Shows the method this moment of the training.
+    fn look<T>(
+        &mut self,
+        state: &State,
+        update: u64,
+        mask_due: bool,
+        gradients: &[Tensor],
+        call: impl FnOnce(&mut dyn StageMethod, &View<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let names: Vec<&ParameterName> = self.weights.prunable_names().collect();
+        let moment = |index: usize, name: &str| {
+            let mut moments = state.optimizer.moments(names.get(index)?);
+            moments.find_map(|(kind, moment)| (kind == name).then_some(moment))
+        };
+        let weights = self.weights.view()?;
+        let view = View::new(&weights, self.stage, &state.mask)
+            .of_run(self.plugins.method(), self.settings.seed)
+            .at(update, mask_due)
+            .with_gradients(gradients)
+            .with_moments(&moment);
+        let _no_grad = tch::no_grad_guard();
+        let method = &mut *self.method;
+        self.plugins.strategy(|| call(method, &view))
+    }
+
+    /// A line of the method's own, after it has seen something.
+    fn measure(&mut self, state: &mut State, update: u64, mask_due: bool) -> Result<()> {
+        let stage = self.stage;
+        let saw = match stage.gradients {
+            Gradients::EveryUpdate => true,
+            _ => mask_due,
+        };
+        if !saw || !stage.depends_on_method() {
+            return Ok(());
+        }
+        let measures = self.plugins.strategy(|| Ok(self.method.measures()))?;
+        if measures.is_empty() {
+            return Ok(());
+        }
+        self.tell(state, &Event::Measures { stage: None, update, measures })
     }
 
     /// Gradients of the mean loss over all micro-batches of an update. Returns that mean, and adds what the micro-batches
@@ -405,14 +469,17 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    fn next_mask(&mut self, mask: &mut MaskSet, update: u64, target: Sparsity) -> Result<Change> {
-        let among = match self.stage.pruned {
-            // A hard mask only shrinks: what is zero has nothing to be ranked by.
-            PrunedWeights::Frozen => Among::Survivors,
-            PrunedWeights::Trainable | PrunedWeights::Hidden => Among::All,
-        };
-        let view = self.weights.view(update, false);
-        rank(self.plugins, self.strategy, self.selector, &view, mask, target, among)
+    /// Replaces the mask by the next one. After an error it is as it was.
+    fn next_mask(&mut self, state: &mut State, update: u64, target: Sparsity, gradients: &[Tensor]) -> Result<Change> {
+        let among = self.stage.re_ranks_among();
+        // Taken out, because the view borrows the whole of `self`.
+        let mut selector = std::mem::take(self.selector);
+        let ranked =
+            self.look(state, update, true, gradients, |method, view| selector.next_mask(method, view, target, among));
+        *self.selector = selector;
+        let (mask, change) = ranked?;
+        state.mask = mask;
+        Ok(change)
     }
 
     fn zero_moments(&mut self, state: &mut State) -> Result<()> {
@@ -480,7 +547,7 @@ impl Trainer<'_> {
             progress: state.progress.clone(),
             weights: self.weights.shared()?,
             optimizer: state.optimizer.state(),
-            strategy: self.plugins.strategy(|| Ok(self.strategy.state()))?,
+            strategy: self.plugins.strategy(|| Ok(self.method.state()))?,
             mask: state.mask.clone(),
             start_mask: self.start_mask.clone(),
             lines: state.lines.clone(),
@@ -488,30 +555,22 @@ impl Trainer<'_> {
     }
 }
 
-/// Replaces a mask by the next one of whoever ranks: the core's magnitudes, or the strategy itself. After an error it is
-/// as it was.
-pub(crate) fn rank(
-    plugins: &Plugins,
-    strategy: &mut dyn PruningStrategy,
-    selector: &mut Selector,
-    view: &lopper_core::WeightView<'_>,
-    mask: &mut MaskSet,
-    target: Sparsity,
-    among: Among,
-) -> Result<Change> {
-    if strategy.ranking() == Ranking::Magnitude {
-        return selector.select_into(view, &Scores::Magnitude, mask, target, among);
+/// What became of an update's gradients.
+struct Shown {
+    /// Of all of them together, before clipping.
+    norm: f64,
+    /// Copies of those of the prunable tensors before masking and clipping, where the mask is ranked with them; else empty.
+    dense: Vec<Tensor>,
+}
+
+/// A copy that later updates do not change; of an undefined gradient an undefined one.
+fn copy(gradient: &Tensor) -> Result<Tensor> {
+    if !gradient.defined() {
+        return Ok(Tensor::new());
     }
-    let next = plugins.strategy(|| strategy.next_mask(view, mask, target, among))?;
-    let (pruned, wanted) = (next.pruned(), target.pruned_of(view.layout().entries()));
-    if pruned != wanted || next.layout() != view.layout() {
-        return Err(Error::Other(format!(
-            "the strategy's mask prunes {pruned} entries; sparsity {target} is exactly {wanted}"
-        )));
-    }
-    let change = Change::between(mask, &next)?;
-    *mask = next;
-    Ok(change)
+    let mut copy = gradient.f_empty_like()?;
+    copy.f_copy_(gradient)?;
+    Ok(copy)
 }
 
 fn open_schedule(spec: &lopper_core::ScheduleSpec) -> Result<Box<dyn MaskSchedule>> {
@@ -532,7 +591,7 @@ fn add(counts: &mut Counts, what: &str, number: u64) {
 }
 
 /// SplitMix64's output function over the sum: well spread seeds from neighbouring numbers.
-fn mix(seed: u64, number: u64) -> u64 {
+pub(crate) fn mix(seed: u64, number: u64) -> u64 {
     let mut z = seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -1,7 +1,8 @@
 //! From the plan's end to what must be done: each stage is trained at most once, by whoever claims it first.
 
+use crate::calibration::Calibrator;
 use crate::checkpoint::CheckpointStore;
-use crate::events::EventLog;
+use crate::events::{Event, EventLog, TrainingLines};
 use crate::identity::{StartContent, mask_content, training_key};
 use crate::judge::Judge;
 use crate::machine::Machine;
@@ -10,13 +11,13 @@ use crate::plan::{PlannedStage, rewinds};
 use crate::session::Session;
 use crate::status::Teller;
 use crate::store::{ArtefactId, Claim, Finished, Holder, Lease, Reference, StoredStage};
-use crate::train::{Trained, Trainer, rank};
+use crate::train::{Trained, Trainer};
 use crate::{Keep, SplitMetrics, StageRecord, Stop};
 use lopper_core::{
-    Among, Error, HeadStart, InitialMask, MaskSet, PrunableWeight, RandomKind, Result, RewindPoint, Role, Scores,
-    Stage, WeightView,
+    Among, Calibrated, Calibration, Error, HeadStart, InitialMask, MaskSet, PrunableWeight, RandomKind, Request,
+    Result, RewindPoint, Role, Scores, Stage, StageMethod, View, WeightView,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Between two looks at what another process does.
@@ -59,6 +60,20 @@ impl Missing {
     }
 }
 
+/// How a stage starts: its first mask, a method that has made it, and what was told of that.
+struct Start {
+    mask: MaskSet,
+    method: Box<dyn StageMethod>,
+    lines: TrainingLines,
+}
+
+impl Start {
+    /// As it is on record: the method need not make the mask again.
+    fn recorded(mask: MaskSet, method: Box<dyn StageMethod>) -> Self {
+        Self { mask, method, lines: TrainingLines::default() }
+    }
+}
+
 /// A stage that is whole and judged.
 pub(crate) struct Ended {
     pub(crate) stored: StoredStage,
@@ -83,8 +98,8 @@ impl Session {
             }
             let stage = &self.plan[index].stage;
             let ranked = match &stage.mask {
-                // What was trained before has its first mask on record.
-                InitialMask::Discover { on, .. } if missing[index].stage => Some(*on),
+                // What was trained before has its first mask on record; what a method remembers of the way there is not.
+                InitialMask::Discover { on, .. } if missing[index].stage || stage.depends_on_method() => Some(*on),
                 _ => None,
             };
             for point in [Some(stage.weights), ranked].into_iter().flatten() {
@@ -160,10 +175,10 @@ impl Session {
             let key = match &self.plan[index].training_key {
                 Some(key) => key.clone(),
                 None => {
-                    let (mask, key) = self.find_start(index)?;
+                    let (found, key) = self.find_start(index)?;
                     self.plan[index].training_key = Some(key.clone());
                     self.refer(run)?;
-                    start = Some(mask);
+                    start = Some(found);
                     // Whoever came to the same start by another way may have trained it.
                     continue;
                 }
@@ -264,13 +279,13 @@ impl Session {
     /// The lines of a stage up to an update, with what is known of its worth.
     fn told(&self, name: &str, key: &str, updates: u64, until: u64, lines: Vec<u8>) -> Result<Vec<u8>> {
         let judge = self.judge();
-        let mut known = std::collections::BTreeMap::new();
+        let mut known = BTreeMap::new();
         for update in judge.updates(updates).filter(|update| *update <= until) {
             if let Some(metrics) = judge.known(key, update)? {
                 known.insert(update, metrics);
             }
         }
-        let lines = crate::events::TrainingLines::from_bytes(lines);
+        let lines = TrainingLines::from_bytes(lines);
         lines.told((name, key, updates), until, |update| known.get(&update).cloned())
     }
 
@@ -280,7 +295,7 @@ impl Session {
         &mut self,
         index: usize,
         missing: &Missing,
-        start: Option<MaskSet>,
+        start: Option<Start>,
         lease: &Lease,
         (checkpoints, events, teller): (&CheckpointStore, &mut EventLog, &mut Teller),
     ) -> Result<()> {
@@ -293,11 +308,13 @@ impl Session {
         let resume = checkpoints.load(key)?.filter(|c| stored.is_none() || c.progress.update <= first);
         // A continued stage begins anew where its checkpoint came after something that is missing.
         let later = self.plan[index + 1..].iter().any(|next| !next.done) || resume.is_some();
-        let start_mask = match (&stored, &resume, start) {
-            (Some(stored), ..) => stored.start_mask()?,
-            (None, Some(checkpoint), _) => checkpoint.start_mask.clone(),
-            (None, None, Some(mask)) => mask,
-            (None, None, None) => self.start_mask(index)?,
+        let Start { mask: start_mask, mut method, lines } = match (&resume, start, &stored) {
+            (Some(checkpoint), ..) => Start::recorded(checkpoint.start_mask.clone(), self.method(stage)?),
+            (None, Some(start), _) => start,
+            (None, None, Some(stored)) if !stage.depends_on_method() => {
+                Start::recorded(stored.start_mask()?, self.method(stage)?)
+            }
+            (None, None, _) => self.start(index)?,
         };
         let told = match &resume {
             Some(checkpoint) => {
@@ -311,7 +328,7 @@ impl Session {
                 teller.stage(index, 0, 0.0);
                 self.load_start(index)?;
                 self.pretrained.leave(&self.weights, later)?;
-                (0, Vec::new())
+                (0, lines.as_bytes().to_vec())
             }
         };
         let tells = stored.is_none();
@@ -328,10 +345,10 @@ impl Session {
             store: &self.store,
             made_by: &self.made_by,
         };
-        let Trained { mask, lines, progress, unsaved } = Trainer {
+        let Trained { mask, method, lines, progress, unsaved } = Trainer {
             model: self.participants.model.as_ref(),
             dataset: self.participants.dataset.as_ref(),
-            strategy: self.participants.strategy.as_mut(),
+            method: method.as_mut(),
             weights: &mut self.weights,
             settings: &self.settings,
             events: tells.then_some(events),
@@ -345,9 +362,11 @@ impl Session {
             writer: &writer,
             stage,
             start_mask: &start_mask,
+            first_lines: lines,
             until,
             snapshots: missing.snapshots.clone(),
             judged: missing.judged.clone(),
+            hands_on: planned.hands_on,
         }
         .train(resume)?;
         if until == stage.updates {
@@ -389,13 +408,8 @@ impl Session {
                     self.whole.extend([id, ArtefactId::stage(key)]);
                     let origin = self.origin(&planned);
                     let events = lines.as_bytes();
-                    self.store.add(Finished {
-                        record,
-                        start_mask: &start_mask,
-                        mask: &mask,
-                        origin: &origin,
-                        events,
-                    })?;
+                    let (start_mask, method) = (&start_mask, method.as_ref());
+                    self.store.add(Finished { record, start_mask, mask: &mask, method, origin: &origin, events })?;
                 }
             }
             drop(unsaved);
@@ -405,43 +419,79 @@ impl Session {
         checkpoints.clear()
     }
 
-    /// The mask that stage `index` starts with, and its training key.
-    fn find_start(&mut self, index: usize) -> Result<(MaskSet, String)> {
-        let mask = self.start_mask(index)?;
+    /// How stage `index` starts, and its training key.
+    fn find_start(&mut self, index: usize) -> Result<(Start, String)> {
+        let start = self.start(index)?;
         self.load_start(index)?;
-        let stage = &self.plan[index].stage;
+        let planned = &self.plan[index];
+        let stage = &planned.stage;
         let pretrained = stage.weights == RewindPoint::Pretrained && stage.head == HeadStart::Rewound;
         let weights = if pretrained { self.pretrained.hash().to_owned() } else { self.weights.hash()? };
-        let start = StartContent { mask: mask_content(&mask)?, weights };
-        let ranking = self.participants.strategy.ranking();
-        let key = training_key(&self.surroundings, stage, &start, &self.participants.identity, ranking)?;
-        Ok((mask, key))
+        let content = StartContent { mask: mask_content(&start.mask)?, weights };
+        let (identity, hands_on) = (&self.participants.identity, planned.hands_on);
+        let key = training_key(&self.surroundings, stage, &planned.key, &content, identity, hands_on)?;
+        Ok((start, key))
     }
 
-    /// The mask that stage `index` starts with.
-    fn start_mask(&mut self, index: usize) -> Result<MaskSet> {
-        let dense = || MaskSet::dense(self.weights.layout().clone());
+    /// A method that remembers nothing.
+    fn method(&self, stage: &Stage) -> Result<Box<dyn StageMethod>> {
+        self.plugins.strategy(|| self.participants.strategy.method(stage, self.weights.layout()))
+    }
+
+    /// How stage `index` starts.
+    fn start(&mut self, index: usize) -> Result<Start> {
         let planned = self.plan[index].clone();
-        Ok(match &planned.stage.mask {
-            InitialMask::Dense => dense(),
+        let stage = &planned.stage;
+        let mut method = self.method(stage)?;
+        if stage.carry && index > 0 {
+            let carried = self.stored(self.key_of(index - 1)?)?.method_state()?.to_device(self.settings.device)?;
+            self.plugins.strategy(|| method.load_state(carried))?;
+        }
+        let layout = self.weights.layout().clone();
+        let mask = match &stage.mask {
+            InitialMask::Dense => MaskSet::dense(layout),
             InitialMask::Keep => self.previous_mask(index)?,
-            InitialMask::Load(_) => planned.loaded.as_deref().cloned().unwrap_or_else(dense),
+            InitialMask::Load(_) => planned.loaded.as_deref().cloned().unwrap_or_else(|| MaskSet::dense(layout)),
             InitialMask::Random { kind: RandomKind::Uniform, sparsity, seed } => {
-                MaskSet::random(self.weights.layout().clone(), *sparsity, *seed)
+                MaskSet::random_as(layout, &stage.request(*sparsity, Among::All), *seed)?
             }
             InitialMask::Random { kind: RandomKind::RandomInitMagnitude, sparsity, seed } => {
                 let tensors = self.plugins.model(|| self.participants.model.random_prunable(*seed))?;
-                self.random_init_mask(&tensors, *sparsity)?
+                self.random_init_mask(&tensors, &stage.request(*sparsity, Among::All))?
             }
             InitialMask::Discover { on, sparsity, among } => {
                 self.rewind(index, *on)?;
-                let mut mask = self.previous_mask(index)?;
-                let view = self.weights.view(0, false);
-                let strategy = self.participants.strategy.as_mut();
-                rank(&self.plugins, strategy, &mut self.selector, &view, &mut mask, *sparsity, *among)?;
-                mask
+                let mask = self.previous_mask(index)?;
+                let calibrated = stage.calibration.map(|calibration| self.calibrate(stage, calibration)).transpose()?;
+                let weights = self.weights.view()?;
+                let view = View::new(&weights, stage, &mask)
+                    .of_run(self.plugins.method(), self.settings.seed)
+                    .with_calibration(calibrated.as_ref());
+                let ranked = || self.selector.next_mask(method.as_mut(), &view, *sparsity, *among);
+                self.plugins.strategy(ranked)?.0
             }
-        })
+        };
+        let mut lines = TrainingLines::default();
+        if stage.depends_on_method() {
+            let measures = self.plugins.strategy(|| Ok(method.measures()))?;
+            if !measures.is_empty() {
+                lines.push(&Event::Measures { stage: None, update: 0, measures })?;
+            }
+        }
+        Ok(Start { mask, method, lines })
+    }
+
+    /// Shows the stage's method the data, at the weights that the model holds.
+    fn calibrate(&self, stage: &Stage, calibration: Calibration) -> Result<Calibrated> {
+        let calibrator = Calibrator {
+            model: self.participants.model.as_ref(),
+            dataset: self.participants.dataset.as_ref(),
+            weights: &self.weights,
+            plugins: &self.plugins,
+            settings: &self.settings,
+            stage,
+        };
+        calibrator.collect(calibration)
     }
 
     /// The mask at the end of the stage before; dense for the first.
@@ -453,17 +503,12 @@ impl Session {
     }
 
     /// A mask by the magnitudes of a freshly initialised network, of which `tensors` are the prunable ones.
-    fn random_init_mask(&mut self, tensors: &[tch::Tensor], sparsity: lopper_core::Sparsity) -> Result<MaskSet> {
-        let view = self.weights.view(0, false);
-        let random = view.weights().iter().zip(tensors).map(|(weight, tensor)| PrunableWeight {
-            name: weight.name,
-            tensor,
-            host: lopper_torch::host_slice(tensor),
-            gradient: None,
-        });
-        let random = WeightView::new(self.weights.layout(), random.collect(), 0);
+    fn random_init_mask(&mut self, tensors: &[tch::Tensor], request: &Request) -> Result<MaskSet> {
+        let named = self.weights.prunable_names().zip(tensors);
+        let random = named.map(|(name, tensor)| PrunableWeight::new(name, tensor, lopper_torch::host_slice(tensor)));
+        let random = WeightView::new(self.weights.layout(), random.collect::<Result<_>>()?);
         let dense = MaskSet::dense(self.weights.layout().clone());
-        self.selector.select(&random, &Scores::Magnitude, &dense, sparsity, Among::All)
+        self.selector.select(&random, &Scores::Magnitude, &dense, request)
     }
 
     /// Puts the weights that stage `index` starts from into the model.

@@ -208,23 +208,18 @@ impl Weights {
         Ok(())
     }
 
-    /// What a strategy sees.
-    pub(crate) fn view(&self, update: u64, with_gradients: bool) -> WeightView<'_> {
-        let weights = self
-            .prunable
-            .iter()
-            .map(|place| {
-                let live = &self.all[*place];
-                let gradient = with_gradients.then(|| live.tensor.grad()).filter(Tensor::defined);
-                PrunableWeight {
-                    name: &live.name,
-                    tensor: &live.tensor,
-                    host: lopper_torch::host_slice(&live.tensor),
-                    gradient,
-                }
-            })
-            .collect();
-        WeightView::new(&self.layout, weights, update)
+    /// What a method sees of the weights.
+    pub(crate) fn view(&self) -> Result<WeightView<'_>> {
+        let weights = self.prunable.iter().map(|place| {
+            let live = &self.all[*place];
+            PrunableWeight::new(&live.name, &live.tensor, lopper_torch::host_slice(&live.tensor))
+        });
+        Ok(WeightView::new(&self.layout, weights.collect::<Result<_>>()?))
+    }
+
+    /// The live gradients of the prunable tensors, undefined where the backward pass did not come.
+    pub(crate) fn prunable_gradients(&self) -> Vec<Tensor> {
+        self.prunable.iter().map(|place| self.all[*place].tensor.grad()).collect()
     }
 
     /// Sets pruned weights to +0.

@@ -123,18 +123,11 @@ impl MaskSchedule for Broken {
 }
 
 inventory::submit! {
-    MaskScheduleEntry {
-        name: "broken",
-        summary: "panics when it is asked",
-        options: &[],
-        origin: "tests",
-        open: |_| Ok(Box::new(Broken)),
-    }
+    MaskScheduleEntry::new("broken", "panics when it is asked", &[], "tests", |_| Ok(Box::new(Broken)))
 }
 
 /// Prunes what has had small gradients; its sum is spoilt for ever by a single NaN.
 struct Sum {
-    sums: BTreeMap<String, Tensor>,
     pruned: PrunedWeights,
     panics: Panics,
 }
@@ -142,43 +135,44 @@ struct Sum {
 impl PruningStrategy for Sum {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
         let schedule = match self.panics {
-            Panics::Schedule => ScheduleSpec { name: "broken".into(), options: Default::default() },
+            Panics::Schedule => ScheduleSpec::new("broken", Default::default()),
             _ => ScheduleSpec::linear(3, Sparsity::DENSE, run.sparsity),
         };
-        Ok(vec![Stage {
-            name: "sums".into(),
-            schedule: Some(schedule),
-            pruned: self.pruned,
-            snapshots: vec![9],
-            ..Stage::dense(run)
-        }])
+        let stage = Stage::dense(run).named("sums").schedule(schedule).pruned(self.pruned).snapshots([9]);
+        Ok(vec![stage.own_scores().gradients(Gradients::EveryUpdate)])
     }
 
-    fn wants_gradients(&self) -> bool {
-        true
+    fn method(&self, _: &Stage, _: &Arc<Layout>) -> Result<Box<dyn StageMethod>> {
+        Ok(Box::new(Sums { sums: BTreeMap::new(), panics: self.panics }))
     }
+}
 
-    fn after_backward(&mut self, view: &WeightView<'_>, _: bool) -> Result<()> {
+struct Sums {
+    sums: BTreeMap<String, Tensor>,
+    panics: Panics,
+}
+
+impl StageMethod for Sums {
+    fn after_backward(&mut self, view: &View<'_>) -> Result<()> {
         assert!(self.panics != Panics::AfterBackward, "a gradient went wrong");
-        for weight in view.weights() {
-            let now = weight.gradient.as_ref().unwrap().abs();
+        for (index, weight) in view.weights().iter().enumerate() {
+            let now = view.gradient(index)?.unwrap().abs();
             let sum = self.sums.get(weight.name.as_str()).map_or(now.copy(), |before| before + &now);
             self.sums.insert(weight.name.to_string(), sum);
         }
         Ok(())
     }
 
-    fn score(&mut self, view: &WeightView<'_>) -> Result<Scores> {
+    fn score(&mut self, view: &View<'_>) -> Result<Scores> {
         assert!(self.panics != Panics::NextMask, "a score went wrong");
-        Ok(Scores::Values(view.weights().iter().map(|w| self.sums[w.name.as_str()].shallow_clone()).collect()))
+        view.scores(|_, weight| Ok(self.sums[weight.name.as_str()].shallow_clone()))
     }
 
-    fn state(&self) -> StrategyState {
-        let tensors = self.sums.iter().map(|(name, sum)| (name.clone(), sum.shallow_clone())).collect();
-        StrategyState { tensors, ..Default::default() }
+    fn state(&self) -> MethodState {
+        MethodState::of(&self.sums)
     }
 
-    fn load_state(&mut self, state: StrategyState) -> Result<()> {
+    fn load_state(&mut self, state: MethodState) -> Result<()> {
         self.sums = state.tensors;
         Ok(())
     }
@@ -270,7 +264,7 @@ impl Run {
             stop: stop.clone(),
         };
         let data = Data { inner: common::data(), panics: self.panics, forgets: false };
-        let strategy = Sum { sums: BTreeMap::new(), pruned: self.pruned, panics: self.panics };
+        let strategy = Sum { pruned: self.pruned, panics: self.panics };
         let mut participants = common::participants(model, data, (Box::new(strategy), "sum", "tests"));
         participants.identity.model = "troubled".into();
         participants.identity.model_origin = self.model_origin.into();

@@ -96,43 +96,42 @@ impl Model for Spy {
 }
 
 /// Keeps what has had large gradients; pruned weights are hidden. Its history matters, and is nobody's but its own.
-#[derive(Default)]
-struct Sensitive(BTreeMap<String, Tensor>);
+struct Sensitive;
 
 impl PruningStrategy for Sensitive {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
         let schedule = ScheduleSpec::linear(3, Sparsity::DENSE, run.sparsity);
-        Ok(vec![Stage {
-            name: "sensitive".into(),
-            schedule: Some(schedule),
-            pruned: PrunedWeights::Hidden,
-            ..Stage::dense(run)
-        }])
+        let stage = Stage::dense(run).named("sensitive").schedule(schedule).pruned(PrunedWeights::Hidden);
+        Ok(vec![stage.own_scores().gradients(Gradients::EveryUpdate)])
     }
 
-    fn wants_gradients(&self) -> bool {
-        true
+    fn method(&self, _: &Stage, _: &Arc<Layout>) -> Result<Box<dyn StageMethod>> {
+        Ok(Box::new(Sensitivities::default()))
     }
+}
 
-    fn after_backward(&mut self, view: &WeightView<'_>, _: bool) -> Result<()> {
-        for weight in view.weights() {
-            let now = weight.gradient.as_ref().unwrap().abs();
+#[derive(Default)]
+struct Sensitivities(BTreeMap<String, Tensor>);
+
+impl StageMethod for Sensitivities {
+    fn after_backward(&mut self, view: &View<'_>) -> Result<()> {
+        for (index, weight) in view.weights().iter().enumerate() {
+            let now = view.gradient(index)?.unwrap().abs();
             let sum = self.0.get(weight.name.as_str()).map_or(now.copy(), |before| before * 0.9 + &now);
             self.0.insert(weight.name.to_string(), sum);
         }
         Ok(())
     }
 
-    fn score(&mut self, view: &WeightView<'_>) -> Result<Scores> {
-        Ok(Scores::Values(view.weights().iter().map(|w| self.0[w.name.as_str()].shallow_clone()).collect()))
+    fn score(&mut self, view: &View<'_>) -> Result<Scores> {
+        view.scores(|_, weight| Ok(self.0[weight.name.as_str()].shallow_clone()))
     }
 
-    fn state(&self) -> StrategyState {
-        let tensors = self.0.iter().map(|(name, sum)| (name.clone(), sum.shallow_clone())).collect();
-        StrategyState { tensors, ..Default::default() }
+    fn state(&self) -> MethodState {
+        MethodState::of(&self.0)
     }
 
-    fn load_state(&mut self, state: StrategyState) -> Result<()> {
+    fn load_state(&mut self, state: MethodState) -> Result<()> {
         self.0 = state.tensors;
         Ok(())
     }
@@ -143,13 +142,13 @@ struct Free;
 
 impl PruningStrategy for Free {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-        Ok(vec![Stage { pruned: PrunedWeights::Trainable, ..Stage::dense(run) }])
+        Ok(vec![Stage::dense(run).pruned(PrunedWeights::Trainable)])
     }
 }
 
 #[test]
 fn the_strategy_of_these_tests_obeys() {
-    lopper_testkit::laws::strategy(|| Box::new(Sensitive::default()));
+    lopper_testkit::laws::strategy(|| Box::new(Sensitive));
 }
 
 /// What a run is made of; the defaults are a short one.
@@ -179,7 +178,7 @@ fn of(method: &'static str, options: &'static str, sparsity: f64) -> Run {
 impl Run {
     fn strategy(&self) -> (Box<dyn PruningStrategy>, &'static str) {
         if self.method == "sensitive" {
-            return (Box::new(Sensitive::default()), "tests");
+            return (Box::new(Sensitive), "tests");
         }
         if self.method == "free" {
             return (Box::new(Free), "tests");

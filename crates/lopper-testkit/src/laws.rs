@@ -9,10 +9,10 @@ mod strategy;
 pub use dataset::dataset;
 pub use model::{masks_transfer, model};
 pub use schedule::mask_schedule;
-pub use strategy::strategy;
+pub use strategy::{strategy, strategy_on};
 
 use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use tch::{Device, Kind, Tensor};
 
 /// Why a law does not hold.
@@ -44,15 +44,28 @@ fn law(name: &str, check: impl FnOnce() -> Law) {
     }
 }
 
+/// The environment variable with which the cases of a broken law are tried again: 64 hexadecimal digits.
+const SEED: &str = "LOPPER_LAW_SEED";
+
 /// One law that is checked on `cases` random cases; a case that breaks it is made as small as possible.
 fn for_all<S: Strategy>(name: &str, cases: u32, random: S, check: impl Fn(S::Value) -> Law) {
     // Enough to make a case readable; shrinking on and on would take longer than the search.
     let config = Config { cases, failure_persistence: None, max_shrink_iters: 512, ..Config::default() };
-    let result =
-        TestRunner::new(config).run(&random, |case| check(case).map_err(|Broken(why)| TestCaseError::fail(why)));
+    let seed = std::env::var(SEED).ok().map_or_else(rand::random, |text| seed_of(&text));
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    let result = TestRunner::new_with_rng(config, rng)
+        .run(&random, |case| check(case).map_err(|Broken(why)| TestCaseError::fail(why)));
     if let Err(error) = result {
-        panic!("broken law: {name}: {error}");
+        let seed: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+        panic!("broken law: {name}: {error}; the same cases again: {SEED}={seed}");
     }
+}
+
+/// The seed that a failure named.
+fn seed_of(text: &str) -> [u8; 32] {
+    let digits: Vec<u8> = text.chars().filter_map(|digit| digit.to_digit(16)).map(|digit| digit as u8).collect();
+    assert!(digits.len() == 64, "{SEED}={text} is no seed: give the 64 hexadecimal digits that a broken law named");
+    std::array::from_fn(|byte| digits[2 * byte] << 4 | digits[2 * byte + 1])
 }
 
 /// The bits of a tensor's entries as float32 on the CPU, row-major.

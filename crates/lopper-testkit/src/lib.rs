@@ -3,13 +3,11 @@
 //! A plugin's own tests call its suite in one line, and a broken law is named in the panic:
 //!
 //! ```no_run,standalone_crate
-//! # use lopper_core::{InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Stage};
+//! # use lopper_core::{PruningStrategy, Result, RunSpec, Stage};
 //! struct Mine;
 //! impl PruningStrategy for Mine {
 //!     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-//!         let on = RewindPoint::Pretrained;
-//!         let mask = InitialMask::Discover { on, sparsity: run.sparsity, among: lopper_core::Among::All };
-//!         Ok(vec![Stage { name: "mine".into(), mask, ..Stage::dense(run) }])
+//!         Ok(vec![Stage::dense(run).named("mine").discovered(run.sparsity)])
 //!     }
 //! }
 //! lopper_testkit::laws::strategy(|| Box::new(Mine));

@@ -3,7 +3,10 @@
 
 use lopper_core::*;
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, laws, serial};
-use tch::Device;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tch::{Device, Tensor};
 
 fn model(config: ToyConfig) -> ToyModel {
     ToyModel::new(config, 1, 2, Device::Cpu).unwrap()
@@ -68,98 +71,196 @@ fn check(expected: &str, suite: impl FnOnce()) {
     assert!(message.starts_with(&format!("broken law: {expected}")), "{message}");
 }
 
-/// Magnitude pruning with one thing wrong.
+/// PARP by the sum of gradients, with one thing wrong.
 #[derive(Default)]
 struct Strategy {
     fault: &'static str,
-    plans: std::cell::Cell<u64>,
-    moved: Vec<tch::Tensor>,
+    plans: AtomicU64,
+    horizon: AtomicU64,
+    /// What no strategy may have.
+    memory: Arc<Mutex<Vec<Tensor>>>,
 }
 
 impl PruningStrategy for Strategy {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-        self.plans.set(self.plans.get() + 1);
-        let mut stage = Stage {
-            mask: InitialMask::Discover { on: RewindPoint::Pretrained, sparsity: run.sparsity, among: Among::All },
-            ..Stage::dense(run)
-        };
+        let plans = self.plans.fetch_add(1, Ordering::Relaxed) + 1;
+        self.horizon.store(run.updates, Ordering::Relaxed);
+        let mut stage = Stage::dense(run)
+            .named("parp")
+            .discovered(run.sparsity)
+            .schedule(ScheduleSpec::constant(1, run.sparsity))
+            .pruned(PrunedWeights::Trainable);
+        if self.fault != "liar" {
+            stage = stage.own_scores();
+        }
+        if self.fault != "peeks" {
+            stage = stage.gradients(Gradients::EveryUpdate);
+        }
         match self.fault {
-            "impure" => stage.recipe.learning_rate /= self.plans.get() as f64,
+            "impure" => stage.recipe.learning_rate /= plans as f64,
             "dangling" => stage.weights = RewindPoint::Update(1),
-            "short" => {
-                let sparsity = Sparsity::new(run.sparsity.get() * 0.999)?;
-                stage.mask = InitialMask::Discover { on: RewindPoint::Pretrained, sparsity, among: Among::All };
+            "short" => stage = stage.schedule(ScheduleSpec::constant(1, Sparsity::new(run.sparsity.get() * 0.999)?)),
+            "regrows" => {
+                let ramp = ScheduleSpec::linear(1, Sparsity::new(1.0)?, run.sparsity);
+                stage = stage.schedule(ramp).pruned(PrunedWeights::Frozen);
             }
-            "regrows" => stage.schedule = Some(ScheduleSpec::linear(1, Sparsity::new(1.0)?, run.sparsity)),
+            "carries nothing" => stage = stage.carry(),
             _ => {}
         }
         Ok(vec![stage])
     }
 
-    fn ranking(&self) -> Ranking {
-        if self.fault == "liar" { Ranking::Magnitude } else { Ranking::Own }
-    }
-
-    fn wants_gradients(&self) -> bool {
-        self.fault == "forgetful"
-    }
-
-    fn after_backward(&mut self, view: &WeightView<'_>, _: bool) -> Result<()> {
-        if self.moved.is_empty() {
-            self.moved = view.weights().iter().map(|w| w.tensor.zeros_like()).collect();
+    fn accepts(&self, layout: &Layout, _: Sparsity) -> Result<()> {
+        match self.fault {
+            "fussy" => Err(Error::invalid("tensors", layout.tensors().len(), "a model from the moon")),
+            _ => Ok(()),
         }
-        for (moved, weight) in self.moved.iter_mut().zip(view.weights()) {
-            *moved += weight.gradient.as_ref().unwrap();
+    }
+
+    fn method(&self, _: &Stage, _: &Arc<Layout>) -> Result<Box<dyn StageMethod>> {
+        let horizon = self.horizon.load(Ordering::Relaxed);
+        Ok(Box::new(Method { fault: self.fault, horizon, memory: self.memory.clone(), ..Method::default() }))
+    }
+}
+
+#[derive(Default)]
+struct Method {
+    fault: &'static str,
+    horizon: u64,
+    memory: Arc<Mutex<Vec<Tensor>>>,
+    moved: Vec<Tensor>,
+    first: Vec<Tensor>,
+    masks: u64,
+}
+
+impl StageMethod for Method {
+    fn after_backward(&mut self, view: &View<'_>) -> Result<()> {
+        if self.first.is_empty() {
+            // The copy is what a method owes itself.
+            let keep =
+                |w: &PrunableWeight<'_>| if self.fault == "lazy" { w.tensor.shallow_clone() } else { w.tensor.copy() };
+            self.first = view.weights().iter().map(keep).collect();
+        }
+        let mut leak = self.memory.lock().unwrap();
+        let moved = if self.fault == "leaks" { &mut *leak } else { &mut self.moved };
+        if moved.is_empty() {
+            *moved = view.weights().iter().map(|w| w.tensor.zeros_like()).collect();
+        }
+        for (index, moved) in moved.iter_mut().enumerate().filter(|(_, moved)| moved.numel() > 0) {
+            *moved += view.gradient(index)?.unwrap();
         }
         Ok(())
     }
 
-    fn next_mask(
-        &mut self,
-        view: &WeightView<'_>,
-        current: &MaskSet,
-        target: Sparsity,
-        among: Among,
-    ) -> Result<MaskSet> {
-        let among = if self.fault == "revives" { Among::All } else { among };
-        let target = match self.fault {
-            "sloppy" => Sparsity::new(target.get() * 0.9)?,
-            _ => target,
+    fn score(&mut self, view: &View<'_>) -> Result<Scores> {
+        self.masks += 1;
+        let leak = self.memory.lock().unwrap();
+        let moved = if self.fault == "leaks" { &*leak } else { &self.moved };
+        view.scores(|index, weight| {
+            let own = moved.get(index).map_or_else(|| weight.tensor.abs(), |moved| moved.abs());
+            Ok(match self.fault {
+                "peeks" => view.gradient(index)?.unwrap_or(own),
+                "misshapen" => own.unsqueeze(0),
+                "not a number" => own.full_like(f64::NAN),
+                "hasty" => own.full_like(f64::INFINITY),
+                "scribbler" => weight.tensor.shallow_clone().fill_(0.5) * own,
+                "lazy" => self.first.get(index).map_or(own, |first| (&weight.tensor - first).abs()),
+                "counter" => (own * 1e4 + self.masks as f64).sin(),
+                "clock" => own.zeros_like() + (&weight.tensor * rand::random::<f64>() * 1e4).sin(),
+                "horizon" if view.update() * 2 > self.horizon => own.neg(),
+                "total" if view.update() * 2 > view.total() => own.neg(),
+                _ => own,
+            })
+        })
+    }
+
+    fn state(&self) -> MethodState {
+        if self.fault == "forgetful" {
+            return MethodState::default();
+        }
+        let named = |kind: &str, tensors: &[Tensor]| -> Vec<(String, Tensor)> {
+            tensors.iter().enumerate().map(|(i, tensor)| (format!("{kind}{i:03}"), tensor.shallow_clone())).collect()
         };
-        let scores = match self.fault {
-            "liar" => Scores::Values(view.weights().iter().map(|w| w.tensor.neg()).collect()),
-            "forgetful" if !self.moved.is_empty() => {
-                Scores::Values(self.moved.iter().map(tch::Tensor::shallow_clone).collect())
-            }
-            "scribbler" => {
-                for weight in view.weights() {
-                    let _ = weight.tensor.shallow_clone().fill_(0.5);
-                }
-                Scores::Magnitude
-            }
-            _ => Scores::Magnitude,
-        };
-        Selector::new().select(view, &scores, current, target, among)
+        let tensors = named("a", &self.moved).into_iter().chain(named("b", &self.first)).collect();
+        MethodState::new(tensors, Default::default())
+    }
+
+    fn load_state(&mut self, state: MethodState) -> Result<()> {
+        (self.moved, self.first) = Default::default();
+        for (name, tensor) in state.tensors {
+            if name.starts_with('a') { self.moved.push(tensor) } else { self.first.push(tensor) }
+        }
+        Ok(())
     }
 }
 
 #[test]
 fn broken_strategies_are_noticed() {
     let suite = |fault: &'static str| laws::strategy(|| Box::new(Strategy { fault, ..Default::default() }));
-    suite("none");
+    for sound in ["none", "total"] {
+        suite(sound);
+    }
     for (fault, law) in [
         ("impure", "a plan is pure"),
         ("dangling", "stages refer to what exists"),
         ("regrows", "stages refer to what exists"),
+        ("carries nothing", "stages refer to what exists"),
         ("short", "a plan ends at exactly the target sparsity"),
-        ("sloppy", "masks are exact"),
-        ("revives", "masks are exact"),
-        ("liar", "masks are exact"),
-        ("scribbler", "masks are exact"),
-        ("forgetful", "a restored strategy"),
+        ("fussy", "some layout and sparsity are accepted"),
+        ("liar", "a method scores what its stage promises"),
+        ("misshapen", "a method scores what its stage promises"),
+        ("not a number", "a method scores what its stage promises"),
+        ("hasty", "a method scores what its stage promises"),
+        ("peeks", "a method scores what its stage promises"),
+        ("clock", "masks are exact, nested and deterministic"),
+        ("scribbler", "a method only reads what it is shown"),
+        ("lazy", "what a method keeps is its own"),
+        ("leaks", "a stage knows nothing of the stage before it"),
+        ("horizon", "a method depends on its stage alone"),
+        ("counter", "a restored method goes on as if nothing had happened"),
+        ("forgetful", "a restored method goes on as if nothing had happened"),
     ] {
         check(law, || suite(fault));
     }
+}
+
+#[test]
+fn a_broken_law_names_the_method_and_how_to_try_it_again() {
+    let message = broken(|| laws::strategy(|| Box::new(Strategy { fault: "not a number", ..Default::default() })));
+    assert!(message.contains("the scores of method `the method` in stage parp have NaN at w0["), "{message}");
+    assert!(message.contains("minimal failing input"), "{message}");
+    let (_, seed) = message.rsplit_once("LOPPER_LAW_SEED=").unwrap();
+    assert_eq!(seed.trim().len(), 64, "{message}");
+}
+
+/// Magnitudes in some shape.
+struct Shaped(Allocation, Pattern);
+
+impl PruningStrategy for Shaped {
+    fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+        let ramp = ScheduleSpec::list([(run.updates.max(1), run.sparsity)]);
+        let stage = Stage::dense(run).named("shaped").discovered(run.sparsity).schedule(ramp);
+        Ok(vec![stage.allocation(self.0.clone()).pattern(self.1)])
+    }
+}
+
+#[test]
+fn what_takes_few_layouts_is_held_against_those() {
+    for (allocation, pattern) in [
+        (Allocation::Uniform, Pattern::Unstructured),
+        (Allocation::Erk, Pattern::Unstructured),
+        (Allocation::Global, Pattern::NofM { n: 2, m: 4 }),
+        (Allocation::Uniform, Pattern::NofM { n: 1, m: 8 }),
+        (Allocation::Global, Pattern::Blocks { rows: 4, columns: 2 }),
+        (Allocation::Erk, Pattern::Blocks { rows: 16, columns: 16 }),
+    ] {
+        laws::strategy(|| Box::new(Shaped(allocation.clone(), pattern)));
+    }
+    let layout = Layout::new([("a".into(), vec![6, 4]), ("b".into(), vec![8])]).unwrap();
+    let shares = [("a".into(), 0.9), ("b".into(), 0.3)];
+    let given = || Shaped(Allocation::Given(shares.clone().into()), Pattern::Unstructured);
+    laws::strategy_on(&layout, || Box::new(given()));
+    check("some layout and sparsity are accepted", || laws::strategy(|| Box::new(given())));
 }
 
 /// The toy model with one thing wrong.
@@ -214,8 +315,20 @@ impl Model for Faulty {
         Ok(predictions)
     }
 
-    fn random_prunable(&self, seed: u64) -> Result<Vec<tch::Tensor>> {
+    fn random_prunable(&self, seed: u64) -> Result<Vec<Tensor>> {
         self.inner.random_prunable(if self.fault == "ignores the seed" { 0 } else { seed })
+    }
+
+    fn squared_input_norms(&self, batch: &Batch) -> Result<BTreeMap<ParameterName, Tensor>> {
+        let mut norms = self.inner.squared_input_norms(batch)?;
+        for norms in norms.values_mut() {
+            match self.fault {
+                "averages its norms" => *norms /= batch.len as f64,
+                "measures while training" => *norms *= 1.0 + rand::random::<f64>(),
+                _ => {}
+            }
+        }
+        Ok(norms)
     }
 
     fn identity(&self) -> String {
@@ -242,6 +355,8 @@ fn broken_models_are_noticed() {
         ("always trains", "prediction and evaluation leave generator and gradients alone"),
         ("averages", "a batch is its rows"),
         ("centres the batch", "a batch is its rows"),
+        ("averages its norms", "calibration is deterministic"),
+        ("measures while training", "calibration is deterministic"),
         ("ignores the seed", "random prunable tensors depend on the seed alone"),
         ("escapes", "artifacts have plain names"),
     ] {

@@ -1,6 +1,7 @@
 //! Finds sparse subnetworks in pre-trained models: the facade over Lopper's crates, and its command line.
 //!
-//! A program with plugins of its own links them by naming them, and hands over:
+//! [`plugin`] holds everything that a method, model or dataset of one's own needs. A program with plugins of its own links them by
+//! naming them, and hands over:
 //!
 //! ```no_run,standalone_crate
 //! // use my_method as _;
@@ -19,6 +20,7 @@ mod inspect;
 mod interval;
 mod models;
 mod output;
+pub mod plugin;
 mod problems;
 mod recipes;
 mod signals;

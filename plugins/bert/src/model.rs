@@ -11,7 +11,7 @@ use lopper_core::{
 };
 use lopper_nn::{Linear, Named, Source, dropout, fresh};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tch::{Kind, Reduction, Tensor};
 
@@ -152,6 +152,10 @@ impl Model for BertModel {
         let layout = self.layout()?;
         let deviation = self.config.initializer_range();
         layout.tensors().iter().map(|t| fresh::normal(t.name().as_str(), seed, t.shape(), deviation)).collect()
+    }
+
+    fn squared_input_norms(&self, batch: &Batch) -> Result<BTreeMap<ParameterName, Tensor>> {
+        lopper_nn::squared_input_norms(&self.parameters, &self.prunable, || self.predict(batch).map(drop))
     }
 
     fn identity(&self) -> String {

@@ -1,6 +1,6 @@
 //! The dense finetuning: what every method is compared with.
 
-use lopper_core::{Ranking, Result, RunSpec, Stage, StrategyEntry, options};
+use lopper_core::{Result, RunSpec, Stage, options, strategy};
 
 options! {
     /// A dense finetuning has no options.
@@ -18,21 +18,11 @@ impl lopper_core::PruningStrategy for Dense {
         }
         Ok(vec![Stage::dense(run)])
     }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
-    }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "dense",
-        summary: "no pruning: one dense finetuning, the baseline",
-        options: DenseOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| {
-            DenseOptions::parse(options, "[prune]")?;
-            Ok(Box::new(Dense))
-        },
-    }
+strategy! {
+    name: "dense",
+    summary: "no pruning: one dense finetuning, the baseline",
+    options: DenseOptions,
+    open: |_| Ok(Dense),
 }

@@ -1,8 +1,8 @@
 //! Iterative magnitude pruning with rewinding (IMP; paper, section 2.3 and appendix C).
 
 use lopper_core::{
-    Among, Error, HeadStart, InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Sparsity, Stage,
-    StrategyEntry, options,
+    Among, Error, HeadStart, InitialMask, PruningStrategy, Result, RewindPoint, RunSpec, Sparsity, Stage, options,
+    strategy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -115,13 +115,10 @@ impl PruningStrategy for Imp {
         let sparsities = self.sparsities(run.sparsity)?;
         let last = sparsities.len() - 1;
         let rounds = sparsities.into_iter().enumerate().map(|(index, sparsity)| {
-            let mut stage = Stage {
-                name: format!("imp round {} at {sparsity}", index + 1),
-                mask: InitialMask::Discover { on: RewindPoint::Current, sparsity, among: Among::Survivors },
-                weights: start,
-                head: if o.bert_tickets_compat { HeadStart::Previous } else { HeadStart::Rewound },
-                ..full.clone()
-            };
+            let ranked = InitialMask::Discover { on: RewindPoint::Current, sparsity, among: Among::Survivors };
+            let head = if o.bert_tickets_compat { HeadStart::Previous } else { HeadStart::Rewound };
+            let name = format!("imp round {} at {sparsity}", index + 1);
+            let mut stage = full.clone().named(name).mask(ranked).weights(start).head(head);
             if o.round_updates > 0 && index < last {
                 stage.updates = o.round_updates;
                 if o.round_learning_rate > 0.0 {
@@ -132,18 +129,11 @@ impl PruningStrategy for Imp {
         });
         Ok(std::iter::once(dense).chain(rounds).collect())
     }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
-    }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "imp",
-        summary: "iterative magnitude pruning: finetune, prune a little, rewind, repeat (lottery tickets)",
-        options: ImpOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Imp::new(ImpOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "imp",
+    summary: "iterative magnitude pruning: finetune, prune a little, rewind, repeat (lottery tickets)",
+    options: ImpOptions,
+    open: Imp::new,
 }

@@ -1,8 +1,6 @@
 //! Magnitude pruning at pre-trained initialisation (MPI; paper, section 2.3).
 
-use lopper_core::{
-    Among, InitialMask, PruningStrategy, Ranking, Result, RewindPoint, RunSpec, Stage, StrategyEntry, options,
-};
+use lopper_core::{PruningStrategy, Result, RunSpec, Stage, options, strategy};
 
 options! {
     /// MPI has no options.
@@ -15,27 +13,13 @@ pub struct Mpi;
 
 impl PruningStrategy for Mpi {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-        Ok(vec![Stage {
-            name: format!("mpi at {}", run.sparsity),
-            mask: InitialMask::Discover { on: RewindPoint::Pretrained, sparsity: run.sparsity, among: Among::All },
-            ..Stage::dense(run)
-        }])
-    }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
+        Ok(vec![Stage::dense(run).named(format!("mpi at {}", run.sparsity)).discovered(run.sparsity)])
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "mpi",
-        summary: "magnitude pruning of the pre-trained weights, then one finetuning",
-        options: MpiOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| {
-            MpiOptions::parse(options, "[prune]")?;
-            Ok(Box::new(Mpi))
-        },
-    }
+strategy! {
+    name: "mpi",
+    summary: "magnitude pruning of the pre-trained weights, then one finetuning",
+    options: MpiOptions,
+    open: |_| Ok(Mpi),
 }

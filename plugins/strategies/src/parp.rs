@@ -2,8 +2,7 @@
 
 use crate::Initial;
 use lopper_core::{
-    Error, Moments, PrunedWeights, PruningStrategy, RandomKind, Ranking, Result, RunSpec, ScheduleSpec, Stage,
-    StrategyEntry, options,
+    Error, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage, options, strategy,
 };
 
 options! {
@@ -44,27 +43,20 @@ impl Parp {
 impl PruningStrategy for Parp {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
         let o = &self.options;
-        Ok(vec![Stage {
-            name: format!("parp at {}", run.sparsity),
-            mask: o.initial.mask(run.sparsity, o.kind, o.mask_seed.unwrap_or(run.seed)),
-            schedule: Some(ScheduleSpec::constant(o.every, run.sparsity)),
-            pruned: PrunedWeights::Trainable,
-            moments: o.moments,
-            ..Stage::dense(run)
-        }])
-    }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
+        Ok(vec![
+            Stage::dense(run)
+                .named(format!("parp at {}", run.sparsity))
+                .mask(o.initial.mask(run.sparsity, o.kind, o.mask_seed.unwrap_or(run.seed)))
+                .schedule(ScheduleSpec::constant(o.every, run.sparsity))
+                .pruned(PrunedWeights::Trainable)
+                .moments(o.moments),
+        ])
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "parp",
-        summary: "prune, adjust, re-prune: pruned weights are zeroed but keep training; one finetuning",
-        options: ParpOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Parp::new(ParpOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "parp",
+    summary: "prune, adjust, re-prune: pruned weights are zeroed but keep training; one finetuning",
+    options: ParpOptions,
+    open: Parp::new,
 }

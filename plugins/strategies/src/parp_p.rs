@@ -2,8 +2,8 @@
 
 use crate::Initial;
 use lopper_core::{
-    Error, InitialMask, Moments, PrunedWeights, PruningStrategy, RandomKind, Ranking, Result, RewindPoint, RunSpec,
-    ScheduleSpec, Sparsity, Stage, StrategyEntry, options,
+    Error, InitialMask, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RewindPoint, RunSpec,
+    ScheduleSpec, Sparsity, Stage, options, strategy,
 };
 use serde::{Deserialize, Serialize};
 
@@ -93,30 +93,21 @@ impl PruningStrategy for ParpP {
                 (_, StageInit::Pretrained) => (InitialMask::Keep, RewindPoint::Pretrained),
                 (_, StageInit::Previous) => (InitialMask::Keep, RewindPoint::Current),
             };
-            Stage {
-                name: format!("parp-p from {from} to {to}"),
-                mask,
-                weights,
-                schedule: Some(ScheduleSpec::linear(o.every, from, to)),
-                pruned: PrunedWeights::Trainable,
-                moments: o.moments,
-                ..Stage::dense(run)
-            }
+            Stage::dense(run)
+                .named(format!("parp-p from {from} to {to}"))
+                .mask(mask)
+                .weights(weights)
+                .schedule(ScheduleSpec::linear(o.every, from, to))
+                .pruned(PrunedWeights::Trainable)
+                .moments(o.moments)
         });
         Ok(stages.collect())
     }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
-    }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "parp-p",
-        summary: "PARP from a lower sparsity, raised to the target at each re-prune, in one or several finetunings",
-        options: ParpPOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(ParpP::new(ParpPOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "parp-p",
+    summary: "PARP from a lower sparsity, raised to the target at each re-prune, in one or several finetunings",
+    options: ParpPOptions,
+    open: ParpP::new,
 }

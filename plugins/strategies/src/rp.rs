@@ -1,6 +1,6 @@
 //! Random pruning (RP; paper, section 2.3): a mask drawn without looking at the weights.
 
-use lopper_core::{InitialMask, PruningStrategy, RandomKind, Ranking, Result, RunSpec, Stage, StrategyEntry, options};
+use lopper_core::{InitialMask, PruningStrategy, RandomKind, Result, RunSpec, Stage, options, strategy};
 
 options! {
     /// Options of random pruning.
@@ -28,25 +28,14 @@ impl Rp {
 impl PruningStrategy for Rp {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
         let seed = self.options.mask_seed.unwrap_or(run.seed);
-        Ok(vec![Stage {
-            name: format!("rp at {}", run.sparsity),
-            mask: InitialMask::Random { kind: self.options.kind, sparsity: run.sparsity, seed },
-            ..Stage::dense(run)
-        }])
-    }
-
-    // The draw is part of the stage; nothing is ever ranked by this strategy.
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
+        let drawn = InitialMask::Random { kind: self.options.kind, sparsity: run.sparsity, seed };
+        Ok(vec![Stage::dense(run).named(format!("rp at {}", run.sparsity)).mask(drawn)])
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "rp",
-        summary: "random pruning: a drawn mask over the pre-trained weights, then one finetuning",
-        options: RpOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Rp::new(RpOptions::parse(options, "[prune]")?))),
-    }
+strategy! {
+    name: "rp",
+    summary: "random pruning: a drawn mask over the pre-trained weights, then one finetuning",
+    options: RpOptions,
+    open: |options| Ok(Rp::new(options)),
 }

@@ -1,6 +1,6 @@
 //! Mask transfer with regular finetuning (paper, sections 4.3 and 4.5): a mask found elsewhere over theta_0.
 
-use lopper_core::{Error, InitialMask, PruningStrategy, Ranking, Result, RunSpec, Stage, StrategyEntry, options};
+use lopper_core::{Error, InitialMask, PruningStrategy, Result, RunSpec, Stage, options, strategy};
 use std::path::PathBuf;
 
 options! {
@@ -33,24 +33,14 @@ impl Transfer {
 
 impl PruningStrategy for Transfer {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-        Ok(vec![Stage {
-            name: format!("transfer at {}", run.sparsity),
-            mask: InitialMask::Load(self.options.mask.clone()),
-            ..Stage::dense(run)
-        }])
-    }
-
-    fn ranking(&self) -> Ranking {
-        Ranking::Magnitude
+        let given = InitialMask::Load(self.options.mask.clone());
+        Ok(vec![Stage::dense(run).named(format!("transfer at {}", run.sparsity)).mask(given)])
     }
 }
 
-inventory::submit! {
-    StrategyEntry {
-        name: "transfer",
-        summary: "a mask found on another task over the pre-trained weights, then one finetuning",
-        options: TransferOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        open: |options| Ok(Box::new(Transfer::new(TransferOptions::parse(options, "[prune]")?)?)),
-    }
+strategy! {
+    name: "transfer",
+    summary: "a mask found on another task over the pre-trained weights, then one finetuning",
+    options: TransferOptions,
+    open: Transfer::new,
 }

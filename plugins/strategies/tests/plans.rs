@@ -127,7 +127,7 @@ impl Shared {
         self.naive += finetunings(stages);
         let mut chain = String::new();
         for stage in stages {
-            let anonymous = Stage { name: String::new(), snapshots: Vec::new(), ..stage.clone() };
+            let anonymous = stage.clone().named("").snapshots([]);
             let previous = if stage.needs_previous() { chain } else { String::new() };
             chain = format!("{previous} / {setting} {}", serde_json::to_string(&anonymous).unwrap());
             if stage.is_finetuning() {

@@ -224,6 +224,10 @@ impl Model for Wav2Vec2Model {
         layout.tensors().iter().map(|t| draw(t.name().as_str(), t.shape())).collect()
     }
 
+    fn squared_input_norms(&self, batch: &Batch) -> Result<BTreeMap<ParameterName, Tensor>> {
+        lopper_nn::squared_input_norms(&self.parameters, &self.prunable, || self.predict(batch).map(drop))
+    }
+
     fn identity(&self) -> String {
         let (config, head) = (&self.config, self.head());
         json!({"plugin": "wav2vec2", "config": config, "head": head, "settings": self.settings}).to_string()

@@ -1,12 +1,14 @@
-//! Exact global selection: which entries a mask of a given sparsity prunes.
+//! Exact selection: which entries a mask of a given sparsity prunes.
 //!
-//! Exactly k entries are pruned, the ones with the smallest keys over all tensors together. Ties go by tensor order,
-//! then index. The mask does not depend on the number of threads or the device.
+//! Exactly as many entries are pruned as a [`Request`] says, the ones with the smallest keys: over all tensors together, of
+//! each tensor, or of each group of a pattern. Ties go by tensor order, then index. The mask does not depend on the number of
+//! threads or the device.
 
 mod chunk;
 mod device;
 mod host;
 mod key;
+mod shaped;
 mod sides;
 mod warm;
 
@@ -14,7 +16,7 @@ use device::DeviceSelector;
 pub use host::{Change, HostSelector};
 pub use key::Order;
 
-use crate::{Among, Error, MaskSet, Result, Scores, Sparsity, WeightView};
+use crate::{Among, Error, MaskSet, Request, Result, Scores, Scoring, Sparsity, StageMethod, View, WeightView};
 
 /// Ranks entries over all tensors together; keeps its work space between calls.
 #[derive(Debug, Default)]
@@ -31,78 +33,130 @@ impl Selector {
         Self::default()
     }
 
-    /// A mask of exactly `target` sparsity over the layout of `view`.
-    ///
-    /// Magnitudes are ranked where they lie: slices of the CPU without a copy, and tensors of another device by tensor
-    /// operations on it.
+    /// The next mask of a stage, at `target` sparsity among these entries: `method` scores what `view` shows, and the core
+    /// ranks as the stage's allocation and pattern say, and proves that the mask is what was asked for.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] naming the first entry that cannot be ranked, [`Error::Layout`] for scores of other
-    /// shapes or a `current` of another layout, [`Error::InvalidValue`] when survivors are ranked and `current` prunes
-    /// more than the target.
-    pub fn select(
+    /// Those of the method; [`Error::Scores`] when its scores have other shapes, are not finite, or are its own where the
+    /// stage promises magnitudes; and those of [`select`](Self::select).
+    pub fn next_mask(
         &mut self,
-        view: &WeightView<'_>,
-        scores: &Scores,
-        current: &MaskSet,
+        method: &mut dyn StageMethod,
+        view: &View<'_>,
         target: Sparsity,
         among: Among,
+    ) -> Result<(MaskSet, Change)> {
+        let stage = view.stage();
+        let blame =
+            |problem: String| Error::Scores { method: view.method().into(), stage: stage.name.clone(), problem };
+        let scores = {
+            let _no_grad = tch::no_grad_guard();
+            method.score(view)?
+        };
+        if stage.scoring == Scoring::Magnitude && !matches!(scores, Scores::Magnitude) {
+            return Err(blame("are its own, and the stage promises magnitudes: say Stage::own_scores".into()));
+        }
+        let request = stage.request(target, among);
+        let mut mask = view.mask().clone();
+        let change = match self.select_into(view.weight_view(), &scores, &mut mask, &request) {
+            Err(Error::NonFinite { tensor, index, value }) if matches!(scores, Scores::Values(_)) => {
+                return Err(blame(format!("have {value} at {tensor}[{index}]; scores must be finite")));
+            }
+            Err(Error::ScoreShapes { problems }) => {
+                return Err(blame(format!("do not fit the prunable tensors: {}", problems.join("; "))));
+            }
+            selected => selected?,
+        };
+        request.prove(&mask)?;
+        Ok((mask, change))
+    }
+
+    /// A mask of these weights as `request` says, from `current`.
+    ///
+    /// Magnitudes are ranked where they lie: slices of the CPU without a copy, and tensors of another device by tensor
+    /// operations on it. What is ranked tensor by tensor or in a pattern is copied to the CPU and ranked there.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] naming the first entry that cannot be ranked, [`Error::ScoreShapes`] for scores of other shapes,
+    /// [`Error::Layout`] for a `current` of another layout, [`Error::InvalidValue`] when survivors are ranked and `current`
+    /// prunes more than the target, and what [`Request::quota`] refuses.
+    pub fn select(
+        &mut self,
+        weights: &WeightView<'_>,
+        scores: &Scores,
+        current: &MaskSet,
+        request: &Request,
     ) -> Result<MaskSet> {
         let mut mask = current.clone();
-        self.select_into(view, scores, &mut mask, target, among)?;
+        self.select_into(weights, scores, &mut mask, request)?;
         Ok(mask)
     }
 
     /// As [`select`](Self::select), into `mask`, which holds the current mask before and the next one after. A mask of
-    /// the same sparsity takes the warm path of [`HostSelector::select_into`]. Magnitudes on the CPU are ranked without
-    /// an allocation after the first call, unless a clone of `mask` shares its bits.
+    /// the same sparsity takes the warm path of [`HostSelector::select_into`]. Magnitudes on the CPU are ranked over all
+    /// tensors together without an allocation after the first call, unless a clone of `mask` shares its bits.
     ///
     /// # Errors
     /// As [`select`](Self::select); `mask` is then as it was.
     pub fn select_into(
         &mut self,
-        view: &WeightView<'_>,
+        weights: &WeightView<'_>,
         scores: &Scores,
         mask: &mut MaskSet,
-        target: Sparsity,
-        among: Among,
+        request: &Request,
     ) -> Result<Change> {
-        mask.layout().check_same(view.layout(), "mask and weights")?;
-        let pruned = target.pruned_of(view.layout().entries());
+        mask.layout().check_same(weights.layout(), "mask and weights")?;
+        let quota = request.quota(weights.layout())?;
+        let (pruned, among) = (quota.total(), request.among);
         if among == Among::Survivors && mask.pruned() > pruned {
             return Err(Error::invalid(
                 "sparsity",
-                target,
+                request.target,
                 format!(
                     "at least {}: the current mask prunes that much, and only survivors are ranked",
                     mask.sparsity()
                 ),
             ));
         }
+        if !request.is_plain() {
+            let (values, order) = host_values(weights, scores)?;
+            let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+            return shaped::select_into(&slices, order, mask, request, &quota);
+        }
         match scores {
-            Scores::Magnitude if view.weights().iter().all(|weight| weight.host.is_some()) => {
+            Scores::Magnitude if weights.weights().iter().all(|weight| weight.host.is_some()) => {
                 let mut slices = std::mem::take(&mut self.slices);
-                slices.extend(view.weights().iter().filter_map(|weight| weight.host));
+                slices.extend(weights.weights().iter().filter_map(|weight| weight.host));
                 let selected = self.host.select_into(&slices, Order::Magnitude, mask, pruned, among);
                 self.slices = emptied(slices);
                 selected
             }
             Scores::Magnitude => {
-                let tensors: Vec<_> = view.weights().iter().map(|w| w.tensor.shallow_clone()).collect();
+                let tensors: Vec<_> = weights.weights().iter().map(|w| w.tensor.shallow_clone()).collect();
                 self.device.select_into(&tensors, Order::Magnitude, mask, pruned, among)
             }
             Scores::Values(tensors) => {
-                check_shapes(view, tensors)?;
-                if tensors.iter().all(|t| t.device() == tch::Device::Cpu) {
+                check_shapes(weights, tensors)?;
+                if weights.weights().iter().all(|weight| weight.tensor.device() == tch::Device::Cpu) {
                     let values = tensors.iter().map(to_vec).collect::<Result<Vec<_>>>()?;
                     let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
                     self.host.select_into(&slices, Order::Value, mask, pruned, among)
                 } else {
-                    self.device.select_into(tensors, Order::Value, mask, pruned, among)
+                    let on_device = |(scores, weight): (&tch::Tensor, &crate::PrunableWeight<'_>)| {
+                        Ok(scores.f_detach()?.f_to_kind(tch::Kind::Float)?.f_to_device(weight.tensor.device())?)
+                    };
+                    let tensors = tensors.iter().zip(weights.weights()).map(on_device).collect::<Result<Vec<_>>>()?;
+                    self.device.select_into(&tensors, Order::Value, mask, pruned, among)
                 }
             }
         }
     }
+}
+
+/// What is not ranked entry by entry over all tensors together, from plain slices.
+pub(crate) fn select_slices(slices: &[&[f32]], order: Order, mask: &mut MaskSet, request: &Request) -> Result<Change> {
+    let quota = request.quota(mask.layout())?;
+    shaped::select_into(slices, order, mask, request, &quota)
 }
 
 /// The room of a list without its content, for slices of any lifetime: the standard library collects a vector's own
@@ -112,17 +166,35 @@ fn emptied(mut slices: Vec<&[f32]>) -> Vec<&'static [f32]> {
     slices.into_iter().map(|_| -> &'static [f32] { &[] }).collect()
 }
 
+/// What is ranked, copied to the CPU, and in which order.
+fn host_values(weights: &WeightView<'_>, scores: &Scores) -> Result<(Vec<Vec<f32>>, Order)> {
+    match scores {
+        Scores::Magnitude => {
+            let values = weights.weights().iter().map(|weight| match weight.host {
+                Some(values) => Ok(values.to_vec()),
+                None => to_vec(&weight.tensor),
+            });
+            Ok((values.collect::<Result<_>>()?, Order::Magnitude))
+        }
+        Scores::Values(tensors) => {
+            check_shapes(weights, tensors)?;
+            Ok((tensors.iter().map(to_vec).collect::<Result<_>>()?, Order::Value))
+        }
+    }
+}
+
 fn to_vec(tensor: &tch::Tensor) -> Result<Vec<f32>> {
-    let flat = tensor.f_detach()?.f_to_kind(tch::Kind::Float)?.f_contiguous()?.f_view([-1])?;
+    let flat =
+        tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(tch::Kind::Float)?.f_contiguous()?.f_view([-1])?;
     Ok(Vec::<f32>::try_from(&flat)?)
 }
 
-fn check_shapes(view: &WeightView<'_>, scores: &[tch::Tensor]) -> Result<()> {
+fn check_shapes(weights: &WeightView<'_>, scores: &[tch::Tensor]) -> Result<()> {
     let mut problems = Vec::new();
-    if scores.len() != view.weights().len() {
-        problems.push(format!("{} score tensors for {} prunable tensors", scores.len(), view.weights().len()));
+    if scores.len() != weights.weights().len() {
+        problems.push(format!("{} score tensors for {} prunable tensors", scores.len(), weights.weights().len()));
     }
-    for (weight, score) in view.weights().iter().zip(scores) {
+    for (weight, score) in weights.weights().iter().zip(scores) {
         if weight.tensor.size() != score.size() {
             problems.push(format!(
                 "`{}` has shape {:?}, its scores {:?}",
@@ -132,7 +204,7 @@ fn check_shapes(view: &WeightView<'_>, scores: &[tch::Tensor]) -> Result<()> {
             ));
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Error::Layout { context: "scores".into(), problems }) }
+    if problems.is_empty() { Ok(()) } else { Err(Error::ScoreShapes { problems }) }
 }
 
 /// Where the k-th smallest key lies.

@@ -18,10 +18,7 @@ fn checkpoint(update: u64) -> Checkpoint {
         progress: Progressed { update, seconds: 0.1 + 0.2, ..Progressed::start(KEY) },
         weights: values(seed, 40_000),
         optimizer: values(seed + 100, 40_000),
-        strategy: StrategyState {
-            tensors: values(seed + 200, 300),
-            text: [("round".to_owned(), update.to_string())].into(),
-        },
+        strategy: MethodState::new(values(seed + 200, 300), [("round".to_owned(), update.to_string())].into()),
         mask: MaskSet::random(layout.clone(), Sparsity::new(0.7).unwrap(), update),
         start_mask: MaskSet::random(layout, Sparsity::new(0.6).unwrap(), 3),
         lines: TrainingLines::from_bytes(format!("{{\"update\":{update}}}\n").repeat(500).into_bytes()),

@@ -19,7 +19,7 @@ use crate::sealed::{self, Sealed};
 use crate::weights::Weights;
 use crate::{SplitMetrics, StageRecord};
 use directory::DirectoryStore;
-use lopper_core::{Error, MaskOrigin, MaskSet, Result};
+use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,9 @@ const ALIAS: &str = "alias.json";
 const MASK: &str = "mask.safetensors";
 const START_MASK: &str = "start_mask.safetensors";
 const EVENTS: &str = "events.jsonl";
+/// What the method remembered, where the next stage goes on from that: tensors, and the rest as JSON.
+const METHOD: &str = "method.safetensors";
+const METHOD_TEXT: &str = "method.json";
 
 /// How long a claim stands of which nothing is heard, unless a configuration says otherwise.
 pub const LEASE: Duration = Duration::from_secs(60);
@@ -58,6 +61,8 @@ pub(crate) struct Finished<'a> {
     pub(crate) start_mask: &'a MaskSet,
     /// What it ended with.
     pub(crate) mask: &'a MaskSet,
+    /// What its method remembers, where the next stage goes on from that.
+    pub(crate) method: Option<&'a MethodState>,
     pub(crate) origin: &'a MaskOrigin,
     /// The lines of its updates, as [`crate::events`] writes them for the store.
     pub(crate) events: &'a [u8],
@@ -162,7 +167,7 @@ impl StageStore {
     /// # Errors
     /// [`Error::File`] naming what could not be written; nothing half-written stays.
     pub(crate) fn add(&self, finished: Finished<'_>) -> Result<StoredStage> {
-        let Finished { mut record, start_mask, mask, origin, events } = finished;
+        let Finished { mut record, start_mask, mask, method, origin, events } = finished;
         let id = ArtefactId::stage(&record.key);
         if self.find(&record.key).is_none() {
             // Whoever trains a stage that lies here already has found it damaged.
@@ -173,6 +178,12 @@ impl StageStore {
             for (name, bytes) in [(START_MASK, &first[..]), (MASK, &last), (EVENTS, events)] {
                 record.files.insert(name.into(), blake3::hash(bytes).to_hex().to_string());
                 files::write_atomic(&at.join(name), bytes)?;
+            }
+            if let Some(method) = method {
+                record.files.insert(METHOD.into(), crate::save_values(&at.join(METHOD), &method.tensors)?);
+                let text = serde_json::to_vec(&method.text).map_err(|e| Error::file(at.join(METHOD_TEXT), e))?;
+                record.files.insert(METHOD_TEXT.into(), blake3::hash(&text).to_hex().to_string());
+                files::write_atomic(&at.join(METHOD_TEXT), &text)?;
             }
             files::write_atomic(&at.join(RECORD), &sealed::seal(&record)?)
         })?;
@@ -362,6 +373,21 @@ impl StoredStage {
     /// [`Error::File`] when it cannot be read or is damaged.
     pub fn start_mask(&self) -> Result<MaskSet> {
         self.read_mask(START_MASK)
+    }
+
+    /// What its method remembered at its end.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it is damaged or was not kept.
+    pub(crate) fn method_state(&self) -> Result<MethodState> {
+        let path = self.directory.join(METHOD);
+        let (tensors, hash) = lopper_weights::load_tensors_with_hash(&path)?;
+        if self.record.files.get(METHOD) != Some(&hash) {
+            return Err(Error::file(path, "is damaged: its hash is not the recorded one"));
+        }
+        let text = self.read(METHOD_TEXT)?;
+        let text = serde_json::from_slice(&text).map_err(|e| Error::file(self.directory.join(METHOD_TEXT), e))?;
+        Ok(MethodState::new(tensors, text))
     }
 
     fn read_mask(&self, name: &str) -> Result<MaskSet> {

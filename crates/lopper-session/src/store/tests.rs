@@ -27,7 +27,16 @@ pub(crate) fn pretend_as(store: &StageStore, plan: &str, key: &str) {
         made_by: made_by(),
         files: Default::default(),
     };
-    store.add(Finished { record, start_mask: &mask, mask: &mask, origin: &Default::default(), events: b"" }).unwrap();
+    store
+        .add(Finished {
+            record,
+            start_mask: &mask,
+            mask: &mask,
+            method: None,
+            origin: &Default::default(),
+            events: b"",
+        })
+        .unwrap();
     store.note_alias(plan, key).unwrap();
 }
 

@@ -1,8 +1,8 @@
 //! The laws of models.
 
 use super::{Broken, Law, bits, close, deep_copy, holds, law, values};
-use lopper_core::{Batch, Mode, Model, Parameter, Result, Role, Targets};
-use std::collections::BTreeSet;
+use lopper_core::{Batch, Error, Mode, Model, Parameter, ParameterName, Result, Role, Targets};
+use std::collections::{BTreeMap, BTreeSet};
 use tch::{Device, Kind, Tensor};
 
 /// Everything that the session relies on in a [`Model`]. `batch` has targets for the model's head, lies on the model's
@@ -19,7 +19,9 @@ use tch::{Device, Kind, Tensor};
 /// 7. A batch is its rows: losses and counts add up, and no row sees another (up to rounding).
 /// 8. A batch without inputs or targets is refused.
 /// 9. Freshly initialised prunable tensors, where there are any, have the right shapes and depend on the seed alone.
-/// 10. Artifacts have distinct plain file names and leave the weights' names free.
+/// 10. Squared input norms, where there are any, repeat bit by bit, are those of prunable weights, one for each of their input
+///     features, and those of a batch are the sums of its rows' (up to rounding).
+/// 11. Artifacts have distinct plain file names and leave the weights' names free.
 ///
 /// Gradients are cleared at the end. Laws 4 and 5 are tried several times, since other threads may draw from the same
 /// generator meanwhile.
@@ -37,6 +39,7 @@ pub fn model(model: &dyn Model, batch: &Batch) {
     law("a batch is its rows", || rows_add_up(model, batch));
     law("a batch without inputs or targets is refused", || refuses_empty(model, batch));
     law("random prunable tensors depend on the seed alone", || random(model));
+    law("calibration is deterministic", || input_norms(model, batch));
     law("artifacts have plain names", || artifacts(model));
     let _ = clear_gradients(model);
 }
@@ -275,6 +278,54 @@ fn random(model: &dyn Model) -> Law {
     let bits = all(&first)?;
     holds!(all(&model.random_prunable(3)?)? == bits, "one seed gives two networks");
     holds!(all(&model.random_prunable(4)?)? != bits, "two seeds give one network");
+    Ok(())
+}
+
+fn input_norms(model: &dyn Model, batch: &Batch) -> Law {
+    let norms = match model.squared_input_norms(batch) {
+        Err(Error::Unsupported { .. }) => return Ok(()),
+        norms => norms?,
+    };
+    holds!(!norms.is_empty(), "no weight has input norms; leave the method out if that is meant");
+    let layout = model.layout()?;
+    let again = model.squared_input_norms(batch)?;
+    let mut rows: BTreeMap<&ParameterName, Vec<f64>> = BTreeMap::new();
+    for row in 0..batch.len {
+        for (name, norms) in model.squared_input_norms(&row_of(batch, row)?)? {
+            let Some((name, _)) = again.get_key_value(&name) else {
+                return Err(Broken(format!("`{name}` has norms in row {row} and none in the batch")));
+            };
+            let norms = values(&norms)?.into_iter().map(f64::from);
+            let sums = rows.entry(name).or_default();
+            sums.resize(norms.len().max(sums.len()), 0.0);
+            sums.iter_mut().zip(norms).for_each(|(sum, norm)| *sum += norm);
+        }
+    }
+    for (name, norms) in &norms {
+        let Some(tensor) = layout.tensors().iter().find(|tensor| tensor.name() == name) else {
+            return Err(Broken(format!("`{name}` is not prunable")));
+        };
+        holds!(
+            norms.kind() == Kind::Float && norms.size() == [tensor.shape().last().copied().unwrap_or(1) as i64],
+            "the norms of `{name}`, {:?}, are {:?} of shape {:?}",
+            tensor.shape(),
+            norms.kind(),
+            norms.size()
+        );
+        holds!(
+            again.get(name).map(bits).transpose()? == Some(bits(norms)?),
+            "`{name}` has other norms the second time"
+        );
+        let norms = values(norms)?;
+        holds!(
+            norms.iter().all(|norm| norm.is_finite() && *norm >= 0.0),
+            "`{name}` has a norm that is no sum of squares"
+        );
+        let sums = rows.get(name).map(Vec::as_slice).unwrap_or_default();
+        let add_up =
+            sums.len() == norms.len() && norms.iter().zip(sums).all(|(norm, sum)| close(f64::from(*norm), *sum));
+        holds!(add_up, "the norms of `{name}` are not the sums of its rows'");
+    }
     Ok(())
 }
 

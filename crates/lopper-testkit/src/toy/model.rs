@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use tch::{Device, Kind, Reduction, Tensor};
 
 /// The shape of a [`ToyModel`].
@@ -96,10 +97,11 @@ impl ToyModel {
         &self.config
     }
 
-    /// `[batch, classes]`.
-    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
+    /// `[batch, classes]`; `see` is shown what enters each prunable layer.
+    fn forward(&self, batch: &Batch, mode: Mode, mut see: impl FnMut(&Tensor) -> Result<()>) -> Result<Tensor> {
         let mut x = batch.input("features")?.f_mul(&self.scale)?;
         for layer in &self.layers {
+            see(&x)?;
             x = layer.forward(&x)?.f_tanh()?;
             // Not even called in evaluation: it must leave the generator alone.
             if mode == Mode::Train && self.config.dropout > 0.0 {
@@ -123,20 +125,30 @@ impl Model for ToyModel {
         let Some(Targets::Classes(classes)) = &batch.targets else {
             return Err(Error::Other("the toy model needs targets that are classes".into()));
         };
-        let logits = self.forward(batch, mode)?;
+        let logits = self.forward(batch, mode, |_| Ok(()))?;
         let sum = logits.f_cross_entropy_loss(classes, None::<&Tensor>, Reduction::Sum, -100, 0.0)?;
         Ok(Loss { sum, count: batch.len as f64 })
     }
 
     fn predict(&self, batch: &Batch) -> Result<Predictions> {
         let _no_grad = tch::no_grad_guard();
-        Ok(Predictions { logits: self.forward(batch, Mode::Evaluate)?, lengths: None })
+        Ok(Predictions { logits: self.forward(batch, Mode::Evaluate, |_| Ok(()))?, lengths: None })
     }
 
     fn random_prunable(&self, seed: u64) -> Result<Vec<Tensor>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let layout = self.layout()?;
         layout.tensors().iter().map(|tensor| normal(&mut rng, tensor.shape())).collect()
+    }
+
+    fn squared_input_norms(&self, batch: &Batch) -> Result<BTreeMap<ParameterName, Tensor>> {
+        let _no_grad = tch::no_grad_guard();
+        let mut norms = Vec::new();
+        let _logits = self.forward(batch, Mode::Evaluate, |x| {
+            norms.push(x.f_square()?.f_sum_dim_intlist(0, false, Kind::Float)?);
+            Ok(())
+        })?;
+        Ok(self.prunable.iter().cloned().zip(norms).collect())
     }
 
     fn identity(&self) -> String {

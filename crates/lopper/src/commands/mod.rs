@@ -182,7 +182,8 @@ fn start_logging(verbose: u8) -> Result<()> {
                 _ => LevelFilter::TRACE,
             };
             Targets::new()
-                .with_default(LevelFilter::WARN)
+                // A plugin's crate has any name; what libraries say in detail is nobody's business.
+                .with_default(level.min(LevelFilter::INFO))
                 .with_target("lopper", level)
                 // What it finds wrong with a recording, Lopper says itself, with the path.
                 .with_target("symphonia", LevelFilter::OFF)

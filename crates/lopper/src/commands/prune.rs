@@ -3,24 +3,41 @@
 use crate::models::ModelArguments;
 use crate::output::{self, count};
 use lopper_core::{
-    Among, Error, Layout, MaskOrigin, MaskSet, Model, PrunableWeight, RandomKind, Result, Scores, Selector, Sparsity,
-    WeightView,
+    Among, Batching, Error, InitialMask, Layout, MaskOrigin, MaskSet, Model, Optimizer, PrunableWeight, RandomKind,
+    RateSchedule, Recipe, Request, Result, RewindPoint, RunSpec, Scores, Selector, Sparsity, StrategyEntry, View,
+    WeightView, registry,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tch::Tensor;
 
+/// Seeds what is drawn, unless another one is given.
+const SEED: u64 = 57;
 /// What a sparsity is.
 const SHARE: &str = "a number from 0 (dense) to 1 (everything pruned)";
 
 /// What decides which entries go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum By {
-    /// The smallest absolute values over all prunable tensors together
+    /// The smallest absolute values over all prunable tensors together.
     Magnitude,
-    /// A draw from a seed
+    /// A draw from a seed.
     Random,
+    /// The first mask of a registered strategy, with its default options.
+    Strategy(String),
+}
+
+/// The words of the command, then the names that are registered.
+fn by(text: &str) -> Result<By, String> {
+    match text {
+        "magnitude" => Ok(By::Magnitude),
+        "random" => Ok(By::Random),
+        name => match registry::find::<StrategyEntry>(name) {
+            Ok(entry) => Ok(By::Strategy(entry.name.into())),
+            Err(error) => Err(format!("give `magnitude`, `random`, or a strategy; {error}")),
+        },
+    }
 }
 
 /// How a random mask is drawn.
@@ -39,8 +56,9 @@ pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
 
-    /// What decides which entries are pruned
-    #[arg(long)]
+    /// What decides which entries are pruned: `magnitude`, the smallest absolute values over all prunable tensors together;
+    /// `random`, a draw from a seed; or a strategy whose first mask needs no data and no training, such as `mpi`
+    #[arg(long, value_parser = by)]
     by: By,
 
     /// Share of prunable entries that are pruned, from 0 to 1
@@ -78,17 +96,17 @@ struct Pruned {
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let sparsity = Sparsity::new(self.sparsity).map_err(|_| Error::invalid("--sparsity", self.sparsity, SHARE))?;
-        let drawn = match (self.by, self.kind, self.seed) {
-            (By::Magnitude, None, None) => None,
-            (By::Magnitude, ..) => {
-                return Err(Error::invalid("--by", "magnitude", "--kind and --seed belong to --by random"));
+        let drawn = match (&self.by, self.kind, self.seed) {
+            (By::Magnitude | By::Strategy(_), None, None) => None,
+            (By::Magnitude | By::Strategy(_), ..) => {
+                return Err(Error::invalid("--by", self.by.name(), "--kind and --seed belong to --by random"));
             }
             (By::Random, kind, seed) => Some((
                 match kind.unwrap_or(Kind::Uniform) {
                     Kind::Uniform => RandomKind::Uniform,
                     Kind::RandomInitMagnitude => RandomKind::RandomInitMagnitude,
                 },
-                seed.unwrap_or(57),
+                seed.unwrap_or(SEED),
             )),
         };
         let open = self.model.open()?;
@@ -100,13 +118,16 @@ impl Arguments {
         ]);
         let layout = Arc::new(model.layout()?);
         let by = match drawn {
-            None => "magnitude".to_owned(),
+            None => self.by.name().to_owned(),
             Some((RandomKind::Uniform, _)) => "random, uniform".to_owned(),
             Some((RandomKind::RandomInitMagnitude, _)) => "random, random_init_magnitude".to_owned(),
         };
         origin.insert("method".into(), by.clone());
         let mask = match drawn {
-            None => magnitude(&layout, &prunable(model)?, sparsity)?,
+            None => match &self.by {
+                By::Strategy(name) => first_mask(name, &layout, model, sparsity)?,
+                By::Magnitude | By::Random => magnitude(&layout, &prunable(model)?, sparsity)?,
+            },
             Some((kind, seed)) => {
                 origin.insert("seed".into(), seed.to_string());
                 match kind {
@@ -169,19 +190,86 @@ fn prunable(model: &dyn Model) -> Result<Vec<Tensor>> {
         .collect()
 }
 
+impl By {
+    fn name(&self) -> &str {
+        match self {
+            Self::Magnitude => "magnitude",
+            Self::Random => "random",
+            Self::Strategy(name) => name,
+        }
+    }
+}
+
+/// The mask that a strategy's first stage starts with.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a strategy whose first mask needs data or training, or is not of that sparsity; its own refusals
+/// of this layout or sparsity.
+fn first_mask(name: &str, layout: &Arc<Layout>, model: &dyn Model, sparsity: Sparsity) -> Result<MaskSet> {
+    let entry = registry::find::<StrategyEntry>(name)?;
+    let plugin = format!("strategy plugin `{name}`");
+    lopper_torch::guarded(&plugin, || {
+        let strategy = (entry.open)(&toml::Table::new())?;
+        strategy.accepts(layout, sparsity)?;
+        let run = RunSpec { sparsity, updates: 0, updates_per_epoch: 1, recipe: untrained(), seed: SEED };
+        let stages = strategy.plan(&run)?;
+        let refuse = |feature: &str| Error::Unsupported {
+            what: plugin.clone(),
+            feature: format!("{feature}; use `lopper run`"),
+        };
+        let stage = stages.first().ok_or_else(|| refuse("a plan without stages"))?;
+        stage.check(layout)?;
+        if stage.calibration.is_some() {
+            return Err(refuse("pruning without data: it is calibrated on training batches"));
+        }
+        match &stage.mask {
+            InitialMask::Discover { on: RewindPoint::Pretrained | RewindPoint::Current, sparsity: first, among }
+                if *first == sparsity =>
+            {
+                let tensors = prunable(model)?;
+                let weights = view(layout, &tensors)?;
+                let dense = MaskSet::dense(layout.clone());
+                let seen = View::new(&weights, stage, &dense).of_run(name, run.seed);
+                let mut method = strategy.method(stage, layout)?;
+                Ok(Selector::new().next_mask(method.as_mut(), &seen, sparsity, *among)?.0)
+            }
+            InitialMask::Random { kind: RandomKind::Uniform, sparsity: first, seed } if *first == sparsity => {
+                MaskSet::random_as(layout.clone(), &stage.request(sparsity, Among::All), *seed)
+            }
+            _ => Err(refuse("pruning without training: its first mask is another one")),
+        }
+    })
+}
+
+/// A recipe for plans of which nothing is trained.
+fn untrained() -> Recipe {
+    Recipe {
+        optimizer: Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 },
+        learning_rate: 0.0,
+        rate_schedule: RateSchedule::Constant,
+        rate_horizon: None,
+        batching: Batching::Examples(1),
+        bucket_by_length: false,
+        accumulate: 1,
+        clip_norm: None,
+        freeze_encoder_updates: 0,
+    }
+}
+
+fn view<'a>(layout: &'a Arc<Layout>, tensors: &'a [Tensor]) -> Result<WeightView<'a>> {
+    let weights = layout.tensors().iter().zip(tensors);
+    let weights =
+        weights.map(|(place, tensor)| PrunableWeight::new(place.name(), tensor, lopper_torch::host_slice(tensor)));
+    Ok(WeightView::new(layout, weights.collect::<Result<_>>()?))
+}
+
 /// The mask that prunes the smallest magnitudes of `tensors`, which stand in the order of the layout.
 fn magnitude(layout: &Arc<Layout>, tensors: &[Tensor], sparsity: Sparsity) -> Result<MaskSet> {
     if tensors.len() != layout.tensors().len() {
         let (found, wanted) = (tensors.len(), layout.tensors().len());
         return Err(Error::Other(format!("the model made {found} tensors to rank; it has {wanted} that are prunable")));
     }
-    let weights = layout.tensors().iter().zip(tensors).map(|(place, tensor)| PrunableWeight {
-        name: place.name(),
-        tensor,
-        host: lopper_torch::host_slice(tensor),
-        gradient: None,
-    });
-    let view = WeightView::new(layout, weights.collect(), 0);
+    let view = view(layout, tensors)?;
     let dense = MaskSet::dense(layout.clone());
-    Selector::new().select(&view, &Scores::Magnitude, &dense, sparsity, Among::All)
+    Selector::new().select(&view, &Scores::Magnitude, &dense, &Request::global(sparsity))
 }

@@ -1,0 +1,43 @@
+//! A run of any registered method on a toy, as the command line does it with a model and a dataset plugin.
+
+use lopper::session::{
+    CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, RunRecord, Session, SessionSettings,
+};
+use lopper::{Error, Result, Sparsity, StrategyEntry, registry};
+use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel};
+use std::path::Path;
+use tch::Device;
+
+/// One run of a registered method on the toy, as the command line would do it with a model and a dataset plugin.
+pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &Path) -> Result<RunRecord> {
+    let entry = registry::find::<StrategyEntry>(method)?;
+    let options: toml::Table =
+        options.parse().map_err(|e| Error::invalid("options", options, format!("TOML ({e})")))?;
+    let participants = Participants {
+        model: Box::new(ToyModel::new(ToyConfig::default(), 1, 2, Device::Cpu)?),
+        dataset: Box::new(ToyDataset::new(&ToyData::default())?),
+        strategy: (entry.open)(&options)?,
+        identity: RunIdentity {
+            model: "toy".into(),
+            model_origin: "lopper-testkit".into(),
+            dataset_origin: "lopper-testkit".into(),
+            strategy: method.into(),
+            strategy_origin: entry.origin.into(),
+            strategy_options: options,
+        },
+    };
+    let settings = SessionSettings {
+        seed: 1,
+        device: Device::Cpu,
+        precision: Precision::Float32,
+        out: directory.join(format!("{method}-{sparsity}")),
+        store: directory.join("stages"),
+        evaluate_every: 0,
+        evaluation: EvaluationBatches { rows: 256, budget: None },
+        checkpoint: CheckpointEvery::OnInterrupt,
+        configuration: None,
+        max_skipped: 3,
+        stop: Default::default(),
+    };
+    Session::new(participants, lopper_testkit::run_spec(sparsity, 300), settings)?.run()
+}
