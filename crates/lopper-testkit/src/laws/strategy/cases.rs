@@ -72,7 +72,8 @@ pub(super) fn accepted(open: &Open<'_>, families: &[Family]) -> Result<Accepted,
     for family in families {
         let layout = family.sample()?;
         let mut sparsities = Vec::new();
-        for sparsity in SPARSITIES.into_iter().chain([0.25, 0.75]) {
+        // Those of n of 4, 8 and 16 among them.
+        for sparsity in SPARSITIES.into_iter().chain((1..16).map(|sixteenths| f64::from(sixteenths) / 16.0)) {
             match takes(open, &layout, Sparsity::new(sparsity)?) {
                 Ok(()) => sparsities.push(sparsity),
                 Err(Broken(why)) => refusal = format!("{family:?} at {sparsity}: {why}"),
