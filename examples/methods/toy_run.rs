@@ -1,7 +1,8 @@
 //! A run of any registered method on a toy, as the command line does it with a model and a dataset plugin.
 
 use lopper::session::{
-    CheckpointEvery, EvaluationBatches, Participants, Precision, RunIdentity, RunRecord, Session, SessionSettings,
+    CheckpointEvery, EvaluationBatches, Keep, LEASE, Participants, Precision, RunIdentity, RunRecord, Session,
+    SessionSettings,
 };
 use lopper::{Error, Result, Sparsity, StrategyEntry, registry};
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel};
@@ -32,6 +33,8 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
         precision: Precision::Float32,
         out: directory.join(format!("{method}-{sparsity}")),
         store: directory.join("stages"),
+        keep: Keep::default(),
+        lease: LEASE,
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 256, budget: None },
         checkpoint: CheckpointEvery::OnInterrupt,

@@ -249,7 +249,8 @@ impl<'a> View<'a> {
     /// When there is no such weight.
     pub fn uniform(&self, index: usize) -> Result<Tensor> {
         let mut seed = [0; 32];
-        for (place, number) in seed.chunks_exact_mut(8).zip([self.seed, self.update, index as u64, 0x756e_6966_6f72_6d])
+        for (place, number) in
+            seed.chunks_exact_mut(8).zip([self.seed, self.update, index as u64, 0x0075_6e69_666f_726d])
         {
             place.copy_from_slice(&number.to_le_bytes());
         }

@@ -304,7 +304,7 @@ fn on_host(tensor: &Tensor) -> Result<Tensor> {
     Ok(tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?)
 }
 
-fn host_values<'a>(name: impl std::fmt::Display, tensor: &'a Tensor) -> Result<&'a [f32]> {
+fn host_values(name: impl std::fmt::Display, tensor: &Tensor) -> Result<&[f32]> {
     lopper_torch::host_slice(tensor).ok_or_else(|| Error::Other(format!("`{name}` is not float32")))
 }
 

@@ -268,7 +268,7 @@ fn calibration_collects_what_it_says_and_again_the_same() {
     let plain = model(0.0);
     let mut sum = Tensor::from(0f32);
     for batch in &batches {
-        sum = sum + plain.loss(batch, Mode::Train).unwrap().sum;
+        sum += plain.loss(batch, Mode::Train).unwrap().sum;
     }
     (sum / 48.0).backward();
     let at = directory();

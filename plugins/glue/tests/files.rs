@@ -214,7 +214,8 @@ fn a_directory_is_searched() {
     assert_eq!((data.len(&Split::TRAIN), data.len(&Split::VALIDATION)), (2, 2));
     let subset = open(path, "task = 'sst-2'\ntrain = 'train_subset.tsv'").unwrap();
     assert_eq!(subset.len(&Split::TRAIN), 1);
-    assert_ne!(subset.identity(), data.identity());
+    assert_ne!(subset.identity(&Split::TRAIN), data.identity(&Split::TRAIN));
+    assert_eq!(subset.identity(&Split::VALIDATION), data.identity(&Split::VALIDATION));
     open_refused(path, "task = 'sst-2'\ntrain = 'trian.tsv'\nvalidation = 'x'", &["trian.tsv", "`train` names", "/x:"]);
     // The directory above, with GLUE's folder names.
     let above = tempfile::tempdir().unwrap();

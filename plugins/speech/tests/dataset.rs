@@ -272,7 +272,9 @@ fn rows_that_cannot_be_learned_are_refused_or_counted() {
 
 #[test]
 fn the_identity_is_of_content() {
-    let identity = |directory: &Path, options: &str| open(directory, options).unwrap().identity();
+    let of = |split: Split, directory: &Path, options: &str| open(directory, options).unwrap().identity(&split);
+    let identity = |directory: &Path, options: &str| of(Split::TRAIN, directory, options);
+    let judged = |directory: &Path| of(Split::VALIDATION, directory, "");
     let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     small(one.path());
     small(other.path());
@@ -291,10 +293,12 @@ fn the_identity_is_of_content() {
     assert_ne!(first, identity(other.path(), ""));
     small(other.path());
     assert_eq!(first, identity(other.path(), ""));
-    // One transcript.
+    // One transcript of what is judged by: what is trained on is as it was.
+    let before = judged(other.path());
     let text = fs::read_to_string(other.path().join("dev.jsonl")).unwrap();
     write(&other.path().join("dev.jsonl"), text.replace("CAB", "CAC"));
-    assert_ne!(first, identity(other.path(), ""));
+    assert_ne!(before, judged(other.path()));
+    assert_eq!(first, identity(other.path(), ""));
 }
 
 #[test]

@@ -311,7 +311,7 @@ mod tests {
         // A process that was killed while it wrote a reference.
         let half = store.root.join(REFERENCES).join(format!("{}half", files::TEMPORARY_PREFIX));
         fs::write(&half, b"{").unwrap();
-        assert_eq!(store.references().unwrap(), [reference.clone()]);
+        assert_eq!(store.references().unwrap(), std::slice::from_ref(&reference));
         store.refer("two", Some(&Reference { id: "two".into(), ..reference })).unwrap();
         assert!(!half.exists() && store.references().unwrap().len() == 2);
         store.refer("one", None).unwrap();

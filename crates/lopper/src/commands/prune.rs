@@ -253,6 +253,7 @@ fn untrained() -> Recipe {
         accumulate: 1,
         clip_norm: None,
         freeze_encoder_updates: 0,
+        decay_biases_and_norms: true,
     }
 }
 
