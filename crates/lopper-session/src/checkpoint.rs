@@ -4,8 +4,8 @@ mod behind;
 
 use self::behind::Behind;
 use crate::events::TrainingLines;
-use crate::occupied::Writer;
 use crate::sealed::{self, Sealed};
+use crate::writer::Writer;
 use crate::{Counts, weights::Values};
 use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
 use lopper_weights::{SealedTensors, files};

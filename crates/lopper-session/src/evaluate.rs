@@ -1,19 +1,10 @@
 //! Metrics of a model over a split.
 
 use crate::ahead::fetch_ahead;
-use crate::{Precision, Stop, evaluation_batches};
+use crate::{EvaluationBatches, Precision, Stop, evaluation_batches};
 use lopper_core::{Dataset, Error, MetricValue, Model, Predictions, Result, Split};
 use lopper_torch::AutocastGuard;
 use tch::{Device, Kind};
-
-/// How large the batches of an evaluation are. No metric depends on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EvaluationBatches {
-    /// Most examples.
-    pub rows: usize,
-    /// Most tokens or samples, padding counted, unless one example alone has more; `None` for any number.
-    pub budget: Option<u64>,
-}
 
 /// The task's metrics of `split`, in batches of examples of like length.
 ///

@@ -34,12 +34,12 @@ mod status;
 mod stop;
 mod store;
 mod train;
-mod walk;
 mod weights;
+mod writer;
 
 pub use batching::{Batcher, MicroBatches, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
-pub use evaluate::{EvaluationBatches, evaluate};
+pub use evaluate::evaluate;
 pub use identity::{FORMAT, RunIdentity};
 pub use memory::guarded;
 pub use optimizer::{OptimizerState, clip_gradients, gradient_norm};
@@ -50,7 +50,7 @@ pub use record::{Counts, EvaluationRecord, RunRecord, RunStage, SplitMetrics, St
 pub use removal::{RemovableRun, removable};
 pub use room::{DiskNeeds, check_room_for_model, check_text};
 pub use session::{Participants, Session, updates_per_epoch};
-pub use settings::{CheckpointEvery, Keep, Precision, SessionSettings};
+pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionSettings};
 pub use status::{RunState, RunStatus, StageStatus};
 pub use stop::Stop;
 pub use store::{

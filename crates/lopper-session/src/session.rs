@@ -1,5 +1,8 @@
 //! A run: plans, skips what the store already holds, trains the rest, and writes what came out.
 
+mod walk;
+
+use self::walk::Ended;
 use crate::checkpoint::CheckpointStore;
 use crate::events::EventLog;
 use crate::identity::{RunIdentity, Surroundings};
@@ -13,7 +16,6 @@ use crate::run_id;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
 use crate::store::{ArtefactId, StageStore};
-use crate::walk::Ended;
 use crate::weights::Weights;
 use crate::{Batcher, Counts, DiskNeeds, MicroBatches, RunRecord, RunStage, SessionSettings};
 use lopper_core::{Dataset, Error, MaskOrigin, Model, PruningStrategy, Recipe, Result, RunSpec, Selector, Split};
@@ -34,21 +36,21 @@ pub struct Participants {
 
 /// One run of one method on one task.
 pub struct Session {
-    pub(crate) participants: Participants,
-    pub(crate) plugins: Plugins,
+    participants: Participants,
+    plugins: Plugins,
     spec: RunSpec,
-    pub(crate) settings: SessionSettings,
-    pub(crate) store: StageStore,
-    pub(crate) weights: Weights,
-    pub(crate) pretrained: Pretrained,
-    pub(crate) plan: Vec<PlannedStage>,
-    pub(crate) surroundings: Surroundings,
+    settings: SessionSettings,
+    store: StageStore,
+    weights: Weights,
+    pretrained: Pretrained,
+    plan: Vec<PlannedStage>,
+    surroundings: Surroundings,
     /// Versions of plugins and the kind of device, on which results depend.
-    pub(crate) versions: BTreeMap<String, String>,
-    pub(crate) made_by: Provenance,
-    pub(crate) selector: Selector,
+    versions: BTreeMap<String, String>,
+    made_by: Provenance,
+    selector: Selector,
     /// What of the store was read and found whole.
-    pub(crate) whole: BTreeSet<ArtefactId>,
+    whole: BTreeSet<ArtefactId>,
     /// What the dataset counts before anything of it was used: the same however often a run is continued.
     counts: BTreeMap<String, Counts>,
 }
@@ -205,7 +207,7 @@ impl Session {
         Ok(record)
     }
 
-    pub(crate) fn origin(&self, planned: &PlannedStage) -> MaskOrigin {
+    fn origin(&self, planned: &PlannedStage) -> MaskOrigin {
         let identity = &self.participants.identity;
         [
             ("lopper", env!("CARGO_PKG_VERSION").to_owned()),

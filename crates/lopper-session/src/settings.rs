@@ -1,6 +1,6 @@
 //! How a run is carried out, apart from what it trains.
 
-use crate::{EvaluationBatches, Stop};
+use crate::Stop;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,6 +15,16 @@ pub enum Precision {
     Float32,
     /// bfloat16 where libtorch's autocast deems it safe.
     Bf16,
+}
+
+/// How large the batches of an evaluation are. Metrics depend on it where a model pads as its reference does; it is part of an
+/// evaluation's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvaluationBatches {
+    /// Most examples.
+    pub rows: usize,
+    /// Most tokens or samples, padding counted, unless one example alone has more; `None` for any number.
+    pub budget: Option<u64>,
 }
 
 /// When the state of a stage under way is saved.

@@ -6,7 +6,6 @@ use crate::evaluate::{autocast, costs};
 use crate::events::{Event, EventLog, TrainingLines};
 use crate::judge::Judge;
 use crate::memory;
-use crate::occupied::Writer;
 use crate::optimizer::{clip_gradients, clip_known, gradient_norm};
 use crate::plugins::Plugins;
 use crate::progress::Progress;
@@ -14,6 +13,7 @@ use crate::provenance::Provenance;
 use crate::status::Teller;
 use crate::stop::Unsaved;
 use crate::weights::Weights;
+use crate::writer::Writer;
 use crate::{Batcher, CheckpointEvery, Counts, LearningRate, MicroBatches, OptimizerState, SessionSettings};
 use lopper_core::{
     Change, Dataset, Error, Gradients, MaskSchedule, MaskSet, MethodState, Mode, Model, Moments, ParameterName,

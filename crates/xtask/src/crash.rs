@@ -48,7 +48,7 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let started = Instant::now();
     // The whole workspace, as `cargo xtask test` has it: fewer packages would have other features, and compile again.
     let mut cargo = checkout.cargo(["test", "--workspace", "--locked", "--test", "cli"]);
-    cargo.args(["crash::", "--", "--nocapture", "--test-threads=1"]);
+    cargo.args(["--", "crash::", "two_runs::", "--nocapture", "--test-threads=1"]);
     cargo.env("LOPPER_KILLS", options.kills.to_string()).env("LOPPER_RACES", options.races.to_string());
     run_command(cargo.env("LOPPER_FAULT_STEP", options.step.to_string()))?;
     println!("{:.0} s", started.elapsed().as_secs_f64());

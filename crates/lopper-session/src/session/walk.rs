@@ -1,17 +1,17 @@
 //! From the plan's end to what must be done: each stage is trained at most once, by whoever claims it first.
 
+use super::Session;
 use crate::calibration::Calibrator;
 use crate::checkpoint::CheckpointStore;
 use crate::events::{Event, EventLog, TrainingLines};
 use crate::identity::{StartContent, mask_content, training_key};
 use crate::judge::Judge;
 use crate::machine::Machine;
-use crate::occupied::Writer;
 use crate::plan::{PlannedStage, rewinds};
-use crate::session::Session;
 use crate::status::Teller;
 use crate::store::{ArtefactId, Claim, Finished, Holder, Lease, Reference, StoredStage};
 use crate::train::{Trained, Trainer};
+use crate::writer::Writer;
 use crate::{Keep, SplitMetrics, StageRecord, Stop};
 use lopper_core::{
     Among, Calibrated, Calibration, Error, HeadStart, InitialMask, MaskSet, PrunableWeight, RandomKind, Request,
@@ -34,7 +34,7 @@ struct Wanted {
 
 /// What of a stage is wanted and not in the store.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Missing {
+pub(super) struct Missing {
     /// It was never trained, or its record is gone.
     stage: bool,
     /// The weights it ends with.
@@ -47,7 +47,7 @@ pub(crate) struct Missing {
 
 impl Missing {
     /// Whether updates must be made to have it.
-    pub(crate) fn trains(&self) -> bool {
+    pub(super) fn trains(&self) -> bool {
         self.stage || self.weights || !self.snapshots.is_empty() || !self.judged.is_empty()
     }
 
@@ -75,17 +75,17 @@ impl Start {
 }
 
 /// A stage that is whole and judged.
-pub(crate) struct Ended {
-    pub(crate) stored: StoredStage,
+pub(super) struct Ended {
+    pub(super) stored: StoredStage,
     /// Whether this run trained it.
-    pub(crate) trained: bool,
+    pub(super) trained: bool,
     /// Of what it ended with; none where that is neither known nor kept.
-    pub(crate) metrics: Vec<SplitMetrics>,
+    pub(super) metrics: Vec<SplitMetrics>,
 }
 
 impl Session {
     /// What is missing of each stage. The walk begins at the end: what nobody needs is not missed.
-    pub(crate) fn missing(&self) -> Result<Vec<Missing>> {
+    pub(super) fn missing(&self) -> Result<Vec<Missing>> {
         let mut wanted = vec![Wanted::default(); self.plan.len()];
         let mut missing = vec![Missing::default(); self.plan.len()];
         if let Some(last) = wanted.last_mut() {
@@ -142,7 +142,7 @@ impl Session {
         })
     }
 
-    pub(crate) fn judge(&self) -> Judge<'_> {
+    fn judge(&self) -> Judge<'_> {
         Judge {
             model: self.participants.model.as_ref(),
             dataset: self.participants.dataset.as_ref(),
@@ -155,7 +155,7 @@ impl Session {
     }
 
     /// Sees to it that stage `index` is whole, judged, and told in `events`.
-    pub(crate) fn end_stage(
+    pub(super) fn end_stage(
         &mut self,
         index: usize,
         run: &str,
@@ -538,7 +538,7 @@ impl Session {
     }
 
     /// Puts the weights that a stage ended with, mask ⊙ weights, into the model.
-    pub(crate) fn load_end(&mut self, planned: &PlannedStage) -> Result<()> {
+    pub(super) fn load_end(&mut self, planned: &PlannedStage) -> Result<()> {
         self.leave_pretrained()?;
         self.load(planned.training_key.as_deref().unwrap_or_default(), planned.stage.updates, None)
     }
@@ -569,7 +569,7 @@ impl Session {
     }
 
     /// Notes in the store what this run needs, as far as it is known.
-    pub(crate) fn refer(&self, run: &str) -> Result<()> {
+    pub(super) fn refer(&self, run: &str) -> Result<()> {
         let out = &self.settings.out;
         let mut reference = Reference {
             id: run.to_owned(),
@@ -597,7 +597,7 @@ impl Session {
 
     /// Stage `index` is done: the weights of the one before it have had their last reader in this run. Those of a pruned
     /// stage go, unless the store keeps all or another run wants them; those of a dense one serve other methods too.
-    pub(crate) fn drop_weights(&mut self, index: usize, run: &str) -> Result<()> {
+    pub(super) fn drop_weights(&mut self, index: usize, run: &str) -> Result<()> {
         self.plan[index].done = true;
         self.refer(run)?;
         let Some(before) = index.checked_sub(1).filter(|_| self.settings.keep == Keep::Needed) else { return Ok(()) };
