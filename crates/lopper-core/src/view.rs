@@ -274,9 +274,27 @@ impl<'a> View<'a> {
     /// current one. The next mask is made by the core, and no method has to count for it.
     ///
     /// # Errors
-    /// As [`Selector::select`].
+    /// As [`Selector::select`], and [`Error::Scores`] for scores that cannot be ranked.
     pub fn select(&self, scores: &Scores, request: &Request) -> Result<MaskSet> {
-        Selector::new().select(self.weights, scores, self.mask, request)
+        Selector::new().select(self.weights, scores, self.mask, request).map_err(|error| self.blamed(error, scores))
+    }
+
+    /// What went wrong with a ranking, blamed on the method where `scores` are its own.
+    pub(crate) fn blamed(&self, error: Error, scores: &Scores) -> Error {
+        match error {
+            Error::NonFinite { tensor, index, value } if matches!(scores, Scores::Values(_)) => {
+                self.blame(format!("have {value} at {tensor}[{index}]; scores must be finite"))
+            }
+            Error::ScoreShapes { problems } => {
+                self.blame(format!("do not fit the prunable tensors: {}", problems.join("; ")))
+            }
+            other => other,
+        }
+    }
+
+    /// An error of the method's scores.
+    pub(crate) fn blame(&self, problem: String) -> Error {
+        Error::Scores { method: self.method.into(), stage: self.stage.name.clone(), problem }
     }
 
     fn device(&self, index: usize) -> Device {

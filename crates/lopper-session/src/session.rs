@@ -103,7 +103,9 @@ impl Session {
         }
         .identify(&stages, &spec)?;
         let versions = surroundings.versions(identity);
-        let made_by = Provenance::here(settings.device, versions.clone());
+        let plugins_alone = versions.iter().filter(|(name, _)| name.ends_with(" plugin"));
+        let plugin_versions = plugins_alone.map(|(name, version)| (name.clone(), version.clone())).collect();
+        let made_by = Provenance::here(settings.device, plugin_versions);
         let selector = Selector::new();
         let counts = plugins.dataset(|| counts(dataset))?;
         let mut session = Self {
@@ -122,8 +124,7 @@ impl Session {
             whole: BTreeSet::new(),
             counts,
         };
-        let done: Vec<bool> = session.missing()?.iter().map(|missing| !missing.trains()).collect();
-        session.plan.iter_mut().zip(done).for_each(|(planned, done)| planned.done = done);
+        session.find_done()?;
         Ok(session)
     }
 
@@ -190,6 +191,8 @@ impl Session {
         let checkpoints = CheckpointStore::new(&self.settings.out);
         let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
         let mut ended: Vec<Ended> = Vec::new();
+        // Before any other weights take the place of theta_0: it is put aside for what is to be trained.
+        self.look()?;
         for index in 0..self.plan.len() {
             self.settings.stop.check(&format!("beginning stage {}", self.plan[index].stage.name))?;
             let stage = self.end_stage(index, id, &checkpoints, &mut events, teller)?;

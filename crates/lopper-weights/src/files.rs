@@ -98,7 +98,11 @@ pub fn staging_dir(parent: &Path) -> Result<Staging> {
     sweep(parent);
     let stage = || loop {
         let directory = builder(0o777).tempdir_in(parent)?;
-        let lock = File::open(directory.path())?;
+        let lock = match File::open(directory.path()) {
+            // A sweep of another process was quicker.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+            lock => lock?,
+        };
         if claim(&lock, directory.path()) {
             return Ok(Staging { directory, _lock: lock });
         }

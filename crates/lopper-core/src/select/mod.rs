@@ -47,26 +47,17 @@ impl Selector {
         among: Among,
     ) -> Result<(MaskSet, Change)> {
         let stage = view.stage();
-        let blame =
-            |problem: String| Error::Scores { method: view.method().into(), stage: stage.name.clone(), problem };
         let scores = {
             let _no_grad = tch::no_grad_guard();
             method.score(view)?
         };
         if stage.scoring == Scoring::Magnitude && !matches!(scores, Scores::Magnitude) {
-            return Err(blame("are its own, and the stage promises magnitudes: say Stage::own_scores".into()));
+            return Err(view.blame("are its own, and the stage promises magnitudes: say Stage::own_scores".into()));
         }
         let request = stage.request(target, among);
         let mut mask = view.mask().clone();
-        let change = match self.select_into(view.weight_view(), &scores, &mut mask, &request) {
-            Err(Error::NonFinite { tensor, index, value }) if matches!(scores, Scores::Values(_)) => {
-                return Err(blame(format!("have {value} at {tensor}[{index}]; scores must be finite")));
-            }
-            Err(Error::ScoreShapes { problems }) => {
-                return Err(blame(format!("do not fit the prunable tensors: {}", problems.join("; "))));
-            }
-            selected => selected?,
-        };
+        let selected = self.select_into(view.weight_view(), &scores, &mut mask, &request);
+        let change = selected.map_err(|error| view.blamed(error, &scores))?;
         request.prove(&mask)?;
         Ok((mask, change))
     }

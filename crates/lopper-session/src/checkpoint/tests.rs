@@ -20,7 +20,7 @@ fn checkpoint(update: u64) -> Checkpoint {
         optimizer: values(seed + 100, 40_000),
         strategy: MethodState::new(values(seed + 200, 300), [("round".to_owned(), update.to_string())].into()),
         mask: MaskSet::random(layout.clone(), Sparsity::new(0.7).unwrap(), update),
-        start_mask: MaskSet::random(layout, Sparsity::new(0.6).unwrap(), 3),
+        start_mask: MaskSet::random(layout, Sparsity::new(0.6).unwrap(), update + 100),
         lines: TrainingLines::from_bytes(format!("{{\"update\":{update}}}\n").repeat(500).into_bytes()),
     }
 }

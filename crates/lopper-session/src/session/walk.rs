@@ -154,6 +154,23 @@ impl Session {
         }
     }
 
+    /// Looks anew at what is done, after what is damaged was taken away: the last stage first, because what nobody will read
+    /// need not be whole.
+    pub(super) fn look(&mut self) -> Result<()> {
+        for index in (0..self.plan.len()).rev() {
+            self.check_whole(index)?;
+            self.find_done()?;
+        }
+        Ok(())
+    }
+
+    /// Notes of which stages nothing is to be trained.
+    pub(super) fn find_done(&mut self) -> Result<()> {
+        let done: Vec<bool> = self.missing()?.iter().map(|missing| !missing.trains()).collect();
+        self.plan.iter_mut().zip(done).for_each(|(planned, done)| planned.done = done);
+        Ok(())
+    }
+
     /// Sees to it that stage `index` is whole, judged, and told in `events`.
     pub(super) fn end_stage(
         &mut self,
@@ -304,7 +321,7 @@ impl Session {
         let stored = self.store.find(key);
         let writer = Writer::of(&planned, &self.versions);
         // From the beginning, where something on the way is missing that came before it.
-        let first = missing.snapshots.iter().chain(&missing.judged).next().copied().unwrap_or(u64::MAX);
+        let first = missing.snapshots.iter().chain(&missing.judged).min().copied().unwrap_or(u64::MAX);
         let resume = checkpoints.load(key)?.filter(|c| stored.is_none() || c.progress.update <= first);
         // A continued stage begins anew where its checkpoint came after something that is missing.
         let later = self.plan[index + 1..].iter().any(|next| !next.done) || resume.is_some();
@@ -602,7 +619,8 @@ impl Session {
         self.refer(run)?;
         let Some(before) = index.checked_sub(1).filter(|_| self.settings.keep == Keep::Needed) else { return Ok(()) };
         let (key, updates) = (self.key_of(before)?.to_owned(), self.plan[before].stage.updates);
-        if self.plan[index].training_key.as_deref() == Some(&key) || self.stored(&key)?.record().pruned == 0 {
+        let same = self.plan[index].training_key.as_deref() == Some(&key);
+        if same || !self.store.has_weights(&key, updates) || self.stored(&key)?.record().pruned == 0 {
             return Ok(());
         }
         self.store.remove_weights(&[ArtefactId::weights(&key, updates)], run).map(drop)
@@ -613,6 +631,8 @@ impl Session {
 #[derive(Default)]
 struct Waits {
     told: Option<Holder>,
+    /// Looks so far: what takes long need not be looked at often.
+    looks: u32,
 }
 
 impl Waits {
@@ -623,6 +643,7 @@ impl Waits {
             tracing::warn!("waiting for process {process} on {host}, which trains stage {stage} for {}", run.display());
             self.told = Some(holder.clone());
         }
-        stop.pause(LOOK, &format!("waiting for stage {stage}"))
+        self.looks += 1;
+        stop.pause(LOOK * self.looks.min(10), &format!("waiting for stage {stage}"))
     }
 }

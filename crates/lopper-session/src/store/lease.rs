@@ -338,8 +338,9 @@ mod tests {
     fn a_heart_that_stands_still_loses_the_lease_whatever_the_clocks_say() {
         let directory = tempfile::tempdir().unwrap();
         let desk = desk(directory.path(), 200);
-        for machine in [None, Some("another".to_owned()), desk.machine.id().map(str::to_owned)] {
-            pretend(&desk, |holder| holder.machine = machine);
+        let machines = [None, Some("another".to_owned()), desk.machine.id().map(str::to_owned)];
+        for (beat, machine) in (10..).zip(machines) {
+            pretend(&desk, |holder| (holder.machine, holder.beat) = (machine, beat));
             let started = Instant::now();
             assert!(is_busy(desk.claim(KEY, run()).unwrap()));
             let lease = loop {

@@ -63,7 +63,8 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         precision: Precision::Float32,
         out: out.to_owned(),
         store: store.to_owned(),
-        keep: Keep::default(),
+        // Runs of one directory follow each other here, and each would let go of what the one before ended with.
+        keep: Keep::All,
         lease: LEASE,
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 64, budget: None },

@@ -64,7 +64,7 @@ fn suite(open: &impl Fn() -> Box<dyn PruningStrategy>, families: &[Family]) {
         Ok(())
     });
     let Some(accepted) = accepted else { return };
-    let hold = |name: &str, check: fn(&masks::Open<'_>, &cases::Case) -> super::Law| {
+    let hold = |name: &str, check: fn(&cases::Open<'_>, &cases::Case) -> super::Law| {
         for_all(name, CASES, accepted.cases(), |case| check(open, &case));
     };
     hold("a method scores what its stage promises", masks::scores_what_is_promised);

@@ -1,11 +1,13 @@
 //! Random stages: which layouts and sparsities a strategy takes, and what happens while one of its stages trains.
 
-use super::masks::Open;
 use super::plans::SPARSITIES;
 use crate::laws::{Broken, holds};
-use lopper_core::{Layout, ParameterName, Sparsity, Stage};
+use lopper_core::{Layout, ParameterName, PruningStrategy, Sparsity, Stage};
 use proptest::prelude::*;
 use std::sync::Arc;
+
+/// Opens a strategy with one set of options.
+pub(super) type Open<'a> = dyn Fn() -> Box<dyn PruningStrategy> + 'a;
 
 /// Layouts of one kind.
 #[derive(Debug, Clone)]

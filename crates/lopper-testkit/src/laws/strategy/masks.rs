@@ -1,12 +1,10 @@
 //! Laws of what a method does inside one stage.
 
-use super::cases::Case;
+use super::cases::{Case, Open};
 use super::stand::{Driven, How, METHOD, PLAIN, drive};
 use crate::laws::{Broken, Law, holds};
 use lopper_core::{Among, Error, InitialMask, Layout, PruningStrategy, Result, Scoring, Sparsity, Stage, StageMethod};
 use std::sync::Arc;
-
-pub(super) type Open<'a> = dyn Fn() -> Box<dyn PruningStrategy> + 'a;
 
 /// Drives a stage with methods of `strategy`.
 fn driven(
