@@ -4,6 +4,7 @@ use crate::{Counts, SplitMetrics};
 use lopper_core::{Error, Measures, Result};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub(crate) enum Event<'a> {
         update: u64,
         #[serde(deserialize_with = "nan_if_null")]
         loss: f64,
+        #[serde(deserialize_with = "nan_if_null")]
         learning_rate: f64,
         #[serde(deserialize_with = "nan_if_null")]
         gradient_norm: f64,
@@ -46,6 +48,7 @@ pub(crate) enum Event<'a> {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stage: Option<Cow<'a, str>>,
         update: u64,
+        #[serde(deserialize_with = "nan_if_null_in")]
         measures: Measures,
     },
     /// A validation of mask ⊙ weights.
@@ -80,6 +83,11 @@ impl<'a> Event<'a> {
 
 fn nan_if_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn nan_if_null_in<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Measures, D::Error> {
+    let read = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
+    Ok(read.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
 }
 
 /// The lines of a stage's updates and masks, as they go into checkpoints and into the store.

@@ -165,7 +165,9 @@ impl<'a> Training<'a> {
             self.gradients.iter_mut().try_for_each(|gradient| gradient.f_zero_().map(drop))?;
         }
         for (values, gradient) in self.values.iter_mut().zip(gradient) {
-            values.iter_mut().zip(gradient).for_each(|(value, gradient)| *value -= 0.1 * gradient);
+            // The session skips an update that is not finite: weights stay finite whatever a gradient is.
+            let steps = values.iter_mut().zip(gradient).filter(|(_, gradient)| gradient.is_finite());
+            steps.for_each(|(value, gradient)| *value -= 0.1 * gradient);
         }
         self.refresh()?;
         if let Some(target) = target {
