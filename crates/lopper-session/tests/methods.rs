@@ -137,7 +137,7 @@ fn gradients_are_dense_in_score_and_safe_to_keep() {
     for (name, gradient) in &book[0] {
         let zeros = gradient.eq(0.0).sum(tch::Kind::Int64).int64_value(&[]);
         // Half would be, if they were masked; a unit of which nothing goes on has none either way.
-        assert!(zeros * 4 < gradient.numel() as i64, "{name}: {zeros} of {} are zero", gradient.numel());
+        assert!(zeros * 3 < gradient.numel() as i64, "{name}: {zeros} of {} are zero", gradient.numel());
     }
 }
 
@@ -315,7 +315,7 @@ fn a_stage_from_the_store_is_followed_by_the_same_stage() {
         let custom = || Custom { after_backward: remember, ..Custom::new(plan, by_memory) };
         let record = run(custom(), 0.6, at.path());
         let trained = mask(at.path(), &record, 1);
-        std::fs::remove_dir_all(at.path().join("store").join(&record.stages[1].key)).unwrap();
+        std::fs::remove_dir_all(at.path().join("store/stages").join(&record.stages[1].key)).unwrap();
         let again = run(custom(), 0.6, at.path());
         assert_eq!(again.stages.iter().map(|stage| stage.trained).collect::<Vec<_>>(), [false, true]);
         assert_eq!(again.stages[1].key, record.stages[1].key);
