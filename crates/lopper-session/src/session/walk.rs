@@ -1,6 +1,6 @@
 //! From the plan's end to what must be done: each stage is trained at most once, by whoever claims it first.
 
-use super::Session;
+use super::{Participants, Session};
 use crate::calibration::Calibrator;
 use crate::checkpoint::CheckpointStore;
 use crate::events::{Event, EventLog, TrainingLines};
@@ -8,11 +8,13 @@ use crate::identity::{StartContent, mask_content, training_key};
 use crate::judge::Judge;
 use crate::machine::Machine;
 use crate::plan::{PlannedStage, rewinds};
+use crate::plugins::Plugins;
+use crate::provenance::Provenance;
 use crate::status::Teller;
-use crate::store::{ArtefactId, Claim, Finished, Holder, Lease, Reference, StoredStage};
+use crate::store::{ArtefactId, Claim, Finished, Holder, Lease, Reference, StageStore, StoredStage};
 use crate::train::{Trained, Trainer};
 use crate::writer::Writer;
-use crate::{Keep, SplitMetrics, StageRecord, Stop};
+use crate::{Keep, SessionSettings, SplitMetrics, StageRecord, Stop};
 use lopper_core::{
     Among, Calibrated, Calibration, Error, HeadStart, InitialMask, MaskSet, PrunableWeight, RandomKind, Request,
     Result, RewindPoint, Role, Scores, Stage, StageMethod, View, WeightView,
@@ -143,15 +145,7 @@ impl Session {
     }
 
     fn judge(&self) -> Judge<'_> {
-        Judge {
-            model: self.participants.model.as_ref(),
-            dataset: self.participants.dataset.as_ref(),
-            plugins: &self.plugins,
-            identity: &self.participants.identity,
-            settings: &self.settings,
-            store: &self.store,
-            made_by: &self.made_by,
-        }
+        judge_of(&self.participants, &self.plugins, &self.settings, &self.store, &self.made_by)
     }
 
     /// Looks anew at what is done, after what is damaged was taken away: the last stage first, because what nobody will read
@@ -353,15 +347,8 @@ impl Session {
             events.tell_stage(&self.told(&stage.name, key, stage.updates, told.0, told.1)?)?;
         }
         let until = missing.until(stage.updates);
-        let judge = Judge {
-            model: self.participants.model.as_ref(),
-            dataset: self.participants.dataset.as_ref(),
-            plugins: &self.plugins,
-            identity: &self.participants.identity,
-            settings: &self.settings,
-            store: &self.store,
-            made_by: &self.made_by,
-        };
+        // By its parts: the weights are the trainer's meanwhile.
+        let judge = judge_of(&self.participants, &self.plugins, &self.settings, &self.store, &self.made_by);
         let Trained { mask, method, lines, progress, unsaved } = Trainer {
             model: self.participants.model.as_ref(),
             dataset: self.participants.dataset.as_ref(),
@@ -625,6 +612,18 @@ impl Session {
         }
         self.store.remove_weights(&[ArtefactId::weights(&key, updates)], run).map(drop)
     }
+}
+
+/// Who judges the stages of a run with these parts.
+fn judge_of<'a>(
+    participants: &'a Participants,
+    plugins: &'a Plugins,
+    settings: &'a SessionSettings,
+    store: &'a StageStore,
+    made_by: &'a Provenance,
+) -> Judge<'a> {
+    let Participants { model, dataset, identity, .. } = participants;
+    Judge { model: model.as_ref(), dataset: dataset.as_ref(), plugins, identity, settings, store, made_by }
 }
 
 /// Waiting for another process, which is told once for each holder.
