@@ -38,6 +38,8 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 256, budget: None },
         checkpoint: CheckpointEvery::OnInterrupt,
+        checkpoints_kept: 1,
+        save_model: true,
         configuration: None,
         max_skipped: 3,
         stop: Default::default(),

@@ -4,6 +4,7 @@ mod behind;
 
 use self::behind::Behind;
 use crate::events::TrainingLines;
+use crate::kept::{self, Kept};
 use crate::sealed::{self, Sealed};
 use crate::writer::Writer;
 use crate::{Counts, weights::Values};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use tch::Tensor;
 
 const RECORD: &str = "checkpoint.json";
 const WEIGHTS: &str = "weights.safetensors";
@@ -49,6 +51,9 @@ pub struct CheckpointRecord {
     strategy_text: BTreeMap<String, String>,
     /// BLAKE3 of every other file, as its own format counts it, in hexadecimal.
     files: BTreeMap<String, String>,
+    /// Whether weights and moments hold what the mask keeps alone, because all that it prunes is zero.
+    #[serde(default)]
+    sparse: bool,
     /// What it was written for and by. Older records do not say.
     #[serde(default)]
     pub(crate) writer: Writer,
@@ -56,7 +61,7 @@ pub struct CheckpointRecord {
 
 impl Sealed for CheckpointRecord {
     const NAME: &'static str = "checkpoint record";
-    const FORMAT: u32 = 3;
+    const FORMAT: u32 = 4;
 }
 
 impl CheckpointRecord {
@@ -81,6 +86,8 @@ pub(crate) struct Checkpoint {
     pub(crate) optimizer: Values,
     pub(crate) strategy: MethodState,
     pub(crate) mask: MaskSet,
+    /// Whether weights and moments are zero wherever the mask prunes: then only the others are written.
+    pub(crate) sparse: bool,
     /// The mask that the stage began with.
     pub(crate) start_mask: MaskSet,
     /// What its updates told so far.
@@ -96,10 +103,19 @@ pub(crate) struct Resumed {
     pub(crate) optimizer: SealedTensors,
     pub(crate) strategy: MethodState,
     pub(crate) mask: MaskSet,
+    /// See [`Checkpoint::sparse`].
+    sparse: bool,
     /// The mask that the stage began with.
     pub(crate) start_mask: MaskSet,
     /// What its updates told so far.
     pub(crate) lines: TrainingLines,
+}
+
+impl Resumed {
+    /// The mask that says which entries of weights and moments are in the files; `None` for all.
+    pub(crate) fn kept_by(&self) -> Option<&MaskSet> {
+        self.sparse.then_some(&self.mask)
+    }
 }
 
 impl Progressed {
@@ -108,15 +124,23 @@ impl Progressed {
     }
 }
 
-/// Where a run keeps its checkpoints: the two newest, one directory each, and a file that names the newest.
+/// Where a run keeps its newest checkpoints, one directory each, and a file that names the newest.
 pub(crate) struct CheckpointStore {
     root: PathBuf,
+    /// How many.
+    keep: usize,
     behind: Behind,
 }
 
 impl CheckpointStore {
+    /// Those of the run in `out`. One is kept, which goes once a newer one is whole.
     pub(crate) fn new(out: &Path) -> Self {
-        Self { root: out.join("checkpoints"), behind: Behind::default() }
+        Self { root: out.join("checkpoints"), keep: 1, behind: Behind::default() }
+    }
+
+    /// The same, keeping so many.
+    pub(crate) fn keeping(self, keep: usize) -> Self {
+        Self { keep, ..self }
     }
 
     /// Where they lie.
@@ -164,7 +188,8 @@ impl CheckpointStore {
         writer: &Writer,
         then: impl FnOnce() + Send + 'static,
     ) -> impl FnOnce() -> Result<()> + Send + 'static {
-        let (store, writer) = (Self { root: self.root.clone(), behind: Behind::default() }, writer.clone());
+        let (store, writer) =
+            (Self { root: self.root.clone(), keep: self.keep, behind: Behind::default() }, writer.clone());
         move || {
             let started = Instant::now();
             store.write(&checkpoint, &writer)?;
@@ -187,20 +212,21 @@ impl CheckpointStore {
         self.behind.holds(progress)
     }
 
-    /// Writes everything into a directory of its own, then points `latest` at it. The checkpoint before stays.
+    /// Writes everything into a directory of its own, points `latest` at it, and then removes those that are too many.
     fn write(&self, checkpoint: &Checkpoint, writer: &Writer) -> Result<()> {
-        let Checkpoint { progress, weights, optimizer, strategy, mask, start_mask, lines } = checkpoint;
+        let Checkpoint { progress, weights, optimizer, strategy, mask, sparse, start_mask, lines } = checkpoint;
         files::create_dir(&self.root)?;
         let staging = files::staging_dir(&self.root)?;
         let at = staging.path();
         let mut hashes = BTreeMap::new();
-        let mut tensors = |name: &str, values: &Values| -> Result<()> {
-            hashes.insert(name.to_owned(), crate::save_values(&at.join(name), values)?);
+        let kept = Kept::by(sparse.then_some(mask));
+        let mut tensors = |name: &str, values, kept: &dyn Fn(&str) -> _| -> Result<()> {
+            hashes.insert(name.to_owned(), kept::save(&at.join(name), named(values), kept)?);
             Ok(())
         };
-        tensors(WEIGHTS, weights)?;
-        tensors(OPTIMIZER, optimizer)?;
-        tensors(STRATEGY, &strategy.tensors)?;
+        tensors(WEIGHTS, weights, &|name| kept.of(name))?;
+        tensors(OPTIMIZER, optimizer, &|name| kept.of_state(name))?;
+        tensors(STRATEGY, &strategy.tensors, &|_| None)?;
         let mut bytes = |name: &str, bytes: &[u8]| -> Result<()> {
             hashes.insert(name.to_owned(), blake3::hash(bytes).to_hex().to_string());
             files::write_atomic(&at.join(name), bytes)
@@ -212,15 +238,15 @@ impl CheckpointStore {
             progress: progress.clone(),
             strategy_text: strategy.text.clone(),
             files: hashes,
+            sparse: *sparse,
             writer: writer.clone(),
         };
         files::write_atomic(&at.join(RECORD), &sealed::seal(&record)?)?;
 
         let name = format!("{}-{:012}", prefix(&progress.key), progress.update);
-        let before = self.names()?.into_iter().find(|other| *other != name);
         files::replace_dir(staging, &self.root.join(&name))?;
         files::write_atomic(&self.latest_path(), name.as_bytes())?;
-        self.keep_only(&[Some(name), before])
+        self.remove_too_many()
     }
 
     /// The newest whole checkpoint of the stage `key`, if there is one. A damaged one is passed over for the one before.
@@ -323,6 +349,7 @@ impl CheckpointStore {
             optimizer: open(OPTIMIZER)?,
             strategy: MethodState::new(tensors(STRATEGY)?, record.strategy_text.clone()),
             mask: read_mask(MASK)?,
+            sparse: record.sparse,
             start_mask: read_mask(START_MASK)?,
             lines: TrainingLines::from_bytes(bytes(EVENTS)?),
             progress: record.progress,
@@ -358,12 +385,10 @@ impl CheckpointStore {
         Ok(names)
     }
 
-    /// Removes everything but the named checkpoints. What cannot be removed now is removed next time.
-    fn keep_only(&self, keep: &[Option<String>]) -> Result<()> {
-        for name in self.names()? {
-            if !keep.iter().flatten().any(|k| *k == name)
-                && let Err(e) = files::remove_dir(&self.root.join(&name))
-            {
+    /// Removes all but the newest. What cannot be removed now is removed next time.
+    fn remove_too_many(&self) -> Result<()> {
+        for name in self.names()?.into_iter().skip(self.keep) {
+            if let Err(e) = files::remove_dir(&self.root.join(&name)) {
                 tracing::warn!("{e}");
             }
         }
@@ -374,6 +399,10 @@ impl CheckpointStore {
 /// What the names of a stage's checkpoints begin with.
 fn prefix(key: &str) -> &str {
     &key[..key.len().min(12)]
+}
+
+fn named(values: &Values) -> impl Iterator<Item = (&str, &Tensor)> {
+    values.iter().map(|(name, tensor)| (name.as_str(), tensor))
 }
 
 #[cfg(test)]

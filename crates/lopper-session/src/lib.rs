@@ -11,6 +11,7 @@ mod evaluate;
 mod events;
 mod identity;
 mod judge;
+mod kept;
 mod machine;
 mod memory;
 mod needs;
@@ -56,12 +57,3 @@ pub use stop::Stop;
 pub use store::{
     ArtefactId, Claim, Holder, Kind, LEASE, Lease, Listed, Reference, StageStore, Store, StoredStage, Unreferenced,
 };
-
-use lopper_core::Result;
-use std::collections::BTreeMap;
-use std::path::Path;
-
-/// Returns the file's hash.
-fn save_values(path: &Path, values: &weights::Values) -> Result<String> {
-    lopper_weights::save_tensors(path, values.iter().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
-}

@@ -1,7 +1,8 @@
 //! Optimizers whose moments can be read, masked, saved and restored, and gradient clipping.
 
 use crate::decay::is_bias_or_norm;
-use lopper_core::{Error, Optimizer, ParameterName, Result};
+use crate::kept::Kept;
+use lopper_core::{Error, MaskSet, Optimizer, ParameterName, Result};
 use lopper_torch::{AdamStep, SgdStep, device_name};
 use lopper_weights::SealedTensors;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -190,19 +191,22 @@ impl OptimizerState {
     /// into the moments as they lie, and returns its hash.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read or is damaged; those of [`read`](Self::read).
+    /// [`Error::File`] for a file that cannot be read or is damaged; [`Error::Layout`] naming everything that is missing, too much, or of
+    /// another shape or type; nothing is read then.
     pub fn read_from(&mut self, path: &Path) -> Result<String> {
         let file = SealedTensors::open(path)?;
-        self.read(&file)?;
+        self.read(&file, None)?;
         Ok(file.hash().to_owned())
     }
 
-    /// As [`read_from`](Self::read_from), of a file that is open.
+    /// As [`read_from`](Self::read_from), of a file that is open. With a mask it holds of the moments of masked parameters what
+    /// that keeps; the others become +0.
     ///
     /// # Errors
     /// [`Error::Layout`] naming everything that is missing, too much, or of another shape or type; nothing is read then.
     /// [`Error::File`] when the disk fails half-way.
-    pub fn read(&mut self, file: &SealedTensors) -> Result<()> {
+    pub(crate) fn read(&mut self, file: &SealedTensors, mask: Option<&MaskSet>) -> Result<()> {
+        let kept = Kept::by(mask);
         let kinds = moment_names(&self.optimizer);
         let mut problems = Vec::new();
         let mut known = BTreeSet::new();
@@ -211,7 +215,10 @@ impl OptimizerState {
             let shape = slot.parameter.size();
             for kind in kinds {
                 let name = format!("{kind}.{}", slot.name);
-                problems.extend(file.problem(&name, Kind::Float, &shape));
+                problems.extend(match kept.of(slot.name.as_str()) {
+                    Some(words) => file.kept_problem(&name, Kind::Float, &shape, words),
+                    None => file.problem(&name, Kind::Float, &shape),
+                });
                 known.insert(name);
             }
             let name = format!("step.{}", slot.name);
@@ -234,7 +241,11 @@ impl OptimizerState {
         }
         for (slot, steps) in self.slots.iter_mut().zip(steps) {
             for (kind, moment) in kinds.iter().zip(&mut slot.moments) {
-                file.read_into(&format!("{kind}.{}", slot.name), moment)?;
+                let name = format!("{kind}.{}", slot.name);
+                match kept.of(slot.name.as_str()) {
+                    Some(words) => file.read_kept_into(&name, moment, words)?,
+                    None => file.read_into(&name, moment)?,
+                }
             }
             slot.steps = steps;
         }

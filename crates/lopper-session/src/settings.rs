@@ -42,8 +42,8 @@ pub enum CheckpointEvery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
-    /// Those of dense stages, which serve other methods and sparsities; of pruned stages the last of the run. What a round of
-    /// IMP ended with goes when the next round has read it, unless another run wants it.
+    /// Those of dense stages, which serve other methods and sparsities; of pruned stages the last of a run that saves its model.
+    /// What a round of IMP ended with goes when the next round has read it, unless another run wants it.
     #[default]
     Needed,
     /// All of them.
@@ -73,6 +73,11 @@ pub struct SessionSettings {
     pub evaluation: EvaluationBatches,
     /// When a stage under way is saved.
     pub checkpoint: CheckpointEvery,
+    /// How many of its states are kept, the newest, at least one. While one is written there is one more.
+    pub checkpoints_kept: usize,
+    /// Whether the pruned model is written into the run's directory. Without it only the mask is, and with [`Keep::Needed`] a
+    /// pruned stage's last weights go as well, once they are judged.
+    pub save_model: bool,
     /// Kept as `config.toml` in the run's directory, for whoever wants to know or repeat what was done.
     pub configuration: Option<String>,
     /// Updates in a row that may be skipped for a loss or gradient that is not finite.

@@ -121,8 +121,9 @@ impl Trainer<'_> {
             .decaying_biases_and_norms(stage.recipe.decay_biases_and_norms);
         let mut state = match resume {
             Some(checkpoint) => {
-                self.weights.read(&checkpoint.weights, None)?;
-                optimizer.read(&checkpoint.optimizer)?;
+                let kept = checkpoint.kept_by();
+                self.weights.read_kept(&checkpoint.weights, kept, None)?;
+                optimizer.read(&checkpoint.optimizer, kept)?;
                 let remembered = checkpoint.strategy.to_device(self.settings.device)?;
                 self.plugins.strategy(|| self.method.load_state(remembered))?;
                 let Resumed { mask, lines, progress, .. } = checkpoint;
@@ -549,6 +550,8 @@ impl Trainer<'_> {
             optimizer: state.optimizer.state(),
             strategy: self.plugins.strategy(|| Ok(self.method.state()))?,
             mask: state.mask.clone(),
+            // Under a hard mask weights and moments are zeroed with every update.
+            sparse: self.stage.pruned == PrunedWeights::Frozen && state.prunes,
             start_mask: self.start_mask.clone(),
             lines: state.lines.clone(),
         })

@@ -1,12 +1,13 @@
 //! A model's live tensors: copied, rewound, hashed, masked.
 
+use crate::kept::Kept;
 use crate::pruned::Pruned;
 use lopper_core::{Error, Layout, MaskSet, Model, ParameterName, PrunableWeight, Result, Role, WeightView};
 use lopper_weights::SealedTensors;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 /// Named values that share no storage with a model.
 pub(crate) type Values = BTreeMap<String, Tensor>;
@@ -152,60 +153,27 @@ impl Weights {
         self.all.iter().map(|live| (&live.name, &live.tensor))
     }
 
-    /// What `mask` keeps of the tensors that it prunes anything of: flat, on the CPU, in order.
-    pub(crate) fn kept(&self, mask: &MaskSet) -> Result<Values> {
-        let mut kept = Values::new();
-        for (index, place) in self.prunable.iter().enumerate() {
-            let (live, words) = (&self.all[*place], &mask.words()[index]);
-            let entries: u64 = words.iter().map(|word| u64::from(word.count_ones())).sum();
-            if entries < live.tensor.numel() as u64 {
-                let host = on_host(&live.tensor)?;
-                let values = host_values(&live.name, &host)?;
-                let mut flat = Vec::with_capacity(entries as usize);
-                for_each_kept(words, |entry| flat.push(values[entry]));
-                kept.insert(live.name.to_string(), Tensor::f_from_slice(&flat)?);
-            }
-        }
-        Ok(kept)
-    }
-
-    /// As [`read`](Self::read), of a file in which those that `mask` prunes anything of hold what it [`kept`](Self::kept).
+    /// As [`read`](Self::read), of a file in which those that `mask` prunes anything of hold what it keeps.
     pub(crate) fn read_kept(&mut self, file: &SealedTensors, mask: Option<&MaskSet>, only: Option<Role>) -> Result<()> {
         let Some(mask) = mask else { return self.read(file, only) };
         mask.layout().check_same(&self.layout, "the stored mask and the model")?;
-        let mut kept: BTreeMap<usize, (usize, i64)> = BTreeMap::new();
-        for (index, place) in self.prunable.iter().enumerate() {
-            let entries: u32 = mask.words()[index].iter().map(|word| word.count_ones()).sum();
-            if (entries as usize) < self.all[*place].tensor.numel() {
-                kept.insert(*place, (index, i64::from(entries)));
-            }
-        }
-        let wanted = |live: &Live| only.is_none_or(|role| live.role == role);
-        let places: Vec<usize> = (0..self.all.len()).filter(|place| wanted(&self.all[*place])).collect();
+        let kept = Kept::by(Some(mask));
+        let wanted = |live: &&mut Live| only.is_none_or(|role| live.role == role);
         let mut problems = Vec::new();
-        for place in &places {
-            let Live { name, tensor, .. } = &self.all[*place];
-            let shape = kept.get(place).map_or_else(|| tensor.size(), |(_, entries)| vec![*entries]);
-            problems.extend(file.problem(name.as_str(), tensor.f_kind()?, &shape));
+        for Live { name, tensor, .. } in self.all.iter_mut().filter(wanted) {
+            let (kind, shape) = (tensor.f_kind()?, tensor.size());
+            problems.extend(match kept.of(name.as_str()) {
+                Some(words) => file.kept_problem(name.as_str(), kind, &shape, words),
+                None => file.problem(name.as_str(), kind, &shape),
+            });
         }
         if !problems.is_empty() {
             return Err(Error::Layout { context: "stored weights and the model".into(), problems });
         }
-        for place in places {
-            let Live { name, tensor, .. } = &mut self.all[place];
-            let Some((index, entries)) = kept.get(&place) else {
-                file.read_into(name.as_str(), tensor)?;
-                continue;
-            };
-            let mut values = Tensor::f_zeros([*entries], (Kind::Float, Device::Cpu))?;
-            file.read_into(name.as_str(), &mut values)?;
-            let mut flat = vec![0f32; tensor.numel()];
-            let mut next = host_values(&*name, &values)?.iter();
-            for_each_kept(&mask.words()[*index], |entry| flat[entry] = next.next().copied().unwrap_or(f32::NAN));
-            let _no_grad = tch::no_grad_guard();
-            tensor.f_copy_(&Tensor::f_from_slice(&flat)?.f_reshape(tensor.size())?)?;
-        }
-        Ok(())
+        self.all.iter_mut().filter(wanted).try_for_each(|Live { name, tensor, .. }| match kept.of(name.as_str()) {
+            Some(words) => file.read_kept_into(name.as_str(), tensor, words),
+            None => file.read_into(name.as_str(), tensor),
+        })
     }
 
     /// What a method sees of the weights.
@@ -298,27 +266,6 @@ impl Weights {
     }
 }
 
-/// The tensor itself where it is plain memory of the CPU, and a copy there of any other.
-fn on_host(tensor: &Tensor) -> Result<Tensor> {
-    let _no_grad = tch::no_grad_guard();
-    Ok(tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?)
-}
-
-fn host_values(name: impl std::fmt::Display, tensor: &Tensor) -> Result<&[f32]> {
-    lopper_torch::host_slice(tensor).ok_or_else(|| Error::Other(format!("`{name}` is not float32")))
-}
-
-/// Calls `take` with the number of each entry that the bits keep, in order.
-fn for_each_kept(words: &[u64], mut take: impl FnMut(usize)) {
-    for (index, word) in words.iter().enumerate() {
-        let mut left = *word;
-        while left != 0 {
-            take(index * 64 + left.trailing_zeros() as usize);
-            left &= left - 1;
-        }
-    }
-}
-
 fn detached_copy(tensor: &Tensor) -> Result<Tensor> {
     let _no_grad = tch::no_grad_guard();
     let host = tensor.f_detach()?.f_to_device(Device::Cpu)?;
@@ -336,6 +283,7 @@ fn deep_copy(tensor: &Tensor) -> Result<Tensor> {
 mod tests {
     use super::*;
     use lopper_core::Sparsity;
+    use tch::Kind;
 
     /// A transposed tensor is no plain memory, so that it takes the way of a GPU's.
     #[test]

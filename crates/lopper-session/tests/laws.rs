@@ -198,6 +198,8 @@ impl Run {
         let settings = SessionSettings {
             evaluate_every: self.evaluate_every,
             checkpoint: self.checkpoint,
+            checkpoints_kept: 1,
+            save_model: true,
             ..common::settings(&self.spec, out, store, stop)
         };
         (Session::new(participants, self.spec.clone(), settings).unwrap(), diary)

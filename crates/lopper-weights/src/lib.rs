@@ -15,6 +15,7 @@ mod names;
 mod pickle;
 mod regular;
 mod save;
+mod sealed;
 mod source;
 mod space;
 mod tensor_file;
@@ -27,9 +28,10 @@ pub use pickle::{Pickle, Value};
 pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;
 pub use save::{MARKER, Overwrite, save_model, save_model_with};
+pub use sealed::SealedTensors;
 pub use space::{FreeSpace, check_writable, free_space};
 pub use tensors::{
-    SealedTensors, load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_tensors,
+    load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_kept_tensors, save_tensors,
 };
 
 #[cfg(target_endian = "big")]

@@ -180,7 +180,7 @@ fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Resu
             ));
         }
         let prepare = masked.map(|(mask, index)| -> Prepare<'_> { Box::new(move |values| mask.apply(index, values)) });
-        items.push(Item { name, tensor: &parameter.tensor, prepare });
+        items.push(Item { name, tensor: &parameter.tensor, kept: None, prepare });
     }
     write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), None)
 }

@@ -6,14 +6,16 @@ use lopper_core::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tch::{Device, Kind, Tensor};
 
 /// The metadata key of the hash: BLAKE3 over header and data, with 64 zeros in the hash's own place.
 const HASH: &str = "lopper.blake3";
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 /// Entries that are copied to the host at a time.
-const PIECE: i64 = 1 << 20;
+pub(crate) const PIECE: i64 = 1 << 20;
+/// Entries whose bits share a word.
+pub(crate) const WORD: usize = 64;
 
 /// Writes named tensors and metadata as one safetensors file, all or nothing: the same input gives the same bytes.
 /// Tensors may lie on any device and may be non-contiguous; float32, float64, int64 and uint8 are accepted and kept.
@@ -26,9 +28,23 @@ pub fn save_tensors<'a>(
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     metadata: &BTreeMap<String, String>,
 ) -> Result<String> {
+    save_kept_tensors(path, tensors.into_iter().map(|(name, tensor)| (name, tensor, None)), metadata)
+}
+
+/// As [`save_tensors`], of float32 tensors that come with bits the entries whose bit is 1 alone: one dimension, in row-major
+/// order. Bits are packed as a mask's, 64 entries a word, the first in the lowest bit. They are gathered a piece at a time.
+/// [`SealedTensors::read_kept_into`](crate::SealedTensors::read_kept_into) undoes it.
+///
+/// # Errors
+/// As [`save_tensors`], and for every tensor whose bits are not as many as its entries or that is no float32.
+pub fn save_kept_tensors<'a>(
+    path: &Path,
+    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor, Option<&'a [u64]>)>,
+    metadata: &BTreeMap<String, String>,
+) -> Result<String> {
     let mut metadata = metadata.clone();
     metadata.insert(HASH.into(), NO_HASH.into());
-    let items = tensors.into_iter().map(|(name, tensor)| Item { name, tensor, prepare: None }).collect();
+    let items = tensors.into_iter().map(|(name, tensor, kept)| Item { name, tensor, kept, prepare: None }).collect();
     let mut hash = String::new();
     write(path, items, &metadata, Some(&mut hash))?;
     Ok(hash)
@@ -41,7 +57,25 @@ pub(crate) type Prepare<'a> = Box<dyn Fn(&mut [f32]) -> Result<()> + 'a>;
 pub(crate) struct Item<'a> {
     pub(crate) name: &'a str,
     pub(crate) tensor: &'a Tensor,
+    /// Bits of the entries that are written; `None` for all.
+    pub(crate) kept: Option<&'a [u64]>,
     pub(crate) prepare: Option<Prepare<'a>>,
+}
+
+impl Item<'_> {
+    /// As it stands in the file.
+    fn shape(&self) -> Vec<i64> {
+        self.kept.map_or_else(|| self.tensor.size(), |words| vec![ones(words) as i64])
+    }
+
+    fn entries(&self) -> usize {
+        self.kept.map_or_else(|| self.tensor.numel(), ones)
+    }
+}
+
+/// Bits that are 1.
+pub(crate) fn ones(words: &[u64]) -> usize {
+    words.iter().map(|word| word.count_ones() as usize).sum()
 }
 
 #[derive(Serialize)]
@@ -78,6 +112,8 @@ pub(crate) fn write(
         } else if dtype(item.tensor.f_kind()?).is_none() {
             let kind = item.tensor.f_kind()?;
             problems.push(Error::invalid(item.name, format!("{kind:?} values"), "float32, float64, int64 or uint8"));
+        } else if let Some(words) = item.kept {
+            problems.extend(kept_problem(item.name, item.tensor.f_kind()?, item.tensor.numel(), words));
         }
     }
     Error::all(problems)?;
@@ -92,9 +128,9 @@ pub(crate) fn write(
     let mut end = 0;
     for item in &items {
         let start = end;
-        end += (item.tensor.numel() * width(item)) as u64;
+        end += (item.entries() * width(item)) as u64;
         let dtype = dtype(item.tensor.f_kind()?).expect("checked above");
-        lines.insert(item.name, Line::Tensor(Place { dtype, shape: item.tensor.size(), data_offsets: (start, end) }));
+        lines.insert(item.name, Line::Tensor(Place { dtype, shape: item.shape(), data_offsets: (start, end) }));
     }
     let mut header = serde_json::to_vec(&lines).map_err(|e| Error::file(path, e))?;
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -120,6 +156,16 @@ pub(crate) fn write(
         }
         Ok(())
     })
+}
+
+/// Why those bits cannot choose among the entries of a tensor; `None` where they can.
+pub(crate) fn kept_problem(name: &str, kind: Kind, entries: usize, words: &[u64]) -> Option<Error> {
+    let beyond = entries.is_multiple_of(WORD) || words.last().is_none_or(|last| last >> (entries % WORD) == 0);
+    if kind == Kind::Float && words.len() == entries.div_ceil(WORD) && beyond {
+        return None;
+    }
+    let found = format!("{kind:?} values, {entries} of them, and {} words of bits", words.len());
+    Some(Error::invalid(name, found, "float32 values and a bit for each, 64 in a word"))
 }
 
 fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
@@ -155,10 +201,29 @@ fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>
             .f_narrow(0, start, length)
             .and_then(|t| t.f_copy_data_u8(bytes, length as usize))
             .map_err(io::Error::other)?;
-        take(bytes)?;
+        match item.kept {
+            // Pieces begin at the first entry of a word.
+            Some(words) => take(gather(&words[start as usize / WORD..], bytes, width))?,
+            None => take(bytes)?,
+        }
         start += length;
     }
     Ok(())
+}
+
+/// Moves the entries whose bit is 1 to the front; `words` begins with the bits of the first entry.
+fn gather<'a>(words: &[u64], bytes: &'a mut [u8], width: usize) -> &'a [u8] {
+    let mut end = 0;
+    for (word, first) in words.iter().zip((0..bytes.len() / width).step_by(WORD)) {
+        let mut left = *word;
+        while left != 0 {
+            let from = (first + left.trailing_zeros() as usize) * width;
+            bytes.copy_within(from..from + width, end);
+            end += width;
+            left &= left - 1;
+        }
+    }
+    &bytes[..end]
 }
 
 /// All tensors of a safetensors file, on the CPU, in the types they are stored in.
@@ -201,7 +266,7 @@ pub fn load_tensors_with_hash(path: &Path) -> Result<(BTreeMap<String, Tensor>, 
 }
 
 /// The hasher of a file of [`save_tensors`] that has seen its header, and the hash that the header claims.
-fn begin_hash(path: &Path, file: &SafetensorsFile) -> Result<(blake3::Hasher, String)> {
+pub(crate) fn begin_hash(path: &Path, file: &SafetensorsFile) -> Result<(blake3::Hasher, String)> {
     let stored = file.metadata().get(HASH).ok_or_else(|| {
         Error::file(
             path,
@@ -217,90 +282,12 @@ fn begin_hash(path: &Path, file: &SafetensorsFile) -> Result<(blake3::Hasher, St
     Ok((hasher, stored.clone()))
 }
 
-fn check_hash(path: &Path, hasher: &blake3::Hasher, stored: &str) -> Result<()> {
+pub(crate) fn check_hash(path: &Path, hasher: &blake3::Hasher, stored: &str) -> Result<()> {
     let found = hasher.finalize().to_hex();
     if found.as_str() == stored {
         return Ok(());
     }
     Err(Error::file(path, format!("is damaged: its content has the hash {found}, {stored} was written")))
-}
-
-/// A file of [`save_tensors`] that has been read once against its hash and is still open: what is read of it afterwards is
-/// what was checked, as files are replaced and never changed. It holds no tensor; each is read where it is wanted.
-#[derive(Debug)]
-pub struct SealedTensors {
-    path: PathBuf,
-    file: SafetensorsFile,
-    hash: String,
-}
-
-impl SealedTensors {
-    /// Opens a file and reads all of it, a piece at a time: any change since it was written is found.
-    ///
-    /// # Errors
-    /// As [`load_tensors_verified`].
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = SafetensorsFile::open(path)?;
-        let (mut hasher, hash) = begin_hash(path, &file)?;
-        let mut buffer = vec![0; 4 * PIECE as usize];
-        for (_, entry) in file.in_file_order() {
-            file.for_each_piece(entry, &mut buffer, |bytes| {
-                hasher.update_rayon(bytes);
-                Ok(())
-            })?;
-        }
-        check_hash(path, &hasher, &hash)?;
-        Ok(Self { path: path.to_owned(), file, hash })
-    }
-
-    /// The hash that [`save_tensors`] returned.
-    pub fn hash(&self) -> &str {
-        &self.hash
-    }
-
-    /// All names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.file.entries().keys().map(String::as_str)
-    }
-
-    /// Why tensor `name` cannot be read into one of that kind and shape; `None` where it can.
-    pub fn problem(&self, name: &str, kind: Kind, shape: &[i64]) -> Option<String> {
-        let Some(entry) = self.file.entries().get(name) else { return Some(format!("`{name}` is missing")) };
-        let same_shape = entry.shape.iter().map(|d| i64::try_from(*d).ok()).eq(shape.iter().map(|d| Some(*d)));
-        if dtype(kind) == Some(entry.dtype) && same_shape {
-            return None;
-        }
-        Some(format!("`{name}` is {} {:?}, expected {kind:?} {shape:?}", entry.dtype, entry.shape))
-    }
-
-    /// Reads tensor `name` into `tensor`, wherever that lies, a piece at a time: its own storage is all that it takes. An
-    /// error of the disk half-way leaves it half read.
-    ///
-    /// # Errors
-    /// [`Error::File`] for what [`problem`](Self::problem) finds, and for a file that can no longer be read; errors of
-    /// libtorch.
-    pub fn read_into(&self, name: &str, tensor: &mut Tensor) -> Result<()> {
-        let kind = tensor.f_kind()?;
-        if let Some(problem) = self.problem(name, kind, &tensor.size()) {
-            return Err(Error::file(&self.path, problem));
-        }
-        let entry = &self.file.entries()[name];
-        let _no_grad = tch::no_grad_guard();
-        if !tensor.is_contiguous() {
-            tensor.f_copy_(&tensor_of(&self.path, name, entry.dtype, &entry.shape, &self.file.bytes(entry)?)?)?;
-            return Ok(());
-        }
-        let flat = tensor.f_detach()?.f_view(-1_i64)?;
-        let width = kind.elt_size_in_bytes();
-        let mut buffer = vec![0; (PIECE as usize).min(tensor.numel()) * width];
-        let mut at = 0;
-        self.file.for_each_piece(entry, &mut buffer, |bytes| {
-            let length = (bytes.len() / width) as i64;
-            flat.f_narrow(0, at, length)?.f_copy_(&Tensor::f_from_data_size(bytes, &[length], kind)?)?;
-            at += length;
-            Ok(())
-        })
-    }
 }
 
 /// The metadata of a safetensors file, without the hash of [`save_tensors`].
@@ -348,7 +335,7 @@ pub(crate) fn tensor_of(path: &Path, name: &str, dtype: Dtype, shape: &[u64], by
     Ok(if dtype == Dtype::BOOL { tensor.f_ne(0)? } else { tensor })
 }
 
-fn dtype(kind: Kind) -> Option<Dtype> {
+pub(crate) fn dtype(kind: Kind) -> Option<Dtype> {
     match kind {
         Kind::Float => Some(Dtype::F32),
         Kind::Double => Some(Dtype::F64),

@@ -158,6 +158,8 @@ options! {
         store: String = "runs/store".to_owned(),
         /// The run's own directory: record, metrics, checkpoints, pruned model; `runs/` and the configuration's name when absent.
         out: Option<String> = None,
+        /// Whether the pruned model is written. Without it a run leaves its mask and metrics alone: for experiments of many runs.
+        save_model: bool = true,
     }
 }
 
@@ -166,6 +168,8 @@ options! {
     pub struct CheckpointOptions {
         /// Between checkpoints of a stage under way: a time such as "10min", "30s" or "2h", or a number of updates; 0 for none but on an interrupt.
         every: Interval = Interval::minutes(10),
+        /// Checkpoints that are kept, the newest; one more while one is written. With 2 a run goes on where a disk has damaged the newest.
+        keep: u64 = 1,
     }
 }
 

@@ -20,6 +20,7 @@ fn checkpoint(update: u64) -> Checkpoint {
         optimizer: values(seed + 100, 40_000),
         strategy: MethodState::new(values(seed + 200, 300), [("round".to_owned(), update.to_string())].into()),
         mask: MaskSet::random(layout.clone(), Sparsity::new(0.7).unwrap(), update),
+        sparse: false,
         start_mask: MaskSet::random(layout, Sparsity::new(0.6).unwrap(), update + 100),
         lines: TrainingLines::from_bytes(format!("{{\"update\":{update}}}\n").repeat(500).into_bytes()),
     }
@@ -59,26 +60,81 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_two_newest_are_kept_and_the_newest_is_loaded() {
+fn the_newest_are_kept_and_the_newest_is_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let store = CheckpointStore::new(directory.path());
     assert!(store.load(KEY).unwrap().is_none());
+    let names = |updates: &[u64]| updates.iter().map(|update| format!("0123456789ab-{update:012}")).collect::<Vec<_>>();
     for update in [3, 6, 9, 9] {
         save(&store, &checkpoint(update));
         assert!(same(&store.load(KEY).unwrap().unwrap(), &checkpoint(update)));
+        assert_eq!(store.names().unwrap(), names(&[update]));
     }
-    assert_eq!(store.names().unwrap(), ["0123456789ab-000000000009", "0123456789ab-000000000006"]);
+    let store = store.keeping(2);
+    save(&store, &checkpoint(12));
+    assert_eq!(store.names().unwrap(), names(&[12, 9]));
+    store.save_behind(checkpoint(15), &Writer::default(), || ()).unwrap();
+    store.settle().unwrap();
+    assert_eq!(store.names().unwrap(), names(&[15, 12]));
     assert!(store.load("another stage").unwrap().is_none());
-    assert_eq!(store.newest().unwrap().update, 9);
+    assert_eq!(store.newest().unwrap().update, 15);
     store.clear().unwrap();
     assert!(!store.root.exists());
+}
+
+/// What a hard mask has zeroed takes no room, and is zero again wherever it is read to.
+#[test]
+fn of_what_is_zero_under_the_mask_nothing_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = CheckpointStore::new(directory.path());
+    let whole = checkpoint(3);
+    save(&store, &whole);
+    let size = |name: &str| std::fs::metadata(store.root.join(&store.names().unwrap()[0]).join(name)).unwrap().len();
+    let dense = [WEIGHTS, OPTIMIZER].map(size);
+    let zeroed = |values: &Values| {
+        let zero = |(name, tensor): (&String, &Tensor)| {
+            let pruned = whole.mask.pruned_tensor(0, tch::Device::Cpu).unwrap();
+            let masked = if name.ends_with("a.weight") { tensor.masked_fill(&pruned, 0.0) } else { tensor.copy() };
+            (name.clone(), masked)
+        };
+        values.iter().map(zero).collect::<Values>()
+    };
+    let moments = |values: Values| -> Values {
+        let step = ("step.a.weight".to_owned(), Tensor::from(7i64));
+        values.into_iter().map(|(name, tensor)| (format!("exp_avg.{name}"), tensor)).chain([step]).collect()
+    };
+    let sparse = Checkpoint {
+        weights: zeroed(&whole.weights),
+        optimizer: moments(zeroed(&whole.optimizer)),
+        sparse: true,
+        ..checkpoint(3)
+    };
+    save(&store, &sparse);
+    for (name, dense) in [WEIGHTS, OPTIMIZER].into_iter().zip(dense) {
+        assert!(size(name) < dense * 35 / 100, "{} of {dense} bytes at 70 %", size(name));
+    }
+    let read = store.load(KEY).unwrap().unwrap();
+    let kept = Kept::by(read.kept_by());
+    let bits = |tensor: &Tensor| Vec::<f32>::try_from(tensor).unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    for (file, expected, prefix) in
+        [(&read.weights, &sparse.weights, ""), (&read.optimizer, &sparse.optimizer, "exp_avg.")]
+    {
+        let name = format!("{prefix}a.weight");
+        let mut place = expected[&name].full_like(f64::NAN);
+        file.read_kept_into(&name, &mut place, kept.of("a.weight").unwrap()).unwrap();
+        assert_eq!(bits(&place), bits(&expected[&name]), "to the sign of zero");
+        let name = format!("{prefix}a.bias");
+        let mut place = expected[&name].full_like(f64::NAN);
+        file.read_into(&name, &mut place).unwrap();
+        assert!(kept.of("a.bias").is_none() && place.equal(&expected[&name]));
+    }
 }
 
 /// Every file of the newest checkpoint, with a bit flipped in and a cut at every 4 KiB and near both ends.
 #[test]
 fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
     let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let store = CheckpointStore::new(directory.path());
+    let store = CheckpointStore::new(directory.path()).keeping(2);
     save(&store, &checkpoint(3));
     save(&store, &checkpoint(6));
     let before = checkpoint(3);
@@ -119,7 +175,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_one_before() {
 #[test]
 fn with_no_whole_checkpoint_left_all_are_named() {
     let directory = tempfile::tempdir().unwrap();
-    let store = CheckpointStore::new(directory.path());
+    let store = CheckpointStore::new(directory.path()).keeping(2);
     save(&store, &checkpoint(3));
     save(&store, &checkpoint(6));
     let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
@@ -170,7 +226,7 @@ fn a_checkpoint_is_written_while_its_owner_goes_on() {
 #[test]
 fn files_of_two_checkpoints_do_not_mix() {
     let directory = tempfile::tempdir().unwrap();
-    let store = CheckpointStore::new(directory.path());
+    let store = CheckpointStore::new(directory.path()).keeping(2);
     save(&store, &checkpoint(3));
     save(&store, &checkpoint(6));
     let [newer, older] = [0, 1].map(|place| store.root.join(&store.names().unwrap()[place]));
@@ -185,7 +241,7 @@ fn files_of_two_checkpoints_do_not_mix() {
 #[test]
 fn a_checkpoint_of_no_stage_of_the_run_is_foreign() {
     let directory = tempfile::tempdir().unwrap();
-    let store = CheckpointStore::new(directory.path());
+    let store = CheckpointStore::new(directory.path()).keeping(2);
     let foreign = |keys: &[&str]| {
         let found = store
             .foreign(keys, |record| {

@@ -13,6 +13,7 @@ pub use lease::{Claim, Holder, Lease};
 pub use reference::Reference;
 pub(crate) use stored_weights::StoredWeights;
 
+use crate::kept;
 use crate::provenance::Provenance;
 use crate::record::EvaluationRecord;
 use crate::sealed::{self, Sealed};
@@ -180,7 +181,8 @@ impl StageStore {
                 files::write_atomic(&at.join(name), bytes)?;
             }
             if let Some(method) = method {
-                record.files.insert(METHOD.into(), crate::save_values(&at.join(METHOD), &method.tensors)?);
+                let named = method.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+                record.files.insert(METHOD.into(), kept::save(&at.join(METHOD), named, |_| None)?);
                 let text = serde_json::to_vec(&method.text).map_err(|e| Error::file(at.join(METHOD_TEXT), e))?;
                 record.files.insert(METHOD_TEXT.into(), blake3::hash(&text).to_hex().to_string());
                 files::write_atomic(&at.join(METHOD_TEXT), &text)?;

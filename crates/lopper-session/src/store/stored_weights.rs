@@ -1,9 +1,10 @@
 //! Weights of a stage on disk: of pruned tensors the kept values alone, with the mask that says where they belong.
 
 use super::artefact::{ArtefactId, Store};
+use crate::kept::{self, Kept};
 use crate::provenance::Provenance;
 use crate::sealed::{self, Sealed};
-use crate::weights::{Values, Weights};
+use crate::weights::Weights;
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, Role};
 use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
@@ -46,9 +47,9 @@ pub(crate) fn add(
     let sparse = mask.pruned() > 0 && weights.check_pruned_are_zero(mask).is_ok();
     let content = weights.hash()?;
     let (at, _) = store.add(&ArtefactId::weights(stage, update), &mut |at| {
-        let kept = if sparse { weights.kept(mask)? } else { Values::new() };
-        let values = weights.tensors().map(|(name, tensor)| (name.as_str(), kept.get(name.as_str()).unwrap_or(tensor)));
-        let values = lopper_weights::save_tensors(&at.join(WEIGHTS), values, &Default::default())?;
+        let kept = Kept::by(sparse.then_some(mask));
+        let values = weights.tensors().map(|(name, tensor)| (name.as_str(), tensor));
+        let values = kept::save(&at.join(WEIGHTS), values, |name| kept.of(name))?;
         let mask = sparse.then(|| mask.to_file_bytes(&MaskOrigin::new())).transpose()?;
         if let Some(bytes) = &mask {
             files::write_atomic(&at.join(MASK), bytes)?;

@@ -69,6 +69,8 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 64, budget: None },
         checkpoint: CheckpointEvery::OnInterrupt,
+        checkpoints_kept: 1,
+        save_model: true,
         configuration: None,
         max_skipped: 0,
         stop: Stop::watching(stop),

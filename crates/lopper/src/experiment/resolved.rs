@@ -178,6 +178,8 @@ impl Experiment {
             evaluate_every: given.evaluate.every,
             evaluation: EvaluationBatches { rows: given.evaluate.batch_size as usize, budget: given.evaluate.budget },
             checkpoint: given.checkpoint.every.every(),
+            checkpoints_kept: given.checkpoint.keep as usize,
+            save_model: given.run.save_model,
             configuration,
             max_skipped: given.training.options.max_skipped,
             stop,

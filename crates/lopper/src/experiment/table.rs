@@ -81,8 +81,7 @@ impl<'a> Draft<'a> {
         let train = parse_leniently(&section("train"), TrainOptions::parse, "[train]", &mut problems);
         let training = Training::read(train, &mut problems);
         let evaluate = evaluate_options(&section("evaluate"), &mut problems);
-        let checkpoint =
-            parse_leniently(&section("checkpoint"), CheckpointOptions::parse, "[checkpoint]", &mut problems);
+        let checkpoint = checkpoint_options(&section("checkpoint"), &mut problems);
         let store = store_options(&section("store"), &mut problems);
         let run = run_options(&section("run"), &mut problems);
         Self {
@@ -210,6 +209,12 @@ fn evaluate_options(table: &Table, problems: &mut Vec<Error>) -> EvaluateOptions
     check(problems, (1..=MOST_ROWS).contains(&budget), "[evaluate] budget", budget, || {
         format!("from 1 to {MOST_ROWS} tokens or samples")
     });
+    options
+}
+
+fn checkpoint_options(section: &Table, problems: &mut Vec<Error>) -> CheckpointOptions {
+    let options = parse_leniently(section, CheckpointOptions::parse, "[checkpoint]", problems);
+    check(problems, options.keep > 0, "[checkpoint] keep", options.keep, || "a number of checkpoints from 1 up".into());
     options
 }
 
