@@ -4,7 +4,7 @@ use lopper::session::{
     CheckpointEvery, EvaluationBatches, Keep, LEASE, Participants, Precision, RunIdentity, RunRecord, Session,
     SessionSettings,
 };
-use lopper::{Error, Result, Sparsity, StrategyEntry, registry};
+use lopper::{Error, Model, Result, Sparsity, StrategyEntry, registry};
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel};
 use std::path::Path;
 use tch::Device;
@@ -14,8 +14,11 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
     let entry = registry::find::<StrategyEntry>(method)?;
     let options: toml::Table =
         options.parse().map_err(|e| Error::invalid("options", options, format!("TOML ({e})")))?;
+    let open_model =
+        || -> Result<Box<dyn Model>> { Ok(Box::new(ToyModel::new(ToyConfig::default(), 1, 2, Device::Cpu)?)) };
     let participants = Participants {
-        model: Box::new(ToyModel::new(ToyConfig::default(), 1, 2, Device::Cpu)?),
+        model: open_model()?,
+        open_model: Box::new(open_model),
         dataset: Box::new(ToyDataset::new(&ToyData::default())?),
         strategy: (entry.open)(&options)?,
         identity: RunIdentity {

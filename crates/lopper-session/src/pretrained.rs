@@ -1,26 +1,21 @@
-//! theta_0 for whoever comes back to it: not in memory beside the weights in training, but in a file of the run.
+//! theta_0 for whoever comes back to it: neither in memory beside the weights in training nor in a file of the run. The model is
+//! opened once more.
 
 use crate::weights::Weights;
-use lopper_core::{Error, Result};
-use lopper_weights::SealedTensors;
-use std::path::PathBuf;
+use lopper_core::{Error, Model, Result};
 
 /// The pre-trained weights with the run's fresh head.
 pub(crate) struct Pretrained {
     /// [`Weights::hash`].
     hash: String,
-    /// Where they are put aside, once the model holds others.
-    aside: PathBuf,
-    /// Hash of that file, when it is there.
-    file: Option<String>,
     /// Whether the model holds them now.
     live: bool,
 }
 
 impl Pretrained {
-    /// Those that the model holds now; `aside` is where they may be put.
-    pub(crate) fn live(weights: &Weights, aside: PathBuf) -> Result<Self> {
-        Ok(Self { hash: weights.hash()?, aside, file: None, live: true })
+    /// Those that the model holds now.
+    pub(crate) fn live(weights: &Weights) -> Result<Self> {
+        Ok(Self { hash: weights.hash()?, live: true })
     }
 
     /// Of every name, role, shape and bit.
@@ -28,39 +23,36 @@ impl Pretrained {
         &self.hash
     }
 
-    /// Called before other weights take their place in the model. They are put aside if they are `wanted` again.
-    pub(crate) fn leave(&mut self, weights: &Weights, wanted: bool) -> Result<()> {
-        if self.live && wanted && self.file.is_none() {
-            self.file = Some(weights.write_to(&self.aside)?);
-        }
+    /// Called before other weights take their place in the model.
+    pub(crate) fn leave(&mut self) {
         self.live = false;
-        Ok(())
     }
 
-    /// Puts them into the model.
-    pub(crate) fn restore(&mut self, weights: &mut Weights) -> Result<()> {
+    /// Puts them into the model; `open` opens it once more. For the time of the copy they are in memory twice: between two
+    /// stages, when there are no gradients and moments.
+    ///
+    /// # Errors
+    /// Those of opening the model, and [`Error::Other`] when it is another one by now.
+    pub(crate) fn restore(
+        &mut self,
+        weights: &mut Weights,
+        open: impl FnOnce() -> Result<Box<dyn Model>>,
+    ) -> Result<()> {
         if self.live {
             return Ok(());
         }
-        let Some(hash) = &self.file else {
-            let why = "the pre-trained weights are needed once more and were not put aside; the same command goes on from here";
-            return Err(Error::Other(why.into()));
-        };
-        let file = SealedTensors::open(&self.aside)?;
-        if file.hash() != hash {
-            return Err(Error::file(&self.aside, "was changed while the run was using it; run the command again"));
+        let model = open()?;
+        let opened = Weights::of(model.as_ref())?;
+        let found = opened.hash()?;
+        if found != self.hash {
+            return Err(Error::Other(format!(
+                "the pre-trained weights were changed while the run was using them: their hash was {} and is {found}; put the \
+                 old ones back and give the same command, or begin a run of the new ones",
+                self.hash
+            )));
         }
-        weights.read(&file, None)?;
+        weights.copy_from(&opened)?;
         self.live = true;
         Ok(())
-    }
-
-    /// Removes what was put aside, by this process or by one that was killed.
-    pub(crate) fn clear(&mut self) -> Result<()> {
-        self.file = None;
-        match std::fs::remove_file(&self.aside) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::file(&self.aside, e)),
-            _ => Ok(()),
-        }
     }
 }

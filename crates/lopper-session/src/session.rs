@@ -26,6 +26,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Participants {
     /// The model, holding theta_0 and the run's fresh head.
     pub model: Box<dyn Model>,
+    /// Opens that model once more, with the same weights and head: how a run comes back to theta_0.
+    pub open_model: Box<dyn Fn() -> Result<Box<dyn Model>> + Send>,
     /// The data.
     pub dataset: Box<dyn Dataset>,
     /// The method.
@@ -93,7 +95,7 @@ impl Session {
         plugins.strategy(|| participants.strategy.accepts(weights.layout(), spec.sparsity))?;
         let stages = plugins.strategy(|| participants.strategy.plan(&spec))?;
         let store = StageStore::open(&settings.store, settings.lease)?;
-        let pretrained = Pretrained::live(&weights, settings.out.join("pretrained.safetensors"))?;
+        let pretrained = Pretrained::live(&weights)?;
         let plan = Identification {
             surroundings: &surroundings,
             identity,
@@ -154,7 +156,6 @@ impl Session {
         files::sweep(&out);
         // Before anything is written: the references, too, keep what the other run needs.
         occupied::check(&out, &self.plan, &self.versions, &self.store)?;
-        self.pretrained.clear()?;
         let id = run_id::of(&out, &self.store)?;
         self.refer(&id)?;
         if let Some(text) = &self.settings.configuration {
@@ -206,7 +207,6 @@ impl Session {
         events.finish()?;
         // A stage that another run put into the store meanwhile leaves a checkpoint that is needed no more.
         checkpoints.clear()?;
-        self.pretrained.clear()?;
         Ok(record)
     }
 

@@ -5,7 +5,6 @@ use crate::pruned::Pruned;
 use lopper_core::{Error, Layout, MaskSet, Model, ParameterName, PrunableWeight, Result, Role, WeightView};
 use lopper_weights::SealedTensors;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use tch::{Device, Tensor};
 
@@ -105,13 +104,16 @@ impl Weights {
         Ok(())
     }
 
-    /// Writes all parameters as they lie, without a copy of them, and returns the file's hash.
-    pub(crate) fn write_to(&self, path: &Path) -> Result<String> {
-        let named = self.all.iter().map(|live| (live.name.as_str(), &live.tensor));
-        lopper_weights::save_tensors(path, named, &BTreeMap::new())
+    /// Takes over the values of another model with the same parameters.
+    pub(crate) fn copy_from(&mut self, other: &Self) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for (live, other) in self.all.iter_mut().zip(&other.all) {
+            live.tensor.f_copy_(&other.tensor)?;
+        }
+        Ok(())
     }
 
-    /// Reads a file of [`write_to`](Self::write_to) into the model, without a copy of it. `only` restricts it to parameters
+    /// Reads a file of all parameters by name into the model, without a copy of it. `only` restricts it to parameters
     /// of one role. The model stays as it was when the file is of another model.
     pub(crate) fn read(&mut self, file: &SealedTensors, only: Option<Role>) -> Result<()> {
         let wanted = |live: &&mut Live| only.is_none_or(|role| live.role == role);

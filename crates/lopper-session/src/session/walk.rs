@@ -318,7 +318,6 @@ impl Session {
         let first = missing.snapshots.iter().chain(&missing.judged).min().copied().unwrap_or(u64::MAX);
         let resume = checkpoints.load(key)?.filter(|c| stored.is_none() || c.progress.update <= first);
         // A continued stage begins anew where its checkpoint came after something that is missing.
-        let later = self.plan[index + 1..].iter().any(|next| !next.done) || resume.is_some();
         let Start { mask: start_mask, mut method, lines } = match (&resume, start, &stored) {
             (Some(checkpoint), ..) => Start::recorded(checkpoint.start_mask.clone(), self.method(stage)?),
             (None, Some(start), _) => start,
@@ -332,13 +331,13 @@ impl Session {
                 let progress = &checkpoint.progress;
                 tracing::info!(stage = stage.name, update = progress.update, "continued");
                 teller.stage(index, progress.update, progress.seconds);
-                self.pretrained.leave(&self.weights, later)?;
+                self.pretrained.leave();
                 (progress.update, checkpoint.lines.as_bytes().to_vec())
             }
             None => {
                 teller.stage(index, 0, 0.0);
                 self.load_start(index)?;
-                self.pretrained.leave(&self.weights, later)?;
+                self.pretrained.leave();
                 (0, lines.as_bytes().to_vec())
             }
         };
@@ -521,7 +520,7 @@ impl Session {
         self.rewind(index, weights)?;
         if head == HeadStart::Previous && index > 0 {
             let (key, updates) = (self.key_of(index - 1)?.to_owned(), self.plan[index - 1].stage.updates);
-            self.leave_pretrained()?;
+            self.pretrained.leave();
             self.load(&key, updates, Some(Role::Head))?;
         }
         Ok(())
@@ -533,17 +532,18 @@ impl Session {
             RewindPoint::Current if index > 0 => (index - 1, self.plan[index - 1].stage.updates),
             RewindPoint::Update(update) if index > 0 && update > 0 => (0, update),
             RewindPoint::Pretrained | RewindPoint::Current | RewindPoint::Update(_) => {
-                return self.pretrained.restore(&mut self.weights);
+                let open = || self.plugins.model(|| (self.participants.open_model)());
+                return self.pretrained.restore(&mut self.weights, open);
             }
         };
         let key = self.key_of(from)?.to_owned();
-        self.leave_pretrained()?;
+        self.pretrained.leave();
         self.load(&key, update, None)
     }
 
     /// Puts the weights that a stage ended with, mask ⊙ weights, into the model.
     pub(super) fn load_end(&mut self, planned: &PlannedStage) -> Result<()> {
-        self.leave_pretrained()?;
+        self.pretrained.leave();
         self.load(planned.training_key.as_deref().unwrap_or_default(), planned.stage.updates, None)
     }
 
@@ -552,12 +552,6 @@ impl Session {
         let gone =
             || Error::file(self.store.root(), format!("the weights of {key} were removed while they were in use"));
         stored.ok_or_else(gone)?.put_into(&mut self.weights, only)
-    }
-
-    /// Other weights are about to take the place of theta_0 in the model.
-    fn leave_pretrained(&mut self) -> Result<()> {
-        let wanted = self.plan.iter().any(|planned| !planned.done);
-        self.pretrained.leave(&self.weights, wanted)
     }
 
     fn key_of(&self, index: usize) -> Result<&str> {

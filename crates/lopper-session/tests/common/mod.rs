@@ -1,6 +1,9 @@
 //! What tests of whole runs have in common: a toy that trains within milliseconds, and what a session is told of it.
 
-use lopper_core::{PruningStrategy, RunSpec, Sparsity};
+use lopper_core::{
+    Artifact, Batch, Loss, Mode, Model, Parameter, ParameterName, Parameters, Predictions, PruningStrategy, Result,
+    RunSpec, Sparsity,
+};
 use lopper_session::{
     CheckpointEvery, EvaluationBatches, Keep, LEASE, Participants, Precision, RunIdentity, SessionSettings, Stop,
 };
@@ -32,14 +35,59 @@ pub(crate) fn data() -> ToyDataset {
     ToyDataset::new(&ToyData { train: 100, validation: 40, ..Default::default() }).unwrap()
 }
 
+/// What a model held when a run began, for the run to come back to.
+struct Pretrained {
+    parameters: Parameters,
+    prunable: Vec<ParameterName>,
+}
+
+impl Pretrained {
+    fn of(model: &dyn Model) -> Self {
+        let copied = model.parameters().iter().map(|Parameter { name, role, tensor }| Parameter {
+            name: name.clone(),
+            role: *role,
+            tensor: tensor.detach().copy(),
+        });
+        Self { parameters: Parameters::new(copied.collect()).unwrap(), prunable: model.prunable().to_vec() }
+    }
+}
+
+impl Model for Pretrained {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn prunable(&self) -> &[ParameterName] {
+        &self.prunable
+    }
+
+    fn loss(&self, _: &Batch, _: Mode) -> Result<Loss> {
+        unreachable!("it is never trained")
+    }
+
+    fn predict(&self, _: &Batch) -> Result<Predictions> {
+        unreachable!("it is never judged")
+    }
+
+    fn identity(&self) -> String {
+        unreachable!("its weights alone are looked at")
+    }
+
+    fn artifacts(&self) -> Result<Vec<Artifact>> {
+        unreachable!("it is never saved")
+    }
+}
+
 /// `strategy` on the toy's data; the strategy comes with its name and its origin.
 pub(crate) fn participants(
-    model: impl lopper_core::Model + 'static,
+    model: impl Model + 'static,
     dataset: impl lopper_core::Dataset + 'static,
     (strategy, name, origin): (Box<dyn PruningStrategy>, &str, &str),
 ) -> Participants {
+    let pretrained = Pretrained::of(&model);
     Participants {
         model: Box::new(model),
+        open_model: Box::new(move || Ok(Box::new(Pretrained::of(&pretrained)))),
         dataset: Box::new(dataset),
         strategy,
         identity: RunIdentity {

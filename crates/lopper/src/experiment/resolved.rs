@@ -141,14 +141,18 @@ impl Experiment {
             device: device.unwrap_or(Device::Cpu),
             seed,
             out: &out,
-            model: directory.zip(entry).map(|(path, entry)| (path, Part { entry, options: &given.model.options })),
+            model: directory
+                .clone()
+                .zip(entry)
+                .map(|(path, entry)| (path, Part { entry, options: &given.model.options })),
             task: Some(&data.made),
             dataset: Some(Part { entry: data.entry, options: &data.options }),
             method: Some((prune.made.as_ref(), nominal.clone())),
             method_options: &prune.options,
             tokenise: true,
         };
-        let (Some(device), Some((model, dataset)), Some(entry)) = (device, inspection.run(&mut problems), entry) else {
+        let opened = inspection.run(&mut problems);
+        let (Some(device), Some((model, dataset)), Some(entry), Some(path)) = (device, opened, entry, directory) else {
             return Err(Error::all(problems).err().unwrap_or_else(|| Error::Other("no model plugin".into())));
         };
         Error::all(problems)?;
@@ -184,6 +188,11 @@ impl Experiment {
             max_skipped: given.training.options.max_skipped,
             stop,
         };
-        Session::new(Participants { model, dataset, strategy: prune.made, identity }, spec, settings)
+        let task = dataset.task().clone();
+        let options = given.model.options;
+        let open_model = move || models::open(entry, path.clone(), &options, Some(&task), device, seed);
+        let participants =
+            Participants { model, open_model: Box::new(open_model), dataset, strategy: prune.made, identity };
+        Session::new(participants, spec, settings)
     }
 }
