@@ -6,7 +6,7 @@ use self::behind::Behind;
 use crate::events::TrainingLines;
 use crate::sealed::{self, Sealed};
 use crate::writer::Writer;
-use crate::{Counts, weights::Values};
+use crate::{Counts, weights::NamedTensors};
 use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
 use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
@@ -77,8 +77,8 @@ pub(crate) type Signed = (CheckpointRecord, Option<String>);
 /// written, none of these may change.
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progressed,
-    pub(crate) weights: Values,
-    pub(crate) optimizer: Values,
+    pub(crate) weights: NamedTensors,
+    pub(crate) optimizer: NamedTensors,
     pub(crate) strategy: MethodState,
     pub(crate) mask: MaskSet,
     /// The mask that the stage began with.
@@ -194,8 +194,8 @@ impl CheckpointStore {
         let staging = files::staging_dir(&self.root)?;
         let at = staging.path();
         let mut hashes = BTreeMap::new();
-        let mut tensors = |name: &str, values: &Values| -> Result<()> {
-            hashes.insert(name.to_owned(), crate::save_values(&at.join(name), values)?);
+        let mut tensors = |name: &str, values: &NamedTensors| -> Result<()> {
+            hashes.insert(name.to_owned(), crate::save_tensors(&at.join(name), values)?);
             Ok(())
         };
         tensors(WEIGHTS, weights)?;

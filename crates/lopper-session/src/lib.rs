@@ -7,6 +7,7 @@ mod batching;
 mod calibration;
 mod checkpoint;
 mod decay;
+mod disk;
 mod evaluate;
 mod events;
 mod identity;
@@ -25,7 +26,6 @@ mod pruned;
 mod rate;
 mod record;
 mod removal;
-mod room;
 mod run_id;
 mod sealed;
 mod session;
@@ -39,6 +39,7 @@ mod writer;
 
 pub use batching::{Batcher, MicroBatches, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
+pub use disk::{DiskNeeds, check_disk_for_model, check_text};
 pub use evaluate::evaluate;
 pub use identity::{FORMAT, RunIdentity};
 pub use memory::guarded;
@@ -48,7 +49,6 @@ pub use provenance::Provenance;
 pub use rate::LearningRate;
 pub use record::{Counts, EvaluationRecord, RunRecord, RunStage, SplitMetrics, StageRecord};
 pub use removal::{RemovableRun, removable};
-pub use room::{DiskNeeds, check_room_for_model, check_text};
 pub use session::{Participants, Session, updates_per_epoch};
 pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionSettings};
 pub use status::{RunState, RunStatus, StageStatus};
@@ -62,6 +62,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Returns the file's hash.
-fn save_values(path: &Path, values: &weights::Values) -> Result<String> {
-    lopper_weights::save_tensors(path, values.iter().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
+fn save_tensors(path: &Path, tensors: &weights::NamedTensors) -> Result<String> {
+    lopper_weights::save_tensors(path, tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), &BTreeMap::new())
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
-/// Named values that share no storage with a model.
-pub(crate) type Values = BTreeMap<String, Tensor>;
+/// Tensors by name.
+pub(crate) type NamedTensors = BTreeMap<String, Tensor>;
 
 struct Live {
     name: ParameterName,
@@ -125,7 +125,7 @@ impl Weights {
     }
 
     /// All parameters by name, sharing storage with the model: for whoever writes them while nothing changes them.
-    pub(crate) fn shared(&self) -> Result<Values> {
+    pub(crate) fn shared(&self) -> Result<NamedTensors> {
         // Detached, so that no other thread touches what autograd keeps of the parameters themselves.
         self.all.iter().map(|live| Ok((live.name.to_string(), live.tensor.f_detach()?))).collect()
     }
@@ -153,8 +153,8 @@ impl Weights {
     }
 
     /// What `mask` keeps of the tensors that it prunes anything of: flat, on the CPU, in order.
-    pub(crate) fn kept(&self, mask: &MaskSet) -> Result<Values> {
-        let mut kept = Values::new();
+    pub(crate) fn kept(&self, mask: &MaskSet) -> Result<NamedTensors> {
+        let mut kept = NamedTensors::new();
         for (index, place) in self.prunable.iter().enumerate() {
             let (live, words) = (&self.all[*place], &mask.words()[index]);
             let entries: u64 = words.iter().map(|word| u64::from(word.count_ones())).sum();

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 
 const KEY: &str = "0123456789abcdef";
 
-fn values(seed: i64, entries: i64) -> Values {
+fn values(seed: i64, entries: i64) -> NamedTensors {
     let tensor = Tensor::arange(entries, (Kind::Float, tch::Device::Cpu)) * (seed as f64) + 0.25;
     [("a.weight".to_owned(), tensor), ("a.bias".to_owned(), Tensor::from_slice(&[seed as f32; 3]))].into()
 }
@@ -27,8 +27,9 @@ fn checkpoint(update: u64) -> Checkpoint {
 
 /// Whether all of it is read back: the tensors into ones of the shapes that they had.
 fn same(read: &Resumed, written: &Checkpoint) -> bool {
-    let same_values = |a: &Values, b: &Values| a.len() == b.len() && a.iter().all(|(name, t)| b[name].equal(t));
-    let in_place = |file: &SealedTensors, expected: &Values| {
+    let same_values =
+        |a: &NamedTensors, b: &NamedTensors| a.len() == b.len() && a.iter().all(|(name, t)| b[name].equal(t));
+    let in_place = |file: &SealedTensors, expected: &NamedTensors| {
         let into = |(name, tensor): (&String, &Tensor)| {
             let mut place = tensor.full_like(f64::NAN);
             file.read_into(name, &mut place).unwrap();

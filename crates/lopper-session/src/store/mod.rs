@@ -180,7 +180,7 @@ impl StageStore {
                 files::write_atomic(&at.join(name), bytes)?;
             }
             if let Some(method) = method {
-                record.files.insert(METHOD.into(), crate::save_values(&at.join(METHOD), &method.tensors)?);
+                record.files.insert(METHOD.into(), crate::save_tensors(&at.join(METHOD), &method.tensors)?);
                 let text = serde_json::to_vec(&method.text).map_err(|e| Error::file(at.join(METHOD_TEXT), e))?;
                 record.files.insert(METHOD_TEXT.into(), blake3::hash(&text).to_hex().to_string());
                 files::write_atomic(&at.join(METHOD_TEXT), &text)?;

@@ -3,7 +3,7 @@
 use super::artefact::{ArtefactId, Store};
 use crate::provenance::Provenance;
 use crate::sealed::{self, Sealed};
-use crate::weights::{Values, Weights};
+use crate::weights::{NamedTensors, Weights};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result, Role};
 use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub(crate) fn add(
     let sparse = mask.pruned() > 0 && weights.check_pruned_are_zero(mask).is_ok();
     let content = weights.hash()?;
     let (at, _) = store.add(&ArtefactId::weights(stage, update), &mut |at| {
-        let kept = if sparse { weights.kept(mask)? } else { Values::new() };
+        let kept = if sparse { weights.kept(mask)? } else { NamedTensors::new() };
         let values = weights.tensors().map(|(name, tensor)| (name.as_str(), kept.get(name.as_str()).unwrap_or(tensor)));
         let values = lopper_weights::save_tensors(&at.join(WEIGHTS), values, &Default::default())?;
         let mask = sparse.then(|| mask.to_file_bytes(&MaskOrigin::new())).transpose()?;
