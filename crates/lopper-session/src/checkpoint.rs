@@ -7,7 +7,7 @@ use crate::events::TrainingLines;
 use crate::kept::{self, Kept};
 use crate::sealed::{self, Sealed};
 use crate::writer::Writer;
-use crate::{Counts, weights::Values};
+use crate::{Counts, weights::NamedTensors};
 use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
 use lopper_weights::{SealedTensors, files};
 use serde::{Deserialize, Serialize};
@@ -82,8 +82,8 @@ pub(crate) type Signed = (CheckpointRecord, Option<String>);
 /// written, none of these may change.
 pub(crate) struct Checkpoint {
     pub(crate) progress: Progressed,
-    pub(crate) weights: Values,
-    pub(crate) optimizer: Values,
+    pub(crate) weights: NamedTensors,
+    pub(crate) optimizer: NamedTensors,
     pub(crate) strategy: MethodState,
     pub(crate) mask: MaskSet,
     /// Whether weights and moments are zero wherever the mask prunes: then only the others are written.
@@ -401,7 +401,7 @@ fn prefix(key: &str) -> &str {
     &key[..key.len().min(12)]
 }
 
-fn named(values: &Values) -> impl Iterator<Item = (&str, &Tensor)> {
+fn named(values: &NamedTensors) -> impl Iterator<Item = (&str, &Tensor)> {
     values.iter().map(|(name, tensor)| (name.as_str(), tensor))
 }
 

@@ -83,27 +83,27 @@ impl Task {
     }
 }
 
-/// Bytes in both directories at one moment, beyond what is there now.
+/// Bytes in both directories at one point of a run, beyond what is there before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub(crate) struct DiskUse {
     pub(crate) store: u64,
     pub(crate) out: u64,
 }
 
-/// The moments at which a run takes most: before each stage is published, and when the model is saved.
-pub(crate) fn moments(sizes: &Sizes, tasks: &[Task]) -> Vec<Moment> {
+/// What a run takes where it takes most: before each stage is published, and when the model is saved.
+pub(crate) fn disk_uses(sizes: &Sizes, tasks: &[Task]) -> Vec<DiskUse> {
     let mut store = 0;
     let mut events = 0;
-    let mut moments = Vec::new();
+    let mut uses = Vec::new();
     // theta_0 lies aside while a later stage comes back to it.
     let aside = if tasks.len() > 1 { sizes.weights } else { 0 };
     for task in tasks {
         events += task.updates.saturating_mul(EVENT);
-        moments.push(Moment { store, out: task.checkpoints(sizes) + events + aside });
+        uses.push(DiskUse { store, out: task.checkpoints(sizes) + events + aside });
         store += task.stored(sizes);
     }
-    moments.push(Moment { store, out: sizes.weights + sizes.mask + events + SMALL });
-    moments
+    uses.push(DiskUse { store, out: sizes.weights + sizes.mask + events + SMALL });
+    uses
 }
 
 /// A directory that a run writes into, and the space it has.
@@ -114,10 +114,10 @@ struct Place {
     space: FreeSpace,
 }
 
-/// Whether the disks can hold every moment; one problem for each file system that cannot.
+/// Whether the disks can hold the most that the run takes; one problem for each file system that cannot.
 fn check_disk(sizes: &Sizes, tasks: &[Task], store: &Place, out: &Place) -> Result<()> {
-    let moments = moments(sizes, tasks);
-    let most = |bytes: fn(&Moment) -> u64| moments.iter().map(bytes).max().unwrap_or(0);
+    let uses = disk_uses(sizes, tasks);
+    let most = |bytes: fn(&DiskUse) -> u64| uses.iter().map(bytes).max().unwrap_or(0);
     let mut problems = Vec::new();
     let mut refuse = |path: String, key: &str, needed: u64, free: u64, parts: String| {
         let written = format!(
@@ -143,14 +143,14 @@ fn check_disk(sizes: &Sizes, tasks: &[Task], store: &Place, out: &Place) -> Resu
     };
     let (path, other) = (out.path.display().to_string(), store.path.display());
     if store.space.file_system == out.space.file_system {
-        let needed = most(|moment| moment.store.saturating_add(moment.out));
+        let needed = most(|at| at.store.saturating_add(at.out));
         let free = store.space.bytes.max(out.space.bytes);
         if needed > free {
             let parts = format!("{}; {}", stages(), saved());
             refuse(format!("{path} and {other}"), "run.out or run.store", needed, free, parts);
         }
     } else {
-        let (in_store, in_out) = (most(|moment| moment.store), most(|moment| moment.out));
+        let (in_store, in_out) = (most(|at| at.store), most(|at| at.out));
         if in_store > store.space.bytes {
             refuse(other.to_string(), store.key, in_store, store.space.bytes, stages());
         }
@@ -349,15 +349,15 @@ mod tests {
 
     #[test]
     fn stages_gather_in_the_store_and_checkpoints_come_and_go() {
-        let found = moments(&SIZES, &[TASK, Task { snapshots: 2, ..TASK }]);
+        let found = disk_uses(&SIZES, &[TASK, Task { snapshots: 2, ..TASK }]);
         let expected = [
-            Moment { store: 0, out: 3 * CHECKPOINT + ASIDE },
-            Moment { store: STORED, out: 3 * CHECKPOINT + ASIDE },
-            Moment { store: 2 * STORED + 800 * MIB, out: MODEL },
+            DiskUse { store: 0, out: 3 * CHECKPOINT + ASIDE },
+            DiskUse { store: STORED, out: 3 * CHECKPOINT + ASIDE },
+            DiskUse { store: 2 * STORED + 800 * MIB, out: MODEL },
         ];
         assert_eq!(found, expected);
         // Nothing to train: only the model is written, once more.
-        assert_eq!(moments(&SIZES, &[]), [Moment { store: 0, out: MODEL }]);
+        assert_eq!(disk_uses(&SIZES, &[]), [DiskUse { store: 0, out: MODEL }]);
         let interrupted = Task { checkpoints: false, moments: 0, updates: 1000, ..TASK };
         assert_eq!(interrupted.checkpoints(&SIZES), 421 * MIB + 1000 * EVENT);
     }

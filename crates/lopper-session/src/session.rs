@@ -4,6 +4,7 @@ mod walk;
 
 use self::walk::Ended;
 use crate::checkpoint::CheckpointStore;
+use crate::disk::check_text;
 use crate::events::EventLog;
 use crate::identity::{RunIdentity, Surroundings};
 use crate::occupied;
@@ -11,10 +12,9 @@ use crate::plan::{Identification, PlannedStage};
 use crate::plugins::Plugins;
 use crate::pretrained::Pretrained;
 use crate::provenance::Provenance;
-use crate::room::check_text;
 use crate::run_id;
 use crate::sealed;
-use crate::status::{self, RunState, RunStatus, StageStatus, Teller};
+use crate::status::{self, RunState, RunStatus, StageStatus, StatusWriter};
 use crate::store::{ArtefactId, StageStore};
 use crate::weights::Weights;
 use crate::{Batcher, Counts, DiskNeeds, MicroBatches, RunRecord, RunStage, SessionSettings};
@@ -161,9 +161,9 @@ impl Session {
         if let Some(text) = &self.settings.configuration {
             files::write_atomic(&out.join("config.toml"), text.as_bytes())?;
         }
-        let mut teller = Teller::begin(&out, self.status()?)?;
-        let result = self.train(&id, &mut teller);
-        teller.end(&result);
+        let mut status = StatusWriter::begin(&out, self.status()?)?;
+        let result = self.train(&id, &mut status);
+        status.end(&result);
         result
     }
 
@@ -188,7 +188,7 @@ impl Session {
         })
     }
 
-    fn train(&mut self, id: &str, teller: &mut Teller) -> Result<RunRecord> {
+    fn train(&mut self, id: &str, status: &mut StatusWriter) -> Result<RunRecord> {
         let checkpoints = CheckpointStore::new(&self.settings.out);
         let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
         let mut ended: Vec<Ended> = Vec::new();
@@ -196,9 +196,9 @@ impl Session {
         self.look()?;
         for index in 0..self.plan.len() {
             self.settings.stop.check(&format!("beginning stage {}", self.plan[index].stage.name))?;
-            let stage = self.end_stage(index, id, &checkpoints, &mut events, teller)?;
+            let stage = self.end_stage(index, id, &checkpoints, &mut events, status)?;
             let (updates, seconds) = (self.plan[index].stage.updates, stage.stored.record().seconds);
-            teller.stage(index, updates, if stage.trained { seconds } else { 0.0 });
+            status.stage(index, updates, if stage.trained { seconds } else { 0.0 });
             ended.push(stage);
             self.drop_weights(index, id)?;
         }

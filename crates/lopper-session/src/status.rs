@@ -121,24 +121,24 @@ impl RunStatus {
     }
 }
 
-/// The status of a run under way, and the file that tells it.
-pub(crate) struct Teller {
+/// Writes the status of a run under way into its file.
+pub(crate) struct StatusWriter {
     path: PathBuf,
     status: RunStatus,
     /// The stage under way.
     stage: usize,
-    told: Instant,
+    written: Instant,
 }
 
-impl Teller {
-    /// Begins to tell.
+impl StatusWriter {
+    /// Writes it for the first time.
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be written: a run that cannot write here had better know at once.
     pub(crate) fn begin(out: &Path, status: RunStatus) -> Result<Self> {
-        let teller = Self { path: out.join(FILE), status, stage: 0, told: Instant::now() };
-        teller.write()?;
-        Ok(teller)
+        let writer = Self { path: out.join(FILE), status, stage: 0, written: Instant::now() };
+        writer.write()?;
+        Ok(writer)
     }
 
     /// Stage `index` stands at `done` updates.
@@ -153,7 +153,7 @@ impl Teller {
     pub(crate) fn update(&mut self, done: u64, seconds: f64) {
         let stage = &mut self.status.stages[self.stage];
         (stage.done, stage.seconds) = (done, seconds);
-        if self.told.elapsed() >= INTERVAL {
+        if self.written.elapsed() >= INTERVAL {
             self.tell();
         }
     }
@@ -173,7 +173,7 @@ impl Teller {
 
     /// A status that cannot be written must not stop a run.
     fn tell(&mut self) {
-        self.told = Instant::now();
+        self.written = Instant::now();
         if let Err(e) = self.write() {
             tracing::warn!("{e}");
         }
@@ -184,7 +184,7 @@ impl Teller {
     }
 }
 
-impl Drop for Teller {
+impl Drop for StatusWriter {
     /// A panic, caught further up or not, would otherwise look like kill -9.
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -282,14 +282,14 @@ mod tests {
         let error = RunStatus::read(at).unwrap_err().to_string();
         assert!(error.contains("holds no run") && error.contains(at.to_str().unwrap()), "{error}");
         let held = lock(at).unwrap();
-        Teller::begin(at, status([100, 40, 0])).unwrap();
+        StatusWriter::begin(at, status([100, 40, 0])).unwrap();
         assert_eq!(RunStatus::read(at).unwrap(), status([100, 40, 0]));
         let error = lock(at).unwrap_err().to_string();
         assert!(error.contains("another process"), "{error}");
         drop(held);
         let killed = RunStatus::read(at).unwrap();
         assert_eq!((killed.state, killed.stages[1].done), (RunState::Killed, 0));
-        Teller::begin(at, status([100, 40, 0])).unwrap().end::<()>(&Err(Error::Other("no more disk".into())));
+        StatusWriter::begin(at, status([100, 40, 0])).unwrap().end::<()>(&Err(Error::Other("no more disk".into())));
         let failed = RunStatus::read(at).unwrap();
         assert_eq!((failed.state, failed.error.as_deref()), (RunState::Failed, Some("no more disk")));
     }
@@ -303,9 +303,9 @@ mod tests {
         let told = RunStatus { store: at.join("store"), ..status([100, 100, 0]) };
         crate::store::tests::pretend(&store, &told.stages[0].key);
         for ended in [None, Some(Error::Other("no more disk".into()))] {
-            let teller = Teller::begin(at, told.clone()).unwrap();
+            let writer = StatusWriter::begin(at, told.clone()).unwrap();
             if let Some(error) = ended {
-                teller.end::<()>(&Err(error));
+                writer.end::<()>(&Err(error));
             }
             let status = RunStatus::read(at).unwrap();
             assert_eq!(status.stages.iter().map(|stage| stage.done).collect::<Vec<_>>(), [100, 0, 0]);
@@ -320,9 +320,9 @@ mod tests {
     #[test]
     fn a_panic_is_no_kill() {
         let directory = tempfile::tempdir().unwrap();
-        let teller = Teller::begin(directory.path(), status([0, 0, 0])).unwrap();
+        let writer = StatusWriter::begin(directory.path(), status([0, 0, 0])).unwrap();
         let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
-            let _teller = teller;
+            let _writer = writer;
             panic!("on purpose");
         }));
         assert!(panic.is_err());

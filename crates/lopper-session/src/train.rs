@@ -10,7 +10,7 @@ use crate::optimizer::{clip_gradients, clip_known, gradient_norm};
 use crate::plugins::Plugins;
 use crate::progress::Progress;
 use crate::provenance::Provenance;
-use crate::status::Teller;
+use crate::status::StatusWriter;
 use crate::stop::Unsaved;
 use crate::weights::Weights;
 use crate::writer::Writer;
@@ -41,7 +41,7 @@ pub(crate) struct Trainer<'a> {
     /// Where its lines are told as they come; `None` when the run has told them already.
     pub(crate) events: Option<&'a mut EventLog>,
     pub(crate) checkpoints: &'a CheckpointStore,
-    pub(crate) teller: &'a mut Teller,
+    pub(crate) status: &'a mut StatusWriter,
     pub(crate) selector: &'a mut Selector,
     pub(crate) plugins: &'a Plugins,
     pub(crate) judge: &'a Judge<'a>,
@@ -173,7 +173,7 @@ impl Trainer<'_> {
         state.tell_time();
         let stage = self.stage;
         let Progressed { update, .. } = state.progress;
-        self.teller.update(update, state.progress.seconds);
+        self.status.update(update, state.progress.seconds);
         let (name, updates, out) = (&stage.name, stage.updates, self.settings.out.display());
         if update == 0 {
             let nothing = format!("stage {name} stands at its beginning; the same command goes on from there");
@@ -220,7 +220,7 @@ impl Trainer<'_> {
             state.unsaved.begin();
             self.keep_if_due(state)?;
             state.tell_time();
-            self.teller.update(update, state.progress.seconds);
+            self.status.update(update, state.progress.seconds);
             self.settings.stop.check("training")?;
             let due = match self.settings.checkpoint {
                 CheckpointEvery::OnInterrupt => false,

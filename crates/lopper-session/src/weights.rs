@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Device, Tensor};
 
-/// Named values that share no storage with a model.
-pub(crate) type Values = BTreeMap<String, Tensor>;
+/// Tensors by name.
+pub(crate) type NamedTensors = BTreeMap<String, Tensor>;
 
 struct Live {
     name: ParameterName,
@@ -128,7 +128,7 @@ impl Weights {
     }
 
     /// All parameters by name, sharing storage with the model: for whoever writes them while nothing changes them.
-    pub(crate) fn shared(&self) -> Result<Values> {
+    pub(crate) fn shared(&self) -> Result<NamedTensors> {
         // Detached, so that no other thread touches what autograd keeps of the parameters themselves.
         self.all.iter().map(|live| Ok((live.name.to_string(), live.tensor.f_detach()?))).collect()
     }

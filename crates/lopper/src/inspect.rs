@@ -7,7 +7,7 @@ use lopper_core::{
     Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec, Split,
     Targets, Task,
 };
-use lopper_session::{check_room_for_model, check_text};
+use lopper_session::{check_disk_for_model, check_text};
 use lopper_weights::read_mask;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl Inspection<'_> {
             keep(problems, named(opened, &model_key(path)))
         });
         if let Some(model) = &model {
-            keep(problems, check_room_for_model(model.as_ref(), self.out));
+            keep(problems, check_disk_for_model(model.as_ref(), self.out));
         }
         let dataset = self.dataset.as_ref().and_then(|part| self.open_data(part, model.as_deref(), problems));
         if let Some((method, spec)) = &self.method {

@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 
 const KEY: &str = "0123456789abcdef";
 
-fn values(seed: i64, entries: i64) -> Values {
+fn values(seed: i64, entries: i64) -> NamedTensors {
     let tensor = Tensor::arange(entries, (Kind::Float, tch::Device::Cpu)) * (seed as f64) + 0.25;
     [("a.weight".to_owned(), tensor), ("a.bias".to_owned(), Tensor::from_slice(&[seed as f32; 3]))].into()
 }
@@ -28,8 +28,9 @@ fn checkpoint(update: u64) -> Checkpoint {
 
 /// Whether all of it is read back: the tensors into ones of the shapes that they had.
 fn same(read: &Resumed, written: &Checkpoint) -> bool {
-    let same_values = |a: &Values, b: &Values| a.len() == b.len() && a.iter().all(|(name, t)| b[name].equal(t));
-    let in_place = |file: &SealedTensors, expected: &Values| {
+    let same_values =
+        |a: &NamedTensors, b: &NamedTensors| a.len() == b.len() && a.iter().all(|(name, t)| b[name].equal(t));
+    let in_place = |file: &SealedTensors, expected: &NamedTensors| {
         let into = |(name, tensor): (&String, &Tensor)| {
             let mut place = tensor.full_like(f64::NAN);
             file.read_into(name, &mut place).unwrap();
@@ -91,15 +92,15 @@ fn of_what_is_zero_under_the_mask_nothing_is_written() {
     save(&store, &whole);
     let size = |name: &str| std::fs::metadata(store.root.join(&store.names().unwrap()[0]).join(name)).unwrap().len();
     let dense = [WEIGHTS, OPTIMIZER].map(size);
-    let zeroed = |values: &Values| {
+    let zeroed = |values: &NamedTensors| {
         let zero = |(name, tensor): (&String, &Tensor)| {
             let pruned = whole.mask.pruned_tensor(0, tch::Device::Cpu).unwrap();
             let masked = if name.ends_with("a.weight") { tensor.masked_fill(&pruned, 0.0) } else { tensor.copy() };
             (name.clone(), masked)
         };
-        values.iter().map(zero).collect::<Values>()
+        values.iter().map(zero).collect::<NamedTensors>()
     };
-    let moments = |values: Values| -> Values {
+    let moments = |values: NamedTensors| -> NamedTensors {
         let step = ("step.a.weight".to_owned(), Tensor::from(7i64));
         values.into_iter().map(|(name, tensor)| (format!("exp_avg.{name}"), tensor)).chain([step]).collect()
     };

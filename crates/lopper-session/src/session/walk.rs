@@ -10,7 +10,7 @@ use crate::machine::Machine;
 use crate::plan::{PlannedStage, rewinds};
 use crate::plugins::Plugins;
 use crate::provenance::Provenance;
-use crate::status::Teller;
+use crate::status::StatusWriter;
 use crate::store::{ArtefactId, Claim, Finished, Holder, Lease, Reference, StageStore, StoredStage};
 use crate::train::{Trained, Trainer};
 use crate::writer::Writer;
@@ -172,7 +172,7 @@ impl Session {
         run: &str,
         checkpoints: &CheckpointStore,
         events: &mut EventLog,
-        teller: &mut Teller,
+        status: &mut StatusWriter,
     ) -> Result<Ended> {
         events.begin_stage();
         let mut trained = false;
@@ -206,7 +206,7 @@ impl Session {
             let missing = self.missing()?[index].clone();
             if missing.trains() {
                 let first = missing.stage;
-                self.train_stage(index, &missing, start.take(), &lease, (checkpoints, events, teller))?;
+                self.train_stage(index, &missing, start.take(), &lease, (checkpoints, events, status))?;
                 trained |= first;
             }
         };
@@ -308,7 +308,7 @@ impl Session {
         missing: &Missing,
         start: Option<Start>,
         lease: &Lease,
-        (checkpoints, events, teller): (&CheckpointStore, &mut EventLog, &mut Teller),
+        (checkpoints, events, status): (&CheckpointStore, &mut EventLog, &mut StatusWriter),
     ) -> Result<()> {
         let planned = self.plan[index].clone();
         let (stage, key) = (&planned.stage, planned.training_key.as_deref().unwrap_or_default());
@@ -330,12 +330,12 @@ impl Session {
             Some(checkpoint) => {
                 let progress = &checkpoint.progress;
                 tracing::info!(stage = stage.name, update = progress.update, "continued");
-                teller.stage(index, progress.update, progress.seconds);
+                status.stage(index, progress.update, progress.seconds);
                 self.pretrained.leave();
                 (progress.update, checkpoint.lines.as_bytes().to_vec())
             }
             None => {
-                teller.stage(index, 0, 0.0);
+                status.stage(index, 0, 0.0);
                 self.load_start(index)?;
                 self.pretrained.leave();
                 (0, lines.as_bytes().to_vec())
@@ -356,7 +356,7 @@ impl Session {
             settings: &self.settings,
             events: tells.then_some(events),
             checkpoints,
-            teller,
+            status,
             selector: &mut self.selector,
             plugins: &self.plugins,
             judge: &judge,

@@ -1,6 +1,6 @@
 //! Where a run writes: the disk that it needs, told before it begins, and paths that its records can hold.
 
-use crate::needs::{Moment, SMALL, Sizes, Task, moments, size};
+use crate::needs::{DiskUse, SMALL, Sizes, Task, disk_uses, size};
 use crate::{PlannedStage, SessionSettings};
 use lopper_core::{Error, Layout, Model, Result};
 use lopper_weights::free_space;
@@ -20,12 +20,12 @@ pub struct DiskNeeds {
 
 impl DiskNeeds {
     pub(crate) fn of(model: &dyn Model, layout: &Layout, plan: &[PlannedStage], settings: &SessionSettings) -> Self {
-        let moments = moments(&Sizes::of(model, layout), &Task::remaining(plan, settings));
-        let most = |bytes: fn(&Moment) -> u64| moments.iter().map(bytes).max().unwrap_or(0);
+        let uses = disk_uses(&Sizes::of(model, layout), &Task::remaining(plan, settings));
+        let most = |bytes: fn(&DiskUse) -> u64| uses.iter().map(bytes).max().unwrap_or(0);
         Self {
-            store: most(|moment| moment.store),
-            out: most(|moment| moment.out),
-            together: most(|moment| moment.store.saturating_add(moment.out)),
+            store: most(|at| at.store),
+            out: most(|at| at.out),
+            together: most(|at| at.store.saturating_add(at.out)),
         }
     }
 }
@@ -35,7 +35,7 @@ impl DiskNeeds {
 ///
 /// # Errors
 /// [`Error::File`] naming the directory, what is free and what is needed.
-pub fn check_room_for_model(model: &dyn Model, out: &Path) -> Result<()> {
+pub fn check_disk_for_model(model: &dyn Model, out: &Path) -> Result<()> {
     let Some(free) = free_space(out)? else { return Ok(()) };
     let sizes = Sizes::of(model, &model.layout()?);
     holds(&sizes, out, free.bytes)
