@@ -7,6 +7,7 @@
 //! evaluating or saving anything.
 #![allow(clippy::print_stdout, reason = "its answers go there")]
 
+use lopper::session::StoreCache;
 use lopper::{
     Artifact, Batch, Error, Experiment, Head, Loss, Mode, Model, ModelEntry, ParameterName, Parameters, Predictions,
     Preprocessor, Result,
@@ -138,7 +139,9 @@ inventory::submit! {
 fn run() -> Result<()> {
     let path = std::env::args_os().nth(1).map(PathBuf::from);
     let path = path.ok_or_else(|| Error::Other("usage: bench_worker CONFIG.toml".into()))?;
-    Experiment::load(&path, &[], None)?.into_session(Default::default())?.run()?;
+    let experiment = Experiment::load(&path, &[], None)?;
+    let cache = StoreCache::new(experiment.store(), false);
+    experiment.into_session(Default::default(), &cache)?.run()?;
     Err(Error::Other(format!("{}: more updates were asked for than `train.updates` has", path.display())))
 }
 

@@ -529,7 +529,7 @@ pub(crate) fn transcripts(bytes: &[u8]) {
         let path = directory.to_string_lossy().into_owned();
         options.extend([("path", path), ("format", format.into())].map(|(key, value)| (key.into(), value.into())));
         options.extend(["train", "validation"].map(|key| (key.into(), list.into())));
-        let request = DatasetRequest { options: &options, preprocessor: Some(Arc::new(Waveform)), training: true };
+        let request = DatasetRequest::new(&options, Some(Arc::new(Waveform)));
         let Some(data) = bounded(bytes, || lopper_speech::open(&request)) else { return };
         let split = Split::VALIDATION;
         assert!(data.len(&split) > 0);

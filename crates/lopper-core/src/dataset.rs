@@ -272,7 +272,18 @@ pub trait Dataset: Send + Sync {
     fn identity(&self, split: &Split) -> String;
 }
 
+/// What datasets found out about their files, kept from one run to the next as bytes by name. It is for saving time alone: what
+/// was put there may be gone whenever it is looked for, and whatever is found is what was put there.
+pub trait DataCache: Send + Sync {
+    /// What was put there under that name.
+    fn get(&self, name: &str) -> Option<Vec<u8>>;
+
+    /// Puts it there, in the place of what was put there before. Failing is no error.
+    fn put(&self, name: &str, bytes: &[u8]);
+}
+
 /// What a dataset plugin is asked to open.
+#[non_exhaustive]
 pub struct DatasetRequest<'a> {
     /// The plugin's own options, relative paths resolved against the working directory.
     pub options: &'a toml::Table,
@@ -281,11 +292,28 @@ pub struct DatasetRequest<'a> {
     pub preprocessor: Option<Arc<dyn Preprocessor>>,
     /// Whether it will be trained on. If not, the training split need be neither read nor right.
     pub training: bool,
+    /// Where it may keep what it finds out about files, to know it again while they have not changed; nowhere when `None`.
+    pub cache: Option<&'a dyn DataCache>,
 }
 
 impl<'a> DatasetRequest<'a> {
+    /// A request for all splits, on behalf of a model that reads inputs like this.
+    pub fn new(options: &'a toml::Table, preprocessor: Option<Arc<dyn Preprocessor>>) -> Self {
+        Self { options, preprocessor, training: true, cache: None }
+    }
+
     /// A request on behalf of `model`, with the training split.
     pub fn for_model(options: &'a toml::Table, model: &dyn Model) -> Self {
-        Self { options, preprocessor: model.preprocessor(), training: true }
+        Self::new(options, model.preprocessor())
+    }
+
+    /// The same for what is evaluated and not trained on.
+    pub fn evaluated(self) -> Self {
+        Self { training: false, ..self }
+    }
+
+    /// The same with a place for what is found out about files.
+    pub fn cached(self, cache: Option<&'a dyn DataCache>) -> Self {
+        Self { cache, ..self }
     }
 }

@@ -1,6 +1,6 @@
 //! Where a run writes: the disk that it needs, told before it begins, and paths that its records can hold.
 
-use crate::needs::{DiskUse, SMALL, Sizes, Task, disk_uses, size};
+use crate::needs::{DiskUse, SMALL, Sizes, Stays, Task, disk_uses, size};
 use crate::{PlannedStage, SessionSettings};
 use lopper_core::{Error, Layout, Model, Result};
 use lopper_weights::free_space;
@@ -20,7 +20,7 @@ pub struct DiskNeeds {
 
 impl DiskNeeds {
     pub(crate) fn of(model: &dyn Model, layout: &Layout, plan: &[PlannedStage], settings: &SessionSettings) -> Self {
-        let uses = disk_uses(&Sizes::of(model, layout), &Task::remaining(plan, settings));
+        let uses = disk_uses(&Sizes::of(model, layout), &Task::remaining(plan, settings), Stays::of(settings));
         let most = |bytes: fn(&DiskUse) -> u64| uses.iter().map(bytes).max().unwrap_or(0);
         Self {
             store: most(|at| at.store),
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_disk_without_room_for_the_model_is_refused() {
-        let sizes = Sizes { weights: 400 << 20, trainable: 0, mask: 10 << 20 };
+        let sizes = Sizes { weights: 400 << 20, trainable: 0, prunable: 0, mask: 10 << 20 };
         let needed = 411 << 20;
         holds(&sizes, Path::new("runs/a"), needed).unwrap();
         let message = holds(&sizes, Path::new("runs/a"), needed - 1).unwrap_err().to_string();

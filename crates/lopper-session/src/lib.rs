@@ -6,6 +6,7 @@ mod ahead;
 mod batching;
 mod calibration;
 mod checkpoint;
+mod data_cache;
 mod decay;
 mod disk;
 mod evaluate;
@@ -40,6 +41,7 @@ mod writer;
 
 pub use batching::{Batcher, MicroBatches, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
+pub use data_cache::StoreCache;
 pub use disk::{DiskNeeds, check_disk_for_model, check_text};
 pub use evaluate::evaluate;
 pub use identity::{FORMAT, RunIdentity};

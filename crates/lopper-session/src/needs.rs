@@ -4,16 +4,14 @@
 //! take depends on the model and on libtorch; a run within the bound can still be too large, and then an error with
 //! libtorch's sizes comes at the first update (memory.rs).
 
-use crate::{CheckpointEvery, PlannedStage, SessionSettings};
-use lopper_core::{Error, Layout, Model, Optimizer, Result};
+use crate::{CheckpointEvery, Keep, PlannedStage, SessionSettings};
+use lopper_core::{Error, InitialMask, Layout, Model, Optimizer, PrunedWeights, Result};
 use lopper_weights::{FreeSpace, free_space};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
-/// Two checkpoints are kept, and a third is whole before the oldest is removed.
-const CHECKPOINTS: u64 = 3;
 /// Bytes of an update's line in `metrics.jsonl`, about.
 const EVENT: u64 = 200;
 /// Headers, records, tokenizer and the like: a file system's blocks, not entries.
@@ -26,6 +24,8 @@ pub(crate) struct Sizes {
     pub(crate) weights: u64,
     /// The parameters that an optimizer updates: gradients take as much, and so does each moment.
     pub(crate) trainable: u64,
+    /// The prunable ones among them.
+    pub(crate) prunable: u64,
     /// A mask, one bit an entry.
     pub(crate) mask: u64,
 }
@@ -36,73 +36,134 @@ impl Sizes {
         Self {
             weights: model.parameters().iter().map(|p| bytes(p.tensor.numel())).sum(),
             trainable: model.parameters().trainable().map(|p| bytes(p.tensor.numel())).sum(),
+            prunable: layout.entries() * FLOAT,
             mask: layout.tensors().iter().map(|t| t.entries().div_ceil(8)).sum(),
         }
     }
 }
 
 /// What one stage that is still to be trained adds to the needs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Task {
     updates: u64,
     snapshots: u64,
     moments: u64,
-    /// Whether it is saved on the way, and not only when it is interrupted.
-    checkpoints: bool,
+    /// Checkpoints on disk at once: those that are kept, and one more while it is written. An interrupt leaves one.
+    checkpoints: u64,
+    /// Share of prunable entries that are zero in all its checkpoints, and so are not in them.
+    zero: f64,
+    /// Share of prunable entries that are zero in what it ends with.
+    pruned: f64,
 }
 
 impl Task {
     /// The stages of `plan` that are not done.
     pub(crate) fn remaining(plan: &[PlannedStage], settings: &SessionSettings) -> Vec<Self> {
-        let task = |planned: &PlannedStage| Self {
-            updates: planned.stage.updates,
-            snapshots: planned.snapshots.len() as u64,
-            moments: match planned.stage.recipe.optimizer {
-                Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 2,
-                Optimizer::Sgd { momentum, .. } => u64::from(momentum > 0.0),
-            },
-            checkpoints: match settings.checkpoint {
-                CheckpointEvery::OnInterrupt => false,
-                // The last update is saved, whenever the one before was.
-                CheckpointEvery::Updates(_) | CheckpointEvery::Time(_) => planned.stage.updates > 0,
-            },
-        };
-        plan.iter().filter(|planned| !planned.done).map(task).collect()
+        let mut before = 0.0;
+        let mut tasks = Vec::new();
+        for planned in plan {
+            let stage = &planned.stage;
+            // What a schedule makes of it later is not known here; it prunes no less.
+            let pruned = match &stage.mask {
+                InitialMask::Dense => 0.0,
+                InitialMask::Keep => before,
+                InitialMask::Load(_) => planned.loaded.as_deref().map_or(0.0, |mask| mask.sparsity().get()),
+                InitialMask::Random { sparsity, .. } | InitialMask::Discover { sparsity, .. } => sparsity.get(),
+            };
+            before = pruned;
+            if planned.done {
+                continue;
+            }
+            tasks.push(Self {
+                updates: stage.updates,
+                snapshots: planned.snapshots.len() as u64,
+                moments: match stage.recipe.optimizer {
+                    Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 2,
+                    Optimizer::Sgd { momentum, .. } => u64::from(momentum > 0.0),
+                },
+                checkpoints: match settings.checkpoint {
+                    CheckpointEvery::OnInterrupt => 1,
+                    CheckpointEvery::Updates(_) | CheckpointEvery::Time(_) if stage.updates > 0 => {
+                        settings.checkpoints_kept as u64 + 1
+                    }
+                    CheckpointEvery::Updates(_) | CheckpointEvery::Time(_) => 0,
+                },
+                zero: if stage.pruned == PrunedWeights::Frozen { pruned } else { 0.0 },
+                pruned,
+            });
+        }
+        tasks
     }
 
-    /// Bytes of its result in the store.
+    /// Bytes of the weights that it ends with, in the store.
+    fn weights(&self, sizes: &Sizes) -> u64 {
+        let mask = if self.pruned > 0.0 { sizes.mask } else { 0 };
+        sizes.weights - share(self.pruned, sizes.prunable) + mask
+    }
+
+    /// Bytes of the rest of its result, which stays in the store.
     fn stored(&self, sizes: &Sizes) -> u64 {
-        // The first mask, the last one, and the one beside weights that are stored without what it prunes.
-        (1 + self.snapshots) * sizes.weights + 3 * sizes.mask + self.updates.saturating_mul(EVENT) + SMALL
+        self.snapshots * sizes.weights + 2 * sizes.mask + self.updates.saturating_mul(EVENT) + SMALL
     }
 
-    /// Bytes of its checkpoints at the most. An interrupt leaves one.
+    /// Bytes of its checkpoints at the most.
     fn checkpoints(&self, sizes: &Sizes) -> u64 {
-        let one = sizes.weights + self.moments * sizes.trainable + 2 * sizes.mask;
-        (one + self.updates.saturating_mul(EVENT) + SMALL) * if self.checkpoints { CHECKPOINTS } else { 1 }
+        let values = sizes.weights + self.moments * sizes.trainable;
+        let zero = share(self.zero, (1 + self.moments) * sizes.prunable).min(values);
+        (values - zero + 2 * sizes.mask + self.updates.saturating_mul(EVENT) + SMALL) * self.checkpoints
     }
 }
 
-/// Bytes in both directories at one point of a run, beyond what is there before it.
+fn share(of: f64, bytes: u64) -> u64 {
+    (of * bytes as f64) as u64
+}
+
+/// What of a run stays on disk when it is done with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stays {
+    /// See [`SessionSettings::save_model`].
+    pub(crate) model: bool,
+    /// Whether the weights of pruned stages stay in the store.
+    pub(crate) weights: bool,
+}
+
+impl Stays {
+    pub(crate) fn of(settings: &SessionSettings) -> Self {
+        Self { model: settings.save_model, weights: settings.keep == Keep::All }
+    }
+}
+
+/// Bytes in both directories at one point of the run, beyond what is there now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DiskUse {
     pub(crate) store: u64,
     pub(crate) out: u64,
 }
 
-/// What a run takes where it takes most: before each stage is published, and when the model is saved.
-pub(crate) fn disk_uses(sizes: &Sizes, tasks: &[Task]) -> Vec<DiskUse> {
-    let mut store = 0;
-    let mut events = 0;
+/// The points of a run at which it takes most: while each stage is trained, when it is in the store and its checkpoints and the
+/// weights before it are not gone yet, and when the model is saved.
+pub(crate) fn disk_uses(sizes: &Sizes, tasks: &[Task], stays: Stays) -> Vec<DiskUse> {
+    let (mut store, mut events) = (0, 0);
+    // Of the stage before, until its reader is done.
+    let mut passing = 0;
     let mut uses = Vec::new();
-    // theta_0 lies aside while a later stage comes back to it.
-    let aside = if tasks.len() > 1 { sizes.weights } else { 0 };
     for task in tasks {
         events += task.updates.saturating_mul(EVENT);
-        uses.push(DiskUse { store, out: task.checkpoints(sizes) + events + aside });
+        let checkpoints = task.checkpoints(sizes);
+        uses.push(DiskUse { store: store + passing, out: checkpoints + events });
         store += task.stored(sizes);
+        let weights = task.weights(sizes);
+        // None is being written any more.
+        let kept = checkpoints - checkpoints.checked_div(task.checkpoints).unwrap_or(0);
+        uses.push(DiskUse { store: store + passing + weights, out: kept + events });
+        if task.pruned > 0.0 && !stays.weights {
+            passing = weights;
+        } else {
+            (store, passing) = (store + weights, 0);
+        }
     }
-    uses.push(DiskUse { store, out: sizes.weights + sizes.mask + events + SMALL });
+    let model = if stays.model { sizes.weights } else { 0 };
+    uses.push(DiskUse { store: store + passing, out: model + sizes.mask + events + SMALL });
     uses
 }
 
@@ -115,8 +176,8 @@ struct Place {
 }
 
 /// Whether the disks can hold the most that the run takes; one problem for each file system that cannot.
-fn check_disk(sizes: &Sizes, tasks: &[Task], store: &Place, out: &Place) -> Result<()> {
-    let uses = disk_uses(sizes, tasks);
+fn check_disk(sizes: &Sizes, tasks: &[Task], stays: Stays, store: &Place, out: &Place) -> Result<()> {
+    let uses = disk_uses(sizes, tasks, stays);
     let most = |bytes: fn(&DiskUse) -> u64| uses.iter().map(bytes).max().unwrap_or(0);
     let mut problems = Vec::new();
     let mut refuse = |path: String, key: &str, needed: u64, free: u64, parts: String| {
@@ -125,7 +186,7 @@ fn check_disk(sizes: &Sizes, tasks: &[Task], store: &Place, out: &Place) -> Resu
             size(free),
             size(needed)
         );
-        let fewer = if tasks.iter().any(|task| task.checkpoints) && key != store.key {
+        let fewer = if tasks.iter().any(|task| task.checkpoints > 1) && key != store.key {
             ", or write no checkpoints but on an interrupt (checkpoint.every = 0)"
         } else {
             ""
@@ -135,7 +196,7 @@ fn check_disk(sizes: &Sizes, tasks: &[Task], store: &Place, out: &Place) -> Resu
     let stages = || {
         let (number, snapshots) = (tasks.len() as u64, tasks.iter().map(|task| task.snapshots).sum::<u64>());
         let snapshots = if snapshots > 0 { format!(" and {}", counted(snapshots, "snapshot")) } else { String::new() };
-        format!("{}{snapshots} of {} in the store", counted(number, "stage"), size(sizes.weights))
+        format!("{}{snapshots} of up to {} in the store", counted(number, "stage"), size(sizes.weights))
     };
     let saved = || {
         let largest = tasks.iter().map(|task| task.checkpoints(sizes)).max().unwrap_or(0);
@@ -254,7 +315,7 @@ pub(crate) fn check(
         out.bytes = out.bytes.saturating_add(old);
         let store = Place { key: "run.store", path: settings.store.clone(), space: store };
         let out = Place { key: "run.out", path: settings.out.clone(), space: out };
-        problems.extend(check_disk(&sizes, &tasks, &store, &out).err());
+        problems.extend(check_disk(&sizes, &tasks, Stays::of(settings), &store, &out).err());
     }
     if let Some(free) = available_memory() {
         problems.extend(check_host_memory(&sizes, &tasks, settings.device, free).err());
@@ -335,61 +396,93 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
     /// BERT-base, about.
-    const SIZES: Sizes = Sizes { weights: 400 * MIB, trainable: 400 * MIB, mask: 10 * MIB };
-    const TASK: Task = Task { updates: 0, snapshots: 0, moments: 2, checkpoints: true };
-    const STORED: u64 = 431 * MIB;
+    const SIZES: Sizes = Sizes { weights: 400 * MIB, trainable: 400 * MIB, prunable: 320 * MIB, mask: 10 * MIB };
+    const TASK: Task = Task { updates: 0, snapshots: 0, moments: 2, checkpoints: 2, zero: 0.0, pruned: 0.0 };
+    /// A round of IMP.
+    const ROUND: Task = Task { zero: 0.5, pruned: 0.5, ..TASK };
+    const NEEDED: Stays = Stays { model: true, weights: false };
+    /// Without the weights.
+    const STORED: u64 = 21 * MIB;
     const MODEL: u64 = 411 * MIB;
     const CHECKPOINT: u64 = (400 + 800 + 20 + 1) * MIB;
-    /// theta_0, put aside.
-    const ASIDE: u64 = 400 * MIB;
+    const ROUND_CHECKPOINT: u64 = CHECKPOINT - 3 * 160 * MIB;
+    /// With the mask that says where they belong.
+    const ROUND_WEIGHTS: u64 = (400 - 160 + 10) * MIB;
 
     fn place(key: &'static str, file_system: u64, bytes: u64) -> Place {
         Place { key, path: format!("disk/{key}").into(), space: FreeSpace { file_system, bytes } }
     }
 
     #[test]
-    fn stages_gather_in_the_store_and_checkpoints_come_and_go() {
-        let found = disk_uses(&SIZES, &[TASK, Task { snapshots: 2, ..TASK }]);
+    fn dense_weights_stay_and_those_of_a_round_go_with_the_next() {
+        let found = disk_uses(&SIZES, &[TASK, ROUND, Task { snapshots: 2, ..ROUND }], NEEDED);
+        let dense = STORED + 400 * MIB;
         let expected = [
-            DiskUse { store: 0, out: 3 * CHECKPOINT + ASIDE },
-            DiskUse { store: STORED, out: 3 * CHECKPOINT + ASIDE },
-            DiskUse { store: 2 * STORED + 800 * MIB, out: MODEL },
+            DiskUse { store: 0, out: 2 * CHECKPOINT },
+            DiskUse { store: 400 * MIB + STORED, out: CHECKPOINT },
+            DiskUse { store: dense, out: 2 * ROUND_CHECKPOINT },
+            DiskUse { store: dense + STORED + ROUND_WEIGHTS, out: ROUND_CHECKPOINT },
+            DiskUse { store: dense + STORED + ROUND_WEIGHTS, out: 2 * ROUND_CHECKPOINT },
+            DiskUse { store: dense + 2 * STORED + 800 * MIB + 2 * ROUND_WEIGHTS, out: ROUND_CHECKPOINT },
+            DiskUse { store: dense + 2 * STORED + 800 * MIB + ROUND_WEIGHTS, out: MODEL },
         ];
         assert_eq!(found, expected);
+        let all = Stays { weights: true, model: false };
+        let end = disk_uses(&SIZES, &[TASK, ROUND, ROUND], all).pop();
+        assert_eq!(end, Some(DiskUse { store: dense + 2 * (STORED + ROUND_WEIGHTS), out: 11 * MIB }));
         // Nothing to train: only the model is written, once more.
-        assert_eq!(disk_uses(&SIZES, &[]), [DiskUse { store: 0, out: MODEL }]);
-        let interrupted = Task { checkpoints: false, moments: 0, updates: 1000, ..TASK };
+        assert_eq!(disk_uses(&SIZES, &[], NEEDED), [DiskUse { store: 0, out: MODEL }]);
+        let interrupted = Task { checkpoints: 1, moments: 0, updates: 1000, ..TASK };
         assert_eq!(interrupted.checkpoints(&SIZES), 421 * MIB + 1000 * EVENT);
+        assert_eq!(Task { checkpoints: 0, ..TASK }.checkpoints(&SIZES), 0);
+    }
+
+    /// IMP to 90 % in steps of 10 % at the size of XLSR-53.
+    #[test]
+    fn what_the_rounds_of_imp_need_at_their_worst() {
+        let (weights, prunable) = (4 * 315_438_720, 4 * 302_309_376);
+        let sizes = Sizes { weights, trainable: weights, prunable, mask: prunable / 32 };
+        let rounds = |checkpoints| -> Vec<Task> {
+            let round = |n: u8| f64::from(n) * 0.1;
+            (0..10).map(|n| Task { updates: 15_000, zero: round(n), pruned: round(n), checkpoints, ..TASK }).collect()
+        };
+        let most = |tasks: &[Task]| disk_uses(&sizes, tasks, NEEDED).iter().map(|at| at.store + at.out).max().unwrap();
+        // Two checkpoints of a dense stage are 24 bytes a parameter: whoever loses nothing to kill -9 has the old one until the
+        // new one is whole.
+        let (floor, most, interrupted) = (24 * 315_438_720u64, most(&rounds(2)), most(&rounds(1)));
+        assert!(floor < most && most < 8_400_000_000, "{most} bytes");
+        assert!(interrupted < 6_000_000_000, "{interrupted} bytes");
     }
 
     #[test]
     fn two_directories_on_one_disk_share_it() {
-        let needed = STORED + 3 * CHECKPOINT + ASIDE;
-        let check = |free| check_disk(&SIZES, &[TASK, TASK], &place("run.store", 7, free), &place("run.out", 7, free));
+        let needed = STORED + 400 * MIB + 2 * CHECKPOINT;
+        let check =
+            |free| check_disk(&SIZES, &[TASK, TASK], NEEDED, &place("run.store", 7, free), &place("run.out", 7, free));
         check(needed).unwrap();
         let message = check(needed - 1).unwrap_err().to_string();
         assert_eq!(
             message,
-            "disk/run.out and disk/run.store: 4.4 GiB are free and the run may write up to 4.4 GiB: 2 stages of 400.0 MiB in \
-             the store; checkpoints of 3.6 GiB at a time, and a model of 400.0 MiB. Free some, or set run.out or run.store \
+            "disk/run.out and disk/run.store: 2.8 GiB are free and the run may write up to 2.8 GiB: 2 stages of up to 400.0 MiB \
+             in the store; checkpoints of 2.4 GiB at a time, and a model of 400.0 MiB. Free some, or set run.out or run.store \
              to a larger disk, or write no checkpoints but on an interrupt (checkpoint.every = 0)"
         );
         // The model is saved whatever is done already.
-        assert!(check_disk(&SIZES, &[], &place("run.store", 7, MIB), &place("run.out", 7, MIB)).is_err());
+        assert!(check_disk(&SIZES, &[], NEEDED, &place("run.store", 7, MIB), &place("run.out", 7, MIB)).is_err());
     }
 
     #[test]
     fn two_disks_are_refused_each_for_itself() {
         let check = |store, out| {
             let tasks = [Task { snapshots: 1, ..TASK }];
-            check_disk(&SIZES, &tasks, &place("run.store", 1, store), &place("run.out", 2, out))
+            check_disk(&SIZES, &tasks, NEEDED, &place("run.store", 1, store), &place("run.out", 2, out))
         };
-        let (store, out) = (STORED + 400 * MIB, 3 * CHECKPOINT);
+        let (store, out) = (STORED + 800 * MIB, 2 * CHECKPOINT);
         check(store, out).unwrap();
         let message = check(store - 1, out).unwrap_err().to_string();
-        assert!(message.starts_with("disk/run.store: 831.0 MiB are free"), "{message}");
+        assert!(message.starts_with("disk/run.store: 821.0 MiB are free"), "{message}");
         assert!(
-            message.contains("1 stage and 1 snapshot of 400.0 MiB") && message.contains("set run.store"),
+            message.contains("1 stage and 1 snapshot of up to 400.0 MiB") && message.contains("set run.store"),
             "{message}"
         );
         let message = check(store, 0).unwrap_err().to_string();

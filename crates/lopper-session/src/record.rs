@@ -161,8 +161,9 @@ pub struct RunRecord {
     pub seconds: f64,
     /// Each stage.
     pub stages: Vec<RunStage>,
-    /// The pruned model, a Hugging Face directory with the mask beside the weights.
-    pub model_dir: PathBuf,
+    /// The pruned model, a Hugging Face directory with the mask beside the weights; `None` where none was to be saved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model_dir: Option<PathBuf>,
     /// The mask file.
     pub mask: PathBuf,
     /// `cpu` or `cuda`.

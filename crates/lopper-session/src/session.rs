@@ -141,7 +141,7 @@ impl Session {
     }
 
     /// Trains what the store does not hold, judges what is not judged, then writes `model/` (a Hugging Face directory with
-    /// `mask.safetensors` beside the weights) and `record.json` into the run's directory. Per-update metrics go to
+    /// `mask.safetensors` beside the weights; the mask alone where no model is wanted) and `record.json` into the run's directory. Per-update metrics go to
     /// `metrics.jsonl`. A stage that another process is at work at is waited for.
     ///
     /// # Errors
@@ -189,7 +189,7 @@ impl Session {
     }
 
     fn train(&mut self, id: &str, status: &mut StatusWriter) -> Result<RunRecord> {
-        let checkpoints = CheckpointStore::new(&self.settings.out);
+        let checkpoints = CheckpointStore::new(&self.settings.out).keeping(self.settings.checkpoints_kept);
         let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
         let mut ended: Vec<Ended> = Vec::new();
         // Before any other weights take the place of theta_0: it is put aside for what is to be trained.
@@ -207,6 +207,9 @@ impl Session {
         events.finish()?;
         // A stage that another run put into the store meanwhile leaves a checkpoint that is needed no more.
         checkpoints.clear()?;
+        if let Some(last) = self.plan.len().checked_sub(1).filter(|_| !self.settings.save_model) {
+            self.drop_weights_of(last, id)?;
+        }
         Ok(record)
     }
 
@@ -233,13 +236,20 @@ impl Session {
         };
         let mask = last.stored.mask()?;
         let planned = planned.clone();
-        self.load_end(&planned)?;
-        self.weights.check_pruned_are_zero(&mask)?;
-        let model_dir = self.settings.out.join("model");
-        self.plugins.model(|| {
-            let model = self.participants.model.as_ref();
-            lopper_weights::save_model(&model_dir, model, Some(&mask), &self.origin(&planned))
-        })?;
+        let lone_mask = self.settings.out.join("mask.safetensors");
+        let model_dir = self.settings.save_model.then(|| self.settings.out.join("model"));
+        match &model_dir {
+            Some(model_dir) => {
+                self.load_end(&planned)?;
+                self.weights.check_pruned_are_zero(&mask)?;
+                self.plugins.model(|| {
+                    let model = self.participants.model.as_ref();
+                    lopper_weights::save_model(model_dir, model, Some(&mask), &self.origin(&planned))
+                })?;
+                files::remove_file(&lone_mask)?;
+            }
+            None => files::link_or_copy(&last.stored.mask_path(), &lone_mask)?,
+        }
         let task = self.participants.dataset.task();
         let metrics = last.metrics.clone();
         let metric = metrics
@@ -281,7 +291,7 @@ impl Session {
             updates: self.plan.iter().map(|p| p.stage.updates).sum(),
             seconds: ended.iter().map(|ended| ended.stored.record().seconds).sum(),
             stages: stages.collect(),
-            mask: model_dir.join("mask.safetensors"),
+            mask: model_dir.as_ref().map_or(lone_mask, |model_dir| model_dir.join("mask.safetensors")),
             model_dir,
             device: lopper_torch::device_kind(self.settings.device).into(),
             precision: self.settings.precision,

@@ -244,7 +244,8 @@ impl Finished {
             stages.push(stage);
         }
         assert!(moments.next().is_none(), "more forward passes than updates");
-        let saved = lopper_weights::load_tensors(&record.model_dir.join("model.safetensors")).unwrap();
+        let saved =
+            lopper_weights::load_tensors(&record.model_dir.as_ref().unwrap().join("model.safetensors")).unwrap();
         let flat = |tensor: &Tensor| Vec::<f32>::try_from(tensor.flatten(0, -1)).unwrap();
         Self {
             weights: saved.iter().map(|(name, tensor)| (name.clone(), flat(tensor))).collect(),

@@ -13,7 +13,9 @@
 //! lopper_testkit::laws::strategy(|| Box::new(Mine));
 //! ```
 
+mod cache;
 pub mod laws;
 mod toy;
 
+pub use cache::MemoryCache;
 pub use toy::{ToyConfig, ToyData, ToyDataset, ToyModel, recipe, run_spec, serial};

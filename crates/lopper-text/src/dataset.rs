@@ -1,10 +1,10 @@
 //! Labelled texts in splits.
 
+use crate::encoded::{EncodedSplit, features};
 use crate::kind::{Kind, Label};
 use lopper_core::{
-    Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
+    Batch, Dataset, Error, Features, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
 };
-use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind as Element, Tensor};
@@ -20,21 +20,20 @@ pub struct Example {
     pub label: Label,
 }
 
-/// A split as the model reads it.
-struct Encoded {
-    split: Split,
-    features: Vec<Features>,
-    labels: Vec<Label>,
-    /// Rows of its file that are not among them.
-    left_out: u64,
-    identity: String,
+/// What a dataset is made of.
+#[derive(Debug)]
+pub enum Content {
+    /// Texts, to be tokenised.
+    Texts(Vec<Example>),
+    /// A split that was tokenised before, by the same model and to the same length.
+    Encoded(EncodedSplit),
 }
 
 /// Labelled texts in splits, tokenised once.
 pub struct TextDataset {
     task: Task,
     kind: Kind,
-    splits: Vec<Encoded>,
+    splits: Vec<EncodedSplit>,
     preprocessor: Arc<dyn Preprocessor>,
 }
 
@@ -52,22 +51,40 @@ impl TextDataset {
         max_length: u32,
         preprocessor: Option<Arc<dyn Preprocessor>>,
     ) -> Result<Self> {
+        let texts = splits.iter().map(|(split, examples)| (split.clone(), Content::Texts(examples.clone())));
+        Self::of(name, kind, texts.collect(), max_length, preprocessor)
+    }
+
+    /// As [`new`](Self::new), of splits of which some may be tokenised already.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(
+        name: &str,
+        kind: Kind,
+        splits: Vec<(Split, Content)>,
+        max_length: u32,
+        preprocessor: Option<Arc<dyn Preprocessor>>,
+    ) -> Result<Self> {
         let mut problems = Vec::new();
-        for (number, (split, examples)) in splits.iter().enumerate() {
+        for (number, (split, content)) in splits.iter().enumerate() {
             if splits[..number].iter().any(|(other, _)| other == split) {
                 problems.push(Error::invalid(format!("{name} split"), split.as_str(), "give every split once"));
             }
-            if let Some(index) = examples.iter().position(|e| !kind.accepts(e.label)) {
+            let labels: Vec<Label> = match content {
+                Content::Texts(examples) => examples.iter().map(|example| example.label).collect(),
+                Content::Encoded(encoded) => encoded.labels.clone(),
+            };
+            if let Some(index) = labels.iter().position(|label| !kind.accepts(*label)) {
                 let key = format!("{name} {} example {index} label", split.as_str());
-                problems.push(Error::invalid(
-                    key,
-                    format!("{:?}", examples[index].label),
-                    format!("expected {kind:?}"),
-                ));
+                problems.push(Error::invalid(key, format!("{:?}", labels[index]), format!("expected {kind:?}")));
             }
         }
         // One example tells whether the model holds the length, before all of them are tokenised.
-        let any = splits.iter().find_map(|(_, examples)| examples.first());
+        let any = splits.iter().find_map(|(_, content)| match content {
+            Content::Texts(examples) => examples.first(),
+            Content::Encoded(_) => None,
+        });
         if let (Some(preprocessor), Some(example)) = (&preprocessor, any) {
             problems.extend(features(preprocessor.as_ref(), example, max_length).err());
         }
@@ -76,22 +93,18 @@ impl TextDataset {
             what: "this model, which has no tokenizer,".into(),
             feature: format!("the texts of {name}; put its tokenizer.json or vocab.txt beside the weights"),
         })?;
-        let reading = preprocessor.identity();
-        let splits = splits
-            .iter()
-            .map(|(split, examples)| {
-                let encode = |example| features(preprocessor.as_ref(), example, max_length);
-                let features: Vec<_> = examples.par_iter().map(encode).collect();
-                Ok(Encoded {
-                    split: split.clone(),
-                    features: features.into_iter().collect::<Result<_>>()?,
-                    labels: examples.iter().map(|e| e.label).collect(),
-                    left_out: 0,
-                    identity: identity(name, kind, split, examples, max_length, &reading),
-                })
-            })
-            .collect::<Result<_>>()?;
+        let of = (name, kind, max_length);
+        let encode = |(split, content)| match content {
+            Content::Texts(examples) => EncodedSplit::new(of, &split, &examples, preprocessor.as_ref()),
+            Content::Encoded(encoded) => Ok(EncodedSplit { split, ..encoded }),
+        };
+        let splits = splits.into_iter().map(encode).collect::<Result<_>>()?;
         Ok(Self { task: kind.task(name), kind, splits, preprocessor })
+    }
+
+    /// A split as the model reads it; `None` for one that it was not made of.
+    pub fn encoded(&self, split: &Split) -> Option<&EncodedSplit> {
+        self.splits.iter().find(|found| found.split == *split)
     }
 
     /// The same with the number of rows that are missing from a split because they cannot be used; for the record alone.
@@ -101,7 +114,7 @@ impl TextDataset {
         self
     }
 
-    fn split(&self, split: &Split) -> Result<&Encoded> {
+    fn split(&self, split: &Split) -> Result<&EncodedSplit> {
         self.splits.iter().find(|s| s.split == *split).ok_or_else(|| {
             let known: Vec<_> = self.splits.iter().map(|s| s.split.as_str()).collect();
             let name = &self.task.name;
@@ -109,7 +122,7 @@ impl TextDataset {
         })
     }
 
-    fn out_of_range(&self, split: &Encoded, index: usize) -> Error {
+    fn out_of_range(&self, split: &EncodedSplit, index: usize) -> Error {
         let (name, len) = (&self.task.name, split.labels.len());
         Error::Other(format!(
             "{name} has {len} examples in its {} split, and none of index {index}",
@@ -194,49 +207,4 @@ impl Dataset for TextDataset {
     fn identity(&self, split: &Split) -> String {
         self.split(split).map(|split| split.identity.clone()).unwrap_or_default()
     }
-}
-
-fn features(preprocessor: &dyn Preprocessor, example: &Example, max_length: u32) -> Result<Features> {
-    let input = Input::Text { first: &example.first, second: example.second.as_deref() };
-    preprocessor.features(input, Some(max_length)).map_err(|e| match e {
-        Error::InvalidValue { key, value, expected } if key == "max_length" => {
-            Error::invalid("[data] max_length", value, expected)
-        }
-        other => other,
-    })
-}
-
-/// Every field is preceded by its length, so that no two splits feed the hash the same bytes.
-fn identity(
-    name: &str,
-    kind: Kind,
-    split: &Split,
-    examples: &[Example],
-    max_length: u32,
-    preprocessor: &str,
-) -> String {
-    let mut hash = blake3::Hasher::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
-    };
-    field(b"lopper-text 2");
-    field(name.as_bytes());
-    field(format!("{kind:?}").as_bytes());
-    field(&max_length.to_le_bytes());
-    field(preprocessor.as_bytes());
-    field(split.as_str().as_bytes());
-    field(&(examples.len() as u64).to_le_bytes());
-    for example in examples {
-        field(example.first.as_bytes());
-        match &example.second {
-            Some(second) => field(second.as_bytes()),
-            None => field(b""),
-        }
-        field(&[u8::from(example.second.is_some())]);
-        match example.label {
-            Label::Class(class) => field(&class.to_le_bytes()),
-            Label::Value(value) => field(&value.to_bits().to_le_bytes()),
-        }
-    }
-    hash.finalize().to_hex().to_string()
 }

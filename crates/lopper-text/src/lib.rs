@@ -4,7 +4,9 @@
 //! through its [`Preprocessor`](lopper_core::Preprocessor). This crate registers nothing and opens no file.
 
 mod dataset;
+mod encoded;
 mod kind;
 
-pub use dataset::{Example, TextDataset};
+pub use dataset::{Content, Example, TextDataset};
+pub use encoded::EncodedSplit;
 pub use kind::{Kind, Label};

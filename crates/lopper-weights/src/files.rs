@@ -176,6 +176,30 @@ fn remove_dir_io(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(&doomed)
 }
 
+/// Gives a file that never changes a second name, in the place of whatever has that name; a copy of it where the file system
+/// has no such links or the two lie on different ones.
+///
+/// # Errors
+/// [`Error::File`] naming what could not be read or written.
+pub fn link_or_copy(file: &Path, name: &Path) -> Result<()> {
+    remove_file(name)?;
+    if fs::hard_link(file, name).is_ok() {
+        return sync_directory(parent(name)).map_err(|e| Error::file(name, e));
+    }
+    write_atomic(name, &fs::read(file).map_err(|e| Error::file(file, e))?)
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// [`Error::File`] naming it.
+pub fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::file(path, e)),
+        _ => Ok(()),
+    }
+}
+
 /// Removes what killed processes left half-written in a directory. Work under way, of this process or another, stays,
 /// and so does everything on a file system that has no locks. What cannot be removed now is removed next time.
 pub fn sweep(directory: &Path) {

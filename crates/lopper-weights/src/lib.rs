@@ -18,6 +18,7 @@ mod save;
 mod sealed;
 mod source;
 mod space;
+mod stamp;
 mod tensor_file;
 mod tensors;
 mod torch;
@@ -30,6 +31,7 @@ pub use safetensors::Dtype;
 pub use save::{MARKER, Overwrite, save_model, save_model_with};
 pub use sealed::SealedTensors;
 pub use space::{FreeSpace, check_writable, free_space};
+pub use stamp::{FileStamp, recall, remember};
 pub use tensors::{
     load_tensors, load_tensors_verified, load_tensors_with_hash, read_metadata, save_kept_tensors, save_tensors,
 };

@@ -4,8 +4,8 @@ use crate::models;
 use crate::problems::keep;
 use lopper_core::registry::{DatasetEntry, ModelEntry};
 use lopper_core::{
-    Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec, Split,
-    Targets, Task,
+    DataCache, Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec,
+    Split, Targets, Task,
 };
 use lopper_session::{check_disk_for_model, check_text};
 use lopper_weights::read_mask;
@@ -39,6 +39,8 @@ pub(crate) struct Inspection<'a> {
     /// The method, and what it plans for as far as that is known.
     pub(crate) method: Option<(&'a dyn PruningStrategy, RunSpec)>,
     pub(crate) method_options: &'a Table,
+    /// What is known of the data's files.
+    pub(crate) cache: Option<&'a dyn DataCache>,
     /// Whether the data are read to the end, for use. If not, their files are read and not tokenised.
     pub(crate) tokenise: bool,
 }
@@ -74,7 +76,7 @@ impl Inspection<'_> {
         let Part { entry, options } = part;
         tracing::info!(plugin = entry.name, "opening the data");
         let model = model.filter(|_| self.tokenise);
-        let request = DatasetRequest { options, preprocessor: model.and_then(Model::preprocessor), training: true };
+        let request = DatasetRequest::new(options, model.and_then(Model::preprocessor)).cached(self.cache);
         let opened = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request));
         let checked = opened.and_then(|dataset| {
             check_training(dataset.as_ref(), entry)?;

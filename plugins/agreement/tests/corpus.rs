@@ -135,7 +135,7 @@ fn the_same_seed_gives_the_same_bytes() {
 #[track_caller]
 fn refused(options: &str, parts: &[&str]) {
     let table = options.parse().unwrap();
-    let request = DatasetRequest { options: &table, preprocessor: words::words(), training: true };
+    let request = DatasetRequest::new(&table, words::words());
     let message = lopper_agreement::open(&request).err().expect("accepted").to_string();
     for part in parts {
         assert!(message.contains(part), "`{part}` is not in: {message}");
@@ -162,7 +162,7 @@ fn opens_through_the_registry() {
     let table = "train = 40\nvalidation = 20".parse().unwrap();
     let task = (entry.task)(&table).unwrap();
     assert_eq!((task.name.as_str(), task.head.outputs(), task.primary_metric.as_str()), ("agreement", 2, "matthews"));
-    let data = (entry.open)(&DatasetRequest { options: &table, preprocessor: words::words(), training: true }).unwrap();
+    let data = (entry.open)(&DatasetRequest::new(&table, words::words())).unwrap();
     assert_eq!((data.len(&Split::TRAIN), data.len(&Split::VALIDATION)), (40, 20));
     assert!(data.cost(&Split::TRAIN, 0) >= 4);
 }

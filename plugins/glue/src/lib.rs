@@ -10,9 +10,10 @@ mod tasks;
 pub use tasks::{Columns, GlueTask, TASKS, parse_task};
 
 use crate::read::Parsed;
-use lopper_core::{Dataset, DatasetEntry, DatasetRequest, Error, Result, Split, Task, options};
-use lopper_text::{Example, Kind, Label, TextDataset};
-use std::path::PathBuf;
+use lopper_core::{DataCache, Dataset, DatasetEntry, DatasetRequest, Error, Result, Split, Task, options};
+use lopper_text::{Content, EncodedSplit, Example, Kind, Label, TextDataset};
+use lopper_weights::FileStamp;
+use std::path::{Path, PathBuf};
 
 options! {
     /// Options of the `glue` dataset.
@@ -53,7 +54,8 @@ pub fn task(options: &toml::Table) -> Result<Task> {
     }
 }
 
-/// Reads a task's files and tokenises them.
+/// Reads a task's files and tokenises them. A split whose file has not changed since the request's cache saw it is taken from
+/// there.
 ///
 /// # Errors
 /// Bad options, files that are missing or cannot be used (see [`files::find`] and [`read::read`]; the problems of all
@@ -62,30 +64,74 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
     task(request.options)?;
     let options = GlueOptions::parse(request.options, "[data]")?;
     let task = GlueTask::find(&options.task)?;
-    let (mut splits, mut left_out) = (Vec::new(), Vec::new());
+    let (mut splits, mut fresh) = (Vec::new(), Vec::new());
     let mut problems = Vec::new();
     let wanted = |split: &Split| request.training || *split != Split::TRAIN;
     for (split, path) in files::find(task, &options)?.into_iter().filter(|(split, _)| wanted(split)) {
+        let known = Known::of(request, &options, &split, &path);
+        if let Some(encoded) = known.as_ref().and_then(Known::recall) {
+            splits.push((split, Content::Encoded(encoded)));
+            continue;
+        }
         let limit = if split == Split::TRAIN { options.limit_train } else { options.limit_validation };
         match read::read(&path, task, options.skip_malformed) {
             Ok(Parsed { examples, skipped }) => {
-                left_out.push((split.clone(), skipped));
-                splits.push((split, subset(examples, limit, options.limit_seed)));
+                fresh.push((split.clone(), skipped, known));
+                splits.push((split, Content::Texts(subset(examples, limit, options.limit_seed))));
             }
             Err(e) => problems.push(e),
         }
     }
     Error::all(problems)?;
-    for (_, examples) in splits.iter().filter(|(split, _)| *split == Split::TRAIN) {
-        warn_of_absent_classes(task, examples);
+    let dataset = TextDataset::of(task.name, task.kind, splits, options.max_length, request.preprocessor.clone())?;
+    let dataset = fresh.iter().fold(dataset, |dataset, (split, rows, _)| dataset.with_left_out(split, *rows));
+    for (split, _, known) in &fresh {
+        if let (Some(known), Some(encoded)) = (known, dataset.encoded(split)) {
+            known.remember(encoded);
+        }
     }
-    let dataset = TextDataset::new(task.name, task.kind, &splits, options.max_length, request.preprocessor.clone())?;
-    Ok(left_out.iter().fold(dataset, |dataset, (split, rows)| dataset.with_left_out(split, *rows)))
+    if let Some(training) = dataset.encoded(&Split::TRAIN) {
+        warn_of_absent_classes(task, training.labels());
+    }
+    Ok(dataset)
 }
 
-fn warn_of_absent_classes(task: &GlueTask, examples: &[Example]) {
+/// The place in a cache of a split that was tokenised from a file by a model.
+struct Known<'a> {
+    cache: &'a dyn DataCache,
+    path: PathBuf,
+    name: String,
+    /// Before anything was read.
+    stamp: FileStamp,
+}
+
+impl<'a> Known<'a> {
+    /// `None` where there is no cache, no file or no model to read it.
+    fn of(request: &DatasetRequest<'a>, options: &GlueOptions, split: &Split, path: &Path) -> Option<Self> {
+        let (cache, preprocessor) = (request.cache?, request.preprocessor.as_ref()?);
+        let path = std::fs::canonicalize(path).ok()?;
+        let stamp = FileStamp::of(&path).ok()?;
+        let GlueOptions { task, max_length, limit_train, limit_validation, limit_seed, skip_malformed, .. } = options;
+        let limit = if *split == Split::TRAIN { limit_train } else { limit_validation };
+        let chosen = format!("{task} {split:?} {max_length} {limit} {limit_seed} {skip_malformed}");
+        let name = format!("lopper-glue 1: {chosen} {} {path:?}", preprocessor.identity());
+        Some(Self { cache, path, name, stamp })
+    }
+
+    fn recall(&self) -> Option<EncodedSplit> {
+        EncodedSplit::from_bytes(&lopper_weights::recall(self.cache, &self.name, &self.path)?)
+    }
+
+    fn remember(&self, split: &EncodedSplit) {
+        if let Some(bytes) = split.to_bytes() {
+            lopper_weights::remember(self.cache, &self.name, &self.path, self.stamp, &bytes);
+        }
+    }
+}
+
+fn warn_of_absent_classes(task: &GlueTask, given: &[Label]) {
     let Kind::Classification { labels, .. } = task.kind else { return };
-    let absent = |class: u32| examples.iter().all(|example| example.label != Label::Class(class));
+    let absent = |class: u32| given.iter().all(|label| *label != Label::Class(class));
     let absent: Vec<_> = (0..).zip(labels).filter(|(class, _)| absent(*class)).map(|(_, label)| *label).collect();
     // One class alone is refused by a run, and of no matter to an evaluation.
     if !absent.is_empty() && absent.len() + 1 < labels.len() {

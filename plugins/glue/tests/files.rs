@@ -7,6 +7,7 @@ mod words;
 use lopper_core::{Dataset, DatasetEntry, DatasetRequest, Error, Features, Head, Predictions, Split, registry};
 use lopper_glue::read::{Format, Problem, Problems, parse};
 use lopper_glue::{GlueTask, TASKS};
+use lopper_testkit::MemoryCache;
 use lopper_text::{Example, Label, TextDataset};
 use proptest::prelude::*;
 use std::fs;
@@ -44,7 +45,7 @@ fn refused(result: Result<Vec<Example>, Problems>, expected: &[(u64, &str)]) {
 fn open(directory: &Path, options: &str) -> Result<TextDataset, Error> {
     let mut table: toml::Table = options.parse().unwrap();
     table.entry("path").or_insert(directory.to_str().unwrap().into());
-    lopper_glue::open(&DatasetRequest { options: &table, preprocessor: words::words(), training: true })
+    lopper_glue::open(&DatasetRequest::new(&table, words::words()))
 }
 
 #[track_caller]
@@ -367,4 +368,50 @@ proptest! {
         let expected: Vec<_> = rows.iter().map(|(a, b, label)| pair(a, b, Label::Class(*label))).collect();
         prop_assert_eq!(tsv("wnli", &text).unwrap(), expected);
     }
+}
+
+/// A file is settled once it is older than the times of files are coarse.
+#[test]
+fn a_file_that_has_not_changed_is_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |last: &str| format!("sentence\tlabel\na b c\t1\nd e {last}\t0\n");
+    fs::write(folder.path().join("train.tsv"), text("f")).unwrap();
+    fs::write(folder.path().join("dev.tsv"), text("g")).unwrap();
+    let cache = MemoryCache::default();
+    let open = |options: &str| {
+        let mut table: toml::Table = format!("task = 'sst-2'\n{options}").parse().unwrap();
+        table.insert("path".into(), folder.path().to_str().unwrap().into());
+        lopper_glue::open(&DatasetRequest::new(&table, words::words()).cached(Some(&cache))).unwrap()
+    };
+    let segments = |data: &TextDataset, split: &Split| {
+        let batch = data.batch(split, &[0, 1]).unwrap();
+        Vec::<i64>::try_from(batch.inputs["token_type_ids"].contiguous().view(-1)).unwrap()
+    };
+    let first = open("");
+    assert!(cache.is_empty(), "what was written just now may be written again");
+    std::thread::sleep(std::time::Duration::from_millis(3_200));
+    let (fresh, known) = (open(""), open(""));
+    assert_eq!(cache.len(), 2);
+    for split in [Split::TRAIN, Split::VALIDATION] {
+        assert_eq!(known.identity(&split), fresh.identity(&split));
+        assert_eq!(known.identity(&split), first.identity(&split));
+        assert_eq!((known.len(&split), known.cost(&split, 1)), (fresh.len(&split), fresh.cost(&split, 1)));
+        assert_eq!(segments(&known, &split), segments(&fresh, &split));
+    }
+    // The last byte of an entry is the segment of the last token: whoever reads no file sees it changed.
+    cache.change(|bytes| *bytes.last_mut().unwrap() = 1);
+    let believed = open("");
+    assert_ne!(segments(&believed, &Split::TRAIN), segments(&fresh, &Split::TRAIN));
+    // Other options, another file: read.
+    let other = open("max_length = 4");
+    assert_ne!(other.identity(&Split::TRAIN), fresh.identity(&Split::TRAIN));
+    fs::write(folder.path().join("train.tsv"), text("h")).unwrap();
+    let changed = open("");
+    assert_ne!(changed.identity(&Split::TRAIN), fresh.identity(&Split::TRAIN));
+    assert_eq!(segments(&changed, &Split::TRAIN), segments(&fresh, &Split::TRAIN));
+    assert_ne!(
+        segments(&changed, &Split::VALIDATION),
+        segments(&fresh, &Split::VALIDATION),
+        "that one has not changed"
+    );
 }

@@ -88,7 +88,9 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     let (read, dictionary) = transcripts(&found, &settings)?;
     let training = read.iter().find(|split| split.parts.split == Split::TRAIN);
     let languages = languages(training.map_or(&[], |split| split.rows.as_slice()), &settings, &dictionary);
-    let (mut lexicon, mut recordings) = (Lexicon::default(), Recordings::new(settings.check));
+    let corpus: Vec<_> = found.iter().flat_map(|parts| parts.parts.iter().map(|part| &part.path)).collect();
+    let mut recordings = Recordings::new(settings.check, request.cache, &format!("{corpus:?}"));
+    let mut lexicon = Lexicon::default();
     let (mut splits, mut errors) = (Vec::new(), Vec::new());
     for ReadSplit { parts, rows, mut problems } in read {
         let (rows, unlabelled) = label(rows, &settings, &dictionary, &mut lexicon, &mut problems);
@@ -100,6 +102,7 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
         let language = parts.parts.first().and_then(|part| part.language).filter(|_| parts.split != Split::TRAIN);
         splits.push(Utterances { split: parts.split.clone(), language, rows, skipped });
     }
+    recordings.remember();
     Error::all(errors)?;
     splits.iter().for_each(Utterances::warn_of_silence);
     let preprocessor = request.preprocessor.clone().ok_or_else(|| Error::Unsupported {
@@ -258,7 +261,7 @@ struct Common<'a> {
 impl Common<'_> {
     /// Every field is preceded by its length, so that no two splits feed the hash the same bytes. `reading` is the
     /// preprocessor's identity.
-    fn identity(&self, split: &Utterances, recordings: &Recordings, reading: &str) -> String {
+    fn identity(&self, split: &Utterances, recordings: &Recordings<'_>, reading: &str) -> String {
         let Self { settings, dictionary, lexicon, languages } = self;
         let mut hash = blake3::Hasher::new();
         let mut field = |bytes: &[u8]| {

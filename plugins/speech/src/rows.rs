@@ -51,7 +51,7 @@ pub(crate) fn label(
 }
 
 /// Reports rows without a label; of as many as are listed, what is wrong with their recordings, too.
-pub(crate) fn refuse(rows: Vec<Unlabelled>, recordings: &mut Recordings, problems: &mut Problems) {
+pub(crate) fn refuse(rows: Vec<Unlabelled>, recordings: &mut Recordings<'_>, problems: &mut Problems) {
     let listed = rows.len().min(LISTED);
     recordings.look(rows[..listed].iter().flat_map(|(row, _)| &row.audio));
     for (number, (row, reason)) in rows.iter().enumerate() {
@@ -68,7 +68,7 @@ pub(crate) fn use_rows(
     limit: u64,
     settings: &Settings<'_>,
     dictionary: &Dictionary,
-    recordings: &mut Recordings,
+    recordings: &mut Recordings<'_>,
     problems: &mut Problems,
 ) -> Vec<Utterance> {
     let wanted = if limit == 0 { rows.len() } else { rows.len().min(limit as usize) };
@@ -115,7 +115,7 @@ fn usable(
     label: &[u32],
     settings: &Settings<'_>,
     dictionary: &Dictionary,
-    recordings: &Recordings,
+    recordings: &Recordings<'_>,
 ) -> Result<u64, String> {
     let target: Vec<u32> = label.iter().map(|id| dictionary.trained(*id)).collect();
     let samples = recordings.length(row)?;
@@ -125,7 +125,7 @@ fn usable(
     }
 }
 
-fn utterance(row: Row, label: Box<[u32]>, samples: u64, recordings: &Recordings) -> Utterance {
+fn utterance(row: Row, label: Box<[u32]>, samples: u64, recordings: &Recordings<'_>) -> Utterance {
     let audio = row.audio.iter().map(|path| recordings.shared(path)).collect();
     // Below an hour.
     Utterance { audio, samples: samples as u32, silent: recordings.silent(&row), label, place: row.place }

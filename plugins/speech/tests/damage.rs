@@ -3,11 +3,13 @@
 
 mod common;
 
-use common::{open, refused, small, wav};
-use lopper_core::{Dataset, Predictions, Split, Targets};
+use common::{Waveform, open, refused, small, wav};
+use lopper_core::{Dataset, DatasetRequest, Predictions, Split, Targets};
 use lopper_speech::SpeechDataset;
+use lopper_testkit::MemoryCache;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use tch::Tensor;
 
 /// A recording whose header is right, and whose last sample is not a number.
@@ -145,4 +147,45 @@ fn a_recording_that_takes_anothers_place_is_not_judged() {
     let logits = Tensor::zeros([5, time, width], (tch::Kind::Float, tch::Device::Cpu));
     let all = [((0..5).collect(), Predictions { logits, lengths: None })];
     assert_eq!(data.evaluate(&Split::TRAIN, &all).unwrap().len(), 2);
+}
+
+/// A file is settled once it is older than the times of files are coarse.
+#[test]
+fn a_recording_that_has_not_changed_is_not_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    small(folder.path());
+    let cache = MemoryCache::default();
+    let open = |options: &str| {
+        let mut table: toml::Table = options.parse().unwrap();
+        table.insert("path".into(), folder.path().to_str().unwrap().into());
+        lopper_speech::open(&DatasetRequest::new(&table, Some(Arc::new(Waveform))).cached(Some(&cache)))
+    };
+    let identity = |data: &SpeechDataset| data.identity(&Split::TRAIN);
+    let first = open("").unwrap();
+    assert!(cache.is_empty(), "what was written just now may be written again");
+    std::thread::sleep(std::time::Duration::from_millis(3_200));
+    let (fresh, known) = (open("").unwrap(), open("").unwrap());
+    assert_eq!(cache.len(), 1);
+    assert!(identity(&known) == identity(&fresh) && identity(&known) == identity(&first));
+    assert_eq!(known.silent(), 0);
+    // Whoever reads no recording believes that they are silent.
+    cache.change(|bytes| {
+        let text = String::from_utf8(std::mem::take(bytes)).unwrap();
+        assert!(text.contains("\"silent\":false"), "{text}");
+        *bytes = text.replace("\"silent\":false", "\"silent\":true").into_bytes();
+    });
+    let all = open("").unwrap();
+    assert_eq!(all.silent(), all.len(&Split::TRAIN) + all.len(&Split::VALIDATION));
+    // A closer look is another one.
+    assert_eq!(open("check = 'decode'").unwrap().silent(), 0);
+    // One that has changed is read, and what is wrong with it is told however often it is asked for.
+    damage(&folder.path().join("train1.wav"));
+    let changed = open("").unwrap();
+    assert_eq!(changed.silent(), all.silent() - 1);
+    assert_ne!(identity(&changed), identity(&fresh));
+    fs::write(folder.path().join("train1.wav"), b"").unwrap();
+    for _ in 0..2 {
+        let message = open("").err().unwrap().to_string();
+        assert!(message.contains("train1.wav is empty"), "{message}");
+    }
 }

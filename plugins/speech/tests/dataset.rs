@@ -308,7 +308,7 @@ fn a_model_must_read_audio() {
     let open_with = |preprocessor, options: &str| {
         let mut table: toml::Table = options.parse().unwrap();
         table.insert("path".into(), folder.path().to_str().unwrap().into());
-        lopper_speech::open(&DatasetRequest { options: &table, preprocessor, training: true }).err().unwrap()
+        lopper_speech::open(&DatasetRequest::new(&table, preprocessor)).err().unwrap()
     };
     assert!(matches!(open_with(None, ""), Error::Unsupported { .. }));
     // What is wrong with the data comes first.

@@ -90,8 +90,9 @@ impl Session {
     pub(super) fn missing(&self) -> Result<Vec<Missing>> {
         let mut wanted = vec![Wanted::default(); self.plan.len()];
         let mut missing = vec![Missing::default(); self.plan.len()];
-        if let Some(last) = wanted.last_mut() {
-            last.weights = true;
+        if let (Some(last), Some(planned)) = (wanted.last_mut(), self.plan.last()) {
+            // To be saved, or to be judged.
+            last.weights = self.settings.save_model || !self.is_judged(planned)?;
         }
         for index in (0..self.plan.len()).rev() {
             missing[index] = self.missing_of(&self.plan[index], &wanted[index])?;
@@ -142,6 +143,12 @@ impl Session {
             snapshots: wanted.snapshots.iter().copied().filter(|u| !self.store.has_weights(key, *u)).collect(),
             judged,
         })
+    }
+
+    /// Whether it is known what a stage ended with is worth.
+    fn is_judged(&self, planned: &PlannedStage) -> Result<bool> {
+        let Some(key) = &planned.training_key else { return Ok(false) };
+        Ok(self.judge().known(key, planned.stage.updates)?.is_some())
     }
 
     fn judge(&self) -> Judge<'_> {
@@ -582,7 +589,8 @@ impl Session {
             let Some(key) = &planned.training_key else { continue };
             reference.stages.insert(key.clone());
             let next_reads = self.plan.get(index + 1).is_some_and(|next| !next.done && next.stage.needs_previous());
-            if index == last || next_reads {
+            let saved = index == last && (self.settings.save_model || self.settings.keep == Keep::All);
+            if saved || next_reads {
                 reference.weights.insert(ArtefactId::weights(key, planned.stage.updates).name);
             }
             let rewound = self.plan.iter().filter(|later| !later.done).filter_map(|later| rewinds(&later.stage));
@@ -593,15 +601,25 @@ impl Session {
         self.store.refer(&reference)
     }
 
-    /// Stage `index` is done: the weights of the one before it have had their last reader in this run. Those of a pruned
-    /// stage go, unless the store keeps all or another run wants them; those of a dense one serve other methods too.
+    /// Stage `index` is done: the weights of the one before it have had their last reader in this run.
     pub(super) fn drop_weights(&mut self, index: usize, run: &str) -> Result<()> {
         self.plan[index].done = true;
         self.refer(run)?;
-        let Some(before) = index.checked_sub(1).filter(|_| self.settings.keep == Keep::Needed) else { return Ok(()) };
-        let (key, updates) = (self.key_of(before)?.to_owned(), self.plan[before].stage.updates);
-        let same = self.plan[index].training_key.as_deref() == Some(&key);
-        if same || !self.store.has_weights(&key, updates) || self.stored(&key)?.record().pruned == 0 {
+        let Some(before) = index.checked_sub(1) else { return Ok(()) };
+        if self.plan[index].training_key == self.plan[before].training_key {
+            return Ok(());
+        }
+        self.drop_weights_of(before, run)
+    }
+
+    /// The weights that stage `index` ended with are of no more use to this run. Those of a pruned stage go, unless the store
+    /// keeps all or another run wants them; those of a dense one serve other methods too.
+    pub(super) fn drop_weights_of(&mut self, index: usize, run: &str) -> Result<()> {
+        if self.settings.keep == Keep::All {
+            return Ok(());
+        }
+        let (key, updates) = (self.key_of(index)?.to_owned(), self.plan[index].stage.updates);
+        if !self.store.has_weights(&key, updates) || self.stored(&key)?.record().pruned == 0 {
             return Ok(());
         }
         self.store.remove_weights(&[ArtefactId::weights(&key, updates)], run).map(drop)

@@ -175,8 +175,11 @@ impl StageStore {
             self.discard(&id)?;
         }
         let (directory, new) = self.store.add(&id, &mut |at| {
-            let (first, last) = (start_mask.to_file_bytes(&MaskOrigin::new())?, mask.to_file_bytes(origin)?);
-            for (name, bytes) in [(START_MASK, &first[..]), (MASK, &last), (EVENTS, events)] {
+            let last = mask.to_file_bytes(origin)?;
+            // A hard mask that nothing changes is written once.
+            let first = (start_mask != mask).then(|| start_mask.to_file_bytes(&MaskOrigin::new())).transpose()?;
+            let first = first.as_deref().map(|bytes| (START_MASK, bytes));
+            for (name, bytes) in [(MASK, &last[..]), (EVENTS, events)].into_iter().chain(first) {
                 record.files.insert(name.into(), blake3::hash(bytes).to_hex().to_string());
                 files::write_atomic(&at.join(name), bytes)?;
             }
@@ -374,7 +377,7 @@ impl StoredStage {
     /// # Errors
     /// [`Error::File`] when it cannot be read or is damaged.
     pub fn start_mask(&self) -> Result<MaskSet> {
-        self.read_mask(START_MASK)
+        self.read_mask(if self.record.files.contains_key(START_MASK) { START_MASK } else { MASK })
     }
 
     /// What its method remembered at its end.
@@ -402,7 +405,8 @@ impl StoredStage {
     /// # Errors
     /// [`Error::File`] naming the first file that is damaged or missing.
     pub(crate) fn verify(&self) -> Result<()> {
-        [START_MASK, MASK, EVENTS].iter().try_for_each(|name| self.read(name).map(drop))
+        let first = self.record.files.keys().map(String::as_str).find(|name| *name == START_MASK);
+        [MASK, EVENTS].into_iter().chain(first).try_for_each(|name| self.read(name).map(drop))
     }
 
     /// The lines of its updates.

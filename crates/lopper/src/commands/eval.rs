@@ -78,7 +78,7 @@ impl Arguments {
         };
         let model = open.model.as_ref();
         check_head(model, &task, &self.model.source())?;
-        let request = DatasetRequest { training: false, ..DatasetRequest::for_model(&options, model) };
+        let request = DatasetRequest::for_model(&options, model).evaluated();
         let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request))?;
         let mut splits = Vec::new();
         for split in dataset.evaluation_splits() {

@@ -4,7 +4,7 @@ use super::ConfigArguments;
 use crate::Outline;
 use crate::output::{self, Table, count, quantity, size};
 use lopper_core::Result;
-use lopper_session::DiskNeeds;
+use lopper_session::{DiskNeeds, StoreCache};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -79,7 +79,7 @@ impl Arguments {
         let (method, task, sparsity) =
             (experiment.method(), experiment.task().name.clone(), experiment.sparsity().get());
         let (store_dir, out_dir) = (experiment.store().to_owned(), experiment.out().to_owned());
-        let session = experiment.into_session(Default::default())?;
+        let session = experiment.into_session(Default::default(), &StoreCache::new(&store_dir, false))?;
         let stages = session.plan();
         let finetunings = || stages.iter().filter(|planned| planned.stage.is_finetuning());
         let plan = Plan {

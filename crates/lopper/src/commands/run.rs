@@ -4,19 +4,27 @@ use super::ConfigArguments;
 use crate::output::{self, Table, count, duration, quantity};
 use crate::signals::stop_on_signals;
 use lopper_core::Result;
-use lopper_session::RunRecord;
+use lopper_session::{RunRecord, StoreCache};
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigArguments,
+
+    /// Read every file of the data again, also those that have not changed since a run looked at them
+    #[arg(long)]
+    verify: bool,
 }
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let stop = stop_on_signals(super::INTERRUPTED)?;
-        let mut session = self.config.load()?.into_session(stop)?;
+        let experiment = self.config.load()?;
+        let cache = StoreCache::new(experiment.store(), self.verify);
+        let mut session = experiment.into_session(stop, &cache)?;
+        // It saves time alone.
+        cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
         let record = session.run()?;
         output::report(json, &record, || text(&record))
     }
@@ -52,8 +60,9 @@ fn text(record: &RunRecord) -> String {
         }
     }
     let counted = counted(record).map(|table| format!("\n{}", table.render())).unwrap_or_default();
+    let model = record.model_dir.as_ref().map_or(String::new(), |at| format!("\nmodel  {}", at.display()));
     format!(
-        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}\n\n{}\n{}{counted}\nmodel  {}\nmask   {}",
+        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}\n\n{}\n{}{counted}{model}\nmask   {}",
         record.method,
         record.task,
         record.metric.name,
@@ -65,7 +74,6 @@ fn text(record: &RunRecord) -> String {
         duration(record.seconds),
         stages.render(),
         metrics.render(),
-        record.model_dir.display(),
         record.mask.display(),
     )
 }

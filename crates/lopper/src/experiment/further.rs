@@ -62,6 +62,7 @@ impl Draft<'_> {
                 .as_deref()
                 .zip(self.sparsity.map(|sparsity| given.training.nominal_spec(sparsity, seed))),
             method_options: &prune.options,
+            cache: None,
             tokenise: false,
         };
         inspection.run(&mut problems);

@@ -10,7 +10,9 @@ use crate::problems::keep;
 use crate::recipes;
 use lopper_core::registry::{DatasetEntry, StrategyEntry};
 use lopper_core::{Error, PruningStrategy, Result, RunSpec, Sparsity, Task};
-use lopper_session::{EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, updates_per_epoch};
+use lopper_session::{
+    EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, StoreCache, updates_per_epoch,
+};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -120,12 +122,13 @@ impl Experiment {
         Ok(path)
     }
 
-    /// Loads model and data, and plans. A request through `stop` makes the run save its state and end.
+    /// Loads model and data, and plans. A request through `stop` makes the run save its state and end. What `cache` knows of the
+    /// data's files is not read again.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when a stop is requested meanwhile, everything that is wrong with device, model, data and
     /// masks, together, and a strategy whose options do not fit the run.
-    pub fn into_session(mut self, stop: Stop) -> Result<Session> {
+    pub fn into_session(mut self, stop: Stop, cache: &StoreCache) -> Result<Session> {
         let seed = self.given.general.seed;
         let mut problems = Vec::new();
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.given.general.device));
@@ -149,6 +152,7 @@ impl Experiment {
             dataset: Some(Part { entry: data.entry, options: &data.options }),
             method: Some((prune.made.as_ref(), nominal.clone())),
             method_options: &prune.options,
+            cache: Some(cache),
             tokenise: true,
         };
         let opened = inspection.run(&mut problems);

@@ -1,6 +1,7 @@
 //! What can be known of a recording before it is used.
 
 use super::{AudioError, Source, guarded, resampled, wave};
+use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -21,7 +22,7 @@ pub enum Check {
 }
 
 /// What is known of a recording.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inspection {
     /// Samples a second of the file.
     pub rate: u32,

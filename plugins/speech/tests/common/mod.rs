@@ -71,7 +71,7 @@ pub(crate) fn write(path: &Path, text: impl AsRef<[u8]>) {
 }
 
 /// Hands on samples as they are, zeros behind the short ones.
-struct Waveform;
+pub(crate) struct Waveform;
 
 impl Preprocessor for Waveform {
     fn features(&self, input: Input<'_>, _max_length: Option<u32>) -> Result<Features, Error> {
@@ -105,7 +105,7 @@ impl Preprocessor for Waveform {
 pub(crate) fn open(directory: &Path, options: &str) -> Result<SpeechDataset, Error> {
     let mut table: toml::Table = options.parse().unwrap();
     table.entry("path").or_insert(directory.to_str().unwrap().into());
-    lopper_speech::open(&DatasetRequest { options: &table, preprocessor: Some(Arc::new(Waveform)), training: true })
+    lopper_speech::open(&DatasetRequest::new(&table, Some(Arc::new(Waveform))))
 }
 
 /// Checks that opening fails, and that the message has all of `parts`.
