@@ -141,7 +141,7 @@ pub trait Model: Send {
             }
         }
         if missing.is_empty() {
-            Layout::new(tensors)
+            Ok(Layout::new(tensors)?)
         } else {
             Err(Error::Layout { context: "model".into(), problems: missing })
         }

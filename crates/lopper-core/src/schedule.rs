@@ -147,7 +147,7 @@ inventory::submit! {
                     "as many ascending updates as sparsities",
                 ));
             }
-            let sparsities = o.sparsities.iter().map(|s| Sparsity::new(*s)).collect::<Result<Vec<_>>>()?;
+            let sparsities = o.sparsities.iter().map(|s| Ok(Sparsity::new(*s)?)).collect::<Result<Vec<_>>>()?;
             Ok(Box::new(List(o.updates.into_iter().zip(sparsities).collect())))
         },
     }

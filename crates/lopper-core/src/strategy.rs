@@ -15,16 +15,6 @@ pub enum Scores {
     Values(Vec<Tensor>),
 }
 
-/// Which entries a ranking may keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Among {
-    /// Every prunable entry: pruned ones can come back (PARP).
-    All,
-    /// Only what the current mask keeps: masks shrink (IMP).
-    Survivors,
-}
-
 /// Numbers of a method's own for the metrics, by name.
 pub type Measures = BTreeMap<String, f64>;
 

@@ -1,6 +1,9 @@
 //! What a method sees.
 
-use crate::{Calibration, Error, Gradients, Layout, MaskSet, ParameterName, Request, Result, Scores, Selector, Stage};
+use crate::{
+    Calibration, Error, Gradients, Layout, MaskSet, MaskTensors, ParameterName, Request, Result, Scores, Selector,
+    Stage,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;

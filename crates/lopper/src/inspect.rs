@@ -160,9 +160,10 @@ pub(crate) fn named_one(error: Error, keys: &Keys) -> Error {
 fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
     let (mask, _) = read_mask(path)?;
     match model {
-        Some(model) => mask
-            .layout()
-            .check_same(&model.layout()?, &format!("{} (first) and the model (second) differ", path.display())),
+        Some(model) => {
+            let differ = format!("{} (first) and the model (second) differ", path.display());
+            Ok(mask.layout().check_same(&model.layout()?, &differ)?)
+        }
         None => Ok(()),
     }
 }
