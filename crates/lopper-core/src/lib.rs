@@ -3,20 +3,26 @@
 //! A [`Model`], a [`Dataset`], a [`PruningStrategy`] and a [`MaskSchedule`] are plugins; this crate knows none by name.
 //! It opens no file, reads no clock, and starts no thread it does not join.
 
+mod data;
 mod dataset;
 mod error;
 mod model;
+mod next_mask;
 mod options;
 mod parameters;
 mod plan;
 pub mod registry;
 mod schedule;
+mod scores;
 mod select;
 mod stage;
 mod strategy;
+mod task;
 mod tensors;
 mod view;
+mod weights;
 
+pub use data::*;
 pub use dataset::*;
 pub use error::{Cause, Error, Result, nearest};
 pub use lopper_mask::{
@@ -27,13 +33,15 @@ pub use model::*;
 pub use options::{OptionDoc, parse_leniently};
 pub use parameters::{Parameter, Parameters, Role};
 pub use plan::*;
-pub use registry::{DatasetEntry, MaskScheduleEntry, ModelEntry, StrategyEntry};
-pub use schedule::{ConstantOptions, ListOptions, MaskSchedule, RampOptions};
+pub use schedule::{ConstantOptions, ListOptions, MaskSchedule, MaskScheduleEntry, RampOptions};
+pub use scores::Scores;
 pub use select::Selector;
 pub use stage::*;
 pub use strategy::*;
+pub use task::*;
 pub use tensors::MaskTensors;
 pub use view::*;
+pub use weights::*;
 
 #[doc(hidden)]
 pub mod __private {

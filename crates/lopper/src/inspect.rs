@@ -2,10 +2,9 @@
 
 use crate::models;
 use crate::problems::keep;
-use lopper_core::registry::{DatasetEntry, ModelEntry};
 use lopper_core::{
-    Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec, Split,
-    Targets, Task,
+    Dataset, DatasetEntry, DatasetRequest, Error, Head, InitialMask, Model, ModelEntry, OptionDoc, PruningStrategy,
+    Result, RunSpec, Split, Targets, Task,
 };
 use lopper_session::{check_room_for_model, check_text};
 use lopper_weights::read_mask;

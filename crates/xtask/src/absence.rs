@@ -16,9 +16,6 @@ const IMPURE: [&str; 6] = ["fs", "net", "process", "Instant", "SystemTime", "Fil
 /// They run libtorch's unpickler on a file: a crafted one crashes it.
 const UNPICKLING: [&str; 3] = ["load_multi", "loadz_multi", "CModule"];
 
-/// Crates whose files still import each other in circles. A name goes with its circles, and none is added.
-const CIRCLED: [&str; 1] = ["lopper-core"];
-
 /// Packages that link libtorch.
 const TORCH: [&str; 2] = ["tch", "torch-sys"];
 /// The crates that do nothing but compute, and name no plugin.
@@ -207,8 +204,7 @@ pub(crate) fn check(checkout: &Checkout, metadata: &Metadata) -> Result<String> 
             problems.push(format!("{}: does not take the workspace's lints", path.display()));
         }
         let shipped = |kind: &String| kind == "lib" || kind == "bin";
-        let open = !CIRCLED.contains(&member.name.as_str());
-        for target in member.targets.iter().filter(|target| open && target.kind.iter().any(shipped)) {
+        for target in member.targets.iter().filter(|target| target.kind.iter().any(shipped)) {
             problems.extend(circles(&target.src_path, checkout.root())?);
         }
     }

@@ -8,10 +8,7 @@ mod device;
 
 use device::DeviceSelector;
 
-use crate::{
-    Among, Change, Error, HostSelector, MaskSet, Order, Request, Result, Scores, Scoring, Sparsity, StageMethod, View,
-    WeightView,
-};
+use crate::{Change, Error, HostSelector, MaskSet, Order, PrunableWeight, Request, Result, Scores, WeightView};
 
 /// Ranks entries over all tensors together; keeps its work space between calls.
 #[derive(Debug, Default)]
@@ -26,35 +23,6 @@ impl Selector {
     /// A selector with an empty work space.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The next mask of a stage, at `target` sparsity among these entries: `method` scores what `view` shows, and the core
-    /// ranks as the stage's allocation and pattern say, and proves that the mask is what was asked for.
-    ///
-    /// # Errors
-    /// Those of the method; [`Error::Scores`] when its scores have other shapes, are not finite, or are its own where the
-    /// stage promises magnitudes; and those of [`select`](Self::select).
-    pub fn next_mask(
-        &mut self,
-        method: &mut dyn StageMethod,
-        view: &View<'_>,
-        target: Sparsity,
-        among: Among,
-    ) -> Result<(MaskSet, Change)> {
-        let stage = view.stage();
-        let scores = {
-            let _no_grad = tch::no_grad_guard();
-            method.score(view)?
-        };
-        if stage.scoring == Scoring::Magnitude && !matches!(scores, Scores::Magnitude) {
-            return Err(view.blame("are its own, and the stage promises magnitudes: say Stage::own_scores".into()));
-        }
-        let request = stage.request(target, among);
-        let mut mask = view.mask().clone();
-        let selected = self.select_into(view.weight_view(), &scores, &mut mask, &request);
-        let change = selected.map_err(|error| view.blamed(error, &scores))?;
-        request.prove(&mask)?;
-        Ok((mask, change))
     }
 
     /// A mask of these weights as `request` says, from `current`.
@@ -118,7 +86,7 @@ impl Selector {
                     let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
                     Ok(self.host.select_into(&slices, Order::Value, mask, pruned, among)?)
                 } else {
-                    let on_device = |(scores, weight): (&tch::Tensor, &crate::PrunableWeight<'_>)| {
+                    let on_device = |(scores, weight): (&tch::Tensor, &PrunableWeight<'_>)| {
                         Ok(scores.f_detach()?.f_to_kind(tch::Kind::Float)?.f_to_device(weight.tensor.device())?)
                     };
                     let tensors = tensors.iter().zip(weights.weights()).map(on_device).collect::<Result<Vec<_>>>()?;
