@@ -14,8 +14,8 @@
 #![allow(clippy::print_stdout, reason = "its result")]
 
 use lopper::{
-    Change, Error, Layout, MaskSet, ParameterName, PrunableWeight, Request, Result, Scores, Selector, Sparsity,
-    WeightView,
+    Change, Error, Layout, MaskSet, MaskTensors, ParameterName, PrunableWeight, Request, Result, Scores, Selector,
+    Sparsity, WeightView,
 };
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -2,8 +2,8 @@
 //! It starts from the magnitudes of theta_0, not from a random mask: there is something to keep.
 
 use lopper::plugin::{
-    Allocation, Among, Arc, Gradients, Layout, Measures, PruningStrategy, Request, Result, RunSpec, ScheduleSpec,
-    Scores, Sparsity, Stage, StageMethod, View, options, strategy, tch::Kind,
+    Allocation, Among, Arc, Gradients, Layout, MaskTensors, Measures, PruningStrategy, Request, Result, RunSpec,
+    ScheduleSpec, Scores, Sparsity, Stage, StageMethod, View, options, strategy, tch::Kind,
 };
 
 options! {

@@ -2,8 +2,8 @@
 //! random. It starts from the magnitudes of theta_0, not from a random mask: there is something to keep.
 
 use lopper::plugin::{
-    Allocation, Among, Arc, Layout, PruningStrategy, Request, Result, RunSpec, ScheduleSpec, Scores, Sparsity, Stage,
-    StageMethod, View, options, strategy,
+    Allocation, Among, Arc, Layout, MaskTensors, PruningStrategy, Request, Result, RunSpec, ScheduleSpec, Scores,
+    Sparsity, Stage, StageMethod, View, options, strategy,
 };
 
 options! {

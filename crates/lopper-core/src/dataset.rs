@@ -1,11 +1,10 @@
 //! The trait behind which labelled data stands.
 
-use crate::{Error, Model, Predictions, Preprocessor, Result};
+use crate::{Batch, Model, Predictions, Preprocessor, Result, Task, registry::entry};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use tch::{Device, Tensor};
 
 /// A named part of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,175 +26,6 @@ impl Split {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// A raw input, before any model has seen it.
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub enum Input<'a> {
-    /// One text, or a pair.
-    Text {
-        /// The first or only text.
-        first: &'a str,
-        /// The second of a pair.
-        second: Option<&'a str>,
-    },
-    /// Mono audio.
-    Audio {
-        /// Samples in `[-1, 1]`.
-        samples: &'a [f32],
-        /// Samples a second.
-        sample_rate: u32,
-    },
-}
-
-/// One input as a model reads it, before batching.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Features {
-    /// Token ids with special tokens, and the segment of each.
-    Tokens {
-        /// Vocabulary ids.
-        ids: Vec<u32>,
-        /// 0 for the first text, 1 for the second; as long as `ids`.
-        segments: Vec<u32>,
-    },
-    /// A waveform at the model's rate.
-    Samples(Vec<f32>),
-}
-
-impl Features {
-    /// Tokens or samples: what batches are bucketed by.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Tokens { ids, .. } => ids.len(),
-            Self::Samples(samples) => samples.len(),
-        }
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
-/// Named input tensors of a batch, such as `input_ids [batch, time]` (int64).
-pub type Inputs = BTreeMap<&'static str, Tensor>;
-
-/// What the outputs should be.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Targets {
-    /// `[batch]`, int64 class ids.
-    Classes(Tensor),
-    /// `[batch]`, float32.
-    Values(Tensor),
-    /// Token ids of each row, for CTC.
-    Sequences(Vec<Vec<i64>>),
-}
-
-/// Several examples at once.
-#[derive(Debug)]
-pub struct Batch {
-    /// What the model reads.
-    pub inputs: Inputs,
-    /// What it should answer; `None` for prediction alone.
-    pub targets: Option<Targets>,
-    /// Rows.
-    pub len: usize,
-}
-
-impl Batch {
-    /// The same batch on another device.
-    ///
-    /// # Errors
-    /// Errors of libtorch, out of memory among them.
-    pub fn to_device(&self, device: Device) -> Result<Self> {
-        let inputs = self
-            .inputs
-            .iter()
-            .map(|(name, tensor)| Ok((*name, tensor.f_to_device(device)?)))
-            .collect::<Result<_, tch::TchError>>()?;
-        let targets = match &self.targets {
-            None => None,
-            Some(Targets::Classes(t)) => Some(Targets::Classes(t.f_to_device(device)?)),
-            Some(Targets::Values(t)) => Some(Targets::Values(t.f_to_device(device)?)),
-            Some(Targets::Sequences(rows)) => Some(Targets::Sequences(rows.clone())),
-        };
-        Ok(Self { inputs, targets, len: self.len })
-    }
-
-    /// The named input.
-    ///
-    /// # Errors
-    /// [`Error::Other`] when the batch has none of that name.
-    pub fn input(&self, name: &str) -> Result<&Tensor> {
-        self.inputs.get(name).ok_or_else(|| {
-            let known: Vec<_> = self.inputs.keys().copied().collect();
-            Error::Other(format!("the batch has no input `{name}`; it has {}", known.join(", ")))
-        })
-    }
-}
-
-/// The head that a task needs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Head {
-    /// One of several classes; the labels in class order.
-    Classification {
-        /// Label of each class.
-        labels: Vec<String>,
-    },
-    /// One number.
-    Regression,
-    /// A sequence of symbols through CTC.
-    Ctc {
-        /// Symbol of each output.
-        vocabulary: Vec<String>,
-        /// Index of the blank.
-        blank: usize,
-    },
-}
-
-impl Head {
-    /// A CTC head of which nothing is known but its number of outputs and its blank: the symbol of output 3 is `<3>`.
-    pub fn numbered(outputs: usize, blank: usize) -> Self {
-        Self::Ctc { vocabulary: (0..outputs).map(number).collect(), blank }
-    }
-
-    /// Whether it is such a head.
-    pub fn is_numbered(&self) -> bool {
-        let Self::Ctc { vocabulary, .. } = self else { return false };
-        vocabulary.iter().enumerate().all(|(output, symbol)| *symbol == number(output))
-    }
-
-    /// Outputs an input (or a time step).
-    pub fn outputs(&self) -> usize {
-        match self {
-            Self::Classification { labels } => labels.len(),
-            Self::Regression => 1,
-            Self::Ctc { vocabulary, .. } => vocabulary.len(),
-        }
-    }
-}
-
-/// What an output is called that nothing names.
-fn number(output: usize) -> String {
-    format!("<{output}>")
-}
-
-/// What is to be learned, and how it is judged.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Task {
-    /// Such as `rte`.
-    pub name: String,
-    /// The head it needs.
-    pub head: Head,
-    /// The metric quoted first, one of those that [`Dataset::evaluate`] returns.
-    pub primary_metric: String,
-    /// False for error rates.
-    pub higher_is_better: bool,
 }
 
 /// A named number: a share in `[0, 1]`, a correlation in `[-1, 1]`, or a rate.
@@ -288,7 +118,7 @@ pub struct DatasetRequest<'a> {
     /// The plugin's own options, relative paths resolved against the working directory.
     pub options: &'a toml::Table,
     /// How the model at hand reads inputs. Without one a dataset of raw inputs still reads its files: what is wrong with
-    /// them is its answer, and [`Error::Unsupported`] when nothing is.
+    /// them is its answer, and [`Error::Unsupported`](crate::Error::Unsupported) when nothing is.
     pub preprocessor: Option<Arc<dyn Preprocessor>>,
     /// Whether it will be trained on. If not, the training split need be neither read nor right.
     pub training: bool,
@@ -315,5 +145,15 @@ impl<'a> DatasetRequest<'a> {
     /// The same with a place for what is found out about files.
     pub fn cached(self, cache: Option<&'a dyn DataCache>) -> Self {
         Self { cache, ..self }
+    }
+}
+
+entry! {
+    /// A dataset.
+    DatasetEntry, "dataset" {
+        /// The task that these options describe, without loading examples: the model's head must be known first.
+        task: fn(&toml::Table) -> Result<Task>,
+        /// Loads it.
+        open: fn(&DatasetRequest<'_>) -> Result<Box<dyn Dataset>>,
     }
 }

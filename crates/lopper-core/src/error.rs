@@ -1,9 +1,7 @@
 //! What can go wrong. Every variant names the thing, its value and what would be accepted.
 
+pub use lopper_mask::Cause;
 use std::path::PathBuf;
-
-/// An error of another library.
-pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// The result of every fallible operation of Lopper.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,12 +10,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A sparsity outside `[0, 1]`, or not a number.
-    #[error("sparsity {value} is not accepted: give a number from 0 (dense) to 1 (everything pruned)")]
-    Sparsity {
-        /// The refused value as it was written.
-        value: String,
-    },
+    /// A mask that cannot be read or made. What goes wrong with anything else too is a variant of its own:
+    /// [`NonFinite`](Self::NonFinite), [`Layout`](Self::Layout), [`InvalidValue`](Self::InvalidValue).
+    #[error(transparent)]
+    Mask(lopper_mask::Error),
 
     /// A weight or score that cannot be ranked.
     #[error("{tensor}[{index}] is {value}: magnitudes can only be ranked when every weight is finite")]
@@ -68,17 +64,6 @@ pub enum Error {
         names: String,
     },
 
-    /// A mask with another number of pruned entries than was asked for.
-    #[error("a mask prunes {pruned} entries; sparsity {target} is exactly {wanted}")]
-    MaskCount {
-        /// The sparsity asked for.
-        target: crate::Sparsity,
-        /// Entries that it prunes.
-        pruned: u64,
-        /// Entries that it should prune.
-        wanted: u64,
-    },
-
     /// A stage that cannot be run.
     #[error("stage {stage}: {problem}")]
     Stage {
@@ -96,13 +81,6 @@ pub enum Error {
         context: String,
         /// One line a difference.
         problems: Vec<String>,
-    },
-
-    /// Bytes that are not a mask file of this version.
-    #[error("not a Lopper mask: {reason}")]
-    MaskFormat {
-        /// What was found, and what was expected.
-        reason: String,
     },
 
     /// A name that no plugin has registered.
@@ -275,7 +253,7 @@ impl Error {
 
     /// An [`Error::Layout`] of what is compared and every difference, of which ten are listed.
     pub fn layout(context: impl Into<String>, problems: Vec<String>) -> Self {
-        Self::Layout { context: context.into(), problems: crate::layout::most(problems) }
+        lopper_mask::Error::layout(context, problems).into()
     }
 
     /// No error for an empty list, the error itself for one, [`Error::Many`] for more. An [`Error::Many`] among the
@@ -309,6 +287,17 @@ impl Error {
             (Ok(a), Ok(b)) => Ok((a, b)),
             (Err(a), Err(b)) => Err(Self::Many([a, b].into_iter().flat_map(Self::into_single).collect())),
             (Err(e), _) | (_, Err(e)) => Err(e),
+        }
+    }
+}
+
+impl From<lopper_mask::Error> for Error {
+    fn from(error: lopper_mask::Error) -> Self {
+        match error {
+            lopper_mask::Error::NonFinite { tensor, index, value } => Self::NonFinite { tensor, index, value },
+            lopper_mask::Error::Layout { context, problems } => Self::Layout { context, problems },
+            lopper_mask::Error::InvalidValue { key, value, expected } => Self::InvalidValue { key, value, expected },
+            of_masks => Self::Mask(of_masks),
         }
     }
 }

@@ -3,48 +3,45 @@
 //! A [`Model`], a [`Dataset`], a [`PruningStrategy`] and a [`MaskSchedule`] are plugins; this crate knows none by name.
 //! It opens no file, reads no clock, and starts no thread it does not join.
 
-mod allocation;
-mod bits;
+mod data;
 mod dataset;
 mod error;
-mod layout;
-mod mask;
-mod mask_file;
 mod model;
+mod next_mask;
 mod options;
 mod parameters;
-mod pattern;
 mod plan;
-mod random;
 pub mod registry;
-mod request;
 mod schedule;
+mod scores;
 mod select;
-mod sparsity;
 mod stage;
 mod strategy;
+mod task;
+mod tensors;
 mod view;
+mod weights;
 
-pub use allocation::Allocation;
-pub use bits::{pack_bits, pack_bits_into};
+pub use data::*;
 pub use dataset::*;
 pub use error::{Cause, Error, Result, nearest};
-pub use layout::{Layout, TensorLayout};
-pub use mask::*;
-pub use mask_file::*;
+pub use lopper_mask::{
+    Allocation, Among, Change, Comparison, Error as MaskError, HostSelector, Layout, MASK_METADATA_KEY, MaskOrigin,
+    MaskSet, Order, ParameterName, Pattern, Quota, Request, Sparsity, TensorLayout, pack_bits, pack_bits_into,
+};
 pub use model::*;
 pub use options::{OptionDoc, parse_leniently};
-pub use parameters::{Parameter, ParameterName, Parameters, Role};
-pub use pattern::Pattern;
+pub use parameters::{Parameter, Parameters, Role};
 pub use plan::*;
-pub use registry::{DatasetEntry, MaskScheduleEntry, ModelEntry, StrategyEntry};
-pub use request::{Quota, Request};
-pub use schedule::{ConstantOptions, ListOptions, MaskSchedule, RampOptions};
-pub use select::{Change, HostSelector, Order, Selector};
-pub use sparsity::Sparsity;
+pub use schedule::{ConstantOptions, ListOptions, MaskSchedule, MaskScheduleEntry, RampOptions};
+pub use scores::Scores;
+pub use select::Selector;
 pub use stage::*;
 pub use strategy::*;
+pub use task::*;
+pub use tensors::MaskTensors;
 pub use view::*;
+pub use weights::*;
 
 #[doc(hidden)]
 pub mod __private {

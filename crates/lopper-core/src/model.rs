@@ -1,5 +1,6 @@
 //! The trait behind which a network stands.
 
+use crate::registry::entry;
 use crate::{Batch, Error, Features, Head, Input, Inputs, Layout, ParameterName, Parameters, Result, Task};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -141,7 +142,7 @@ pub trait Model: Send {
             }
         }
         if missing.is_empty() {
-            Layout::new(tensors)
+            Ok(Layout::new(tensors)?)
         } else {
             Err(Error::Layout { context: "model".into(), problems: missing })
         }
@@ -161,4 +162,14 @@ pub struct ModelRequest<'a> {
     pub device: Device,
     /// Seeds a fresh head.
     pub seed: u64,
+}
+
+entry! {
+    /// A model.
+    ModelEntry, "model" {
+        /// Whether a checkpoint directory looks like this model's, by its content.
+        recognises: fn(&std::path::Path) -> bool,
+        /// Loads it.
+        open: fn(&ModelRequest<'_>) -> Result<Box<dyn Model>>,
+    }
 }

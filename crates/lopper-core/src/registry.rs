@@ -4,9 +4,7 @@
 //! `use my_method as _;` of a binary.
 
 use crate::error::nearest;
-use crate::{
-    Dataset, DatasetRequest, Error, MaskSchedule, Model, ModelRequest, OptionDoc, PruningStrategy, Result, Task,
-};
+use crate::{Error, OptionDoc, Result};
 
 /// What all plugin entries share.
 pub trait Entry: Send + Sync + 'static {
@@ -22,6 +20,7 @@ pub trait Entry: Send + Sync + 'static {
     fn origin(&self) -> &'static str;
 }
 
+/// Declares an entry: a kind of plugin beside whose trait it stands.
 macro_rules! entry {
     ($(#[$meta:meta])* $name:ident, $kind:literal { $($(#[$field_meta:meta])* $field:ident: $type:ty),* $(,)? }) => {
         $(#[$meta])*
@@ -31,7 +30,7 @@ macro_rules! entry {
             /// One line for `lopper plugins`.
             pub summary: &'static str,
             /// Every option it reads.
-            pub options: &'static [OptionDoc],
+            pub options: &'static [$crate::OptionDoc],
             /// The crate and its version: `concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"))`.
             pub origin: &'static str,
             $($(#[$field_meta])* pub $field: $type,)*
@@ -42,7 +41,7 @@ macro_rules! entry {
             pub const fn new(
                 name: &'static str,
                 summary: &'static str,
-                options: &'static [OptionDoc],
+                options: &'static [$crate::OptionDoc],
                 origin: &'static str,
                 $($field: $type,)*
             ) -> Self {
@@ -52,7 +51,7 @@ macro_rules! entry {
 
         inventory::collect!($name);
 
-        impl Entry for $name {
+        impl $crate::registry::Entry for $name {
             const KIND: &'static str = $kind;
             fn name(&self) -> &'static str {
                 self.name
@@ -60,7 +59,7 @@ macro_rules! entry {
             fn summary(&self) -> &'static str {
                 self.summary
             }
-            fn options(&self) -> &'static [OptionDoc] {
+            fn options(&self) -> &'static [$crate::OptionDoc] {
                 self.options
             }
             fn origin(&self) -> &'static str {
@@ -70,88 +69,7 @@ macro_rules! entry {
     };
 }
 
-entry! {
-    /// A pruning method; [`strategy!`](crate::strategy) makes and registers one.
-    #[non_exhaustive]
-    StrategyEntry, "strategy" {
-        /// Builds it from its options (the `[prune]` table without `method` and `sparsity`).
-        open: fn(&toml::Table) -> Result<Box<dyn PruningStrategy>>,
-    }
-}
-
-entry! {
-    /// A mask schedule.
-    #[non_exhaustive]
-    MaskScheduleEntry, "mask schedule" {
-        /// Builds it from its options.
-        open: fn(&toml::Table) -> Result<Box<dyn MaskSchedule>>,
-    }
-}
-
-entry! {
-    /// A model.
-    ModelEntry, "model" {
-        /// Whether a checkpoint directory looks like this model's, by its content.
-        recognises: fn(&std::path::Path) -> bool,
-        /// Loads it.
-        open: fn(&ModelRequest<'_>) -> Result<Box<dyn Model>>,
-    }
-}
-
-entry! {
-    /// A dataset.
-    DatasetEntry, "dataset" {
-        /// The task that these options describe, without loading examples: the model's head must be known first.
-        task: fn(&toml::Table) -> Result<Task>,
-        /// Loads it.
-        open: fn(&DatasetRequest<'_>) -> Result<Box<dyn Dataset>>,
-    }
-}
-
-/// Registers a strategy: its name in configurations, a line for `lopper plugins`, the type that
-/// [`options!`](crate::options) made, and what makes the strategy from them.
-///
-/// ```no_run,standalone_crate
-/// use lopper_core::{PruningStrategy, Result, RunSpec, Stage, options, strategy};
-///
-/// options! {
-///     /// It has no options.
-///     struct MineOptions {}
-/// }
-///
-/// struct Mine;
-///
-/// impl PruningStrategy for Mine {
-///     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
-///         Ok(vec![Stage::dense(run).named("mine").discovered(run.sparsity)])
-///     }
-/// }
-///
-/// strategy! {
-///     name: "mine",
-///     summary: "magnitudes of theta_0",
-///     options: MineOptions,
-///     open: |_| Ok(Mine),
-/// }
-/// ```
-#[macro_export]
-macro_rules! strategy {
-    (name: $name:literal, summary: $summary:literal, options: $options:ty, open: $open:expr $(,)?) => {
-        $crate::__private::inventory::submit! {
-            $crate::StrategyEntry::new(
-                $name,
-                $summary,
-                <$options>::DOCS,
-                concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-                |table| {
-                    let open: fn($options) -> $crate::Result<_> = $open;
-                    let strategy = open(<$options>::parse(table, "[prune]")?)?;
-                    Ok(::std::boxed::Box::new(strategy))
-                },
-            )
-        }
-    };
-}
+pub(crate) use entry;
 
 /// All plugins of one kind, sorted by name.
 ///

@@ -1,11 +1,20 @@
 //! Mask schedules: when the mask is recomputed within a stage, and to which sparsity.
 
-use crate::{Error, MaskScheduleEntry, Result, ScheduleSpec, Sparsity, options};
+use crate::{Error, Result, ScheduleSpec, Sparsity, options, registry::entry};
 
 /// When the mask is recomputed within a stage, and to which sparsity.
 pub trait MaskSchedule: Send + Sync {
     /// The sparsity to re-prune to after update `update` (1 to `total`), or `None` to leave the mask.
     fn target(&self, update: u64, total: u64) -> Option<Sparsity>;
+}
+
+entry! {
+    /// A mask schedule.
+    #[non_exhaustive]
+    MaskScheduleEntry, "mask schedule" {
+        /// Builds it from its options.
+        open: fn(&toml::Table) -> Result<Box<dyn MaskSchedule>>,
+    }
 }
 
 options! {
@@ -147,7 +156,7 @@ inventory::submit! {
                     "as many ascending updates as sparsities",
                 ));
             }
-            let sparsities = o.sparsities.iter().map(|s| Sparsity::new(*s)).collect::<Result<Vec<_>>>()?;
+            let sparsities = o.sparsities.iter().map(|s| Ok(Sparsity::new(*s)?)).collect::<Result<Vec<_>>>()?;
             Ok(Box::new(List(o.updates.into_iter().zip(sparsities).collect())))
         },
     }

@@ -326,7 +326,7 @@ impl Stage {
                 // A ramp fails at each of its steps for one reason.
                 let text = error.to_string();
                 if last.as_ref() != Some(&text) {
-                    problems.push(error);
+                    problems.push(error.into());
                 }
                 last = Some(text);
             }

@@ -1,29 +1,9 @@
 //! The traits behind which a pruning method stands: a strategy that plans, and what it does inside one stage.
 
-use crate::{Error, Layout, Result, RunSpec, Sparsity, Stage, View};
+use crate::{Error, Layout, Result, RunSpec, Scores, Sparsity, Stage, View, registry::entry};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Device, Tensor};
-
-/// How much each prunable entry matters; low scores are pruned first.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Scores {
-    /// The magnitude of the weights themselves, ranked in place.
-    Magnitude,
-    /// One tensor for each prunable weight, of its shape: any finite float32 numbers, negative ones too.
-    Values(Vec<Tensor>),
-}
-
-/// Which entries a ranking may keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Among {
-    /// Every prunable entry: pruned ones can come back (PARP).
-    All,
-    /// Only what the current mask keeps: masks shrink (IMP).
-    Survivors,
-}
 
 /// Numbers of a method's own for the metrics, by name.
 pub type Measures = BTreeMap<String, f64>;
@@ -148,3 +128,57 @@ pub trait StageMethod: Send {
 pub struct Magnitudes;
 
 impl StageMethod for Magnitudes {}
+
+entry! {
+    /// A pruning method; [`strategy!`](crate::strategy) makes and registers one.
+    #[non_exhaustive]
+    StrategyEntry, "strategy" {
+        /// Builds it from its options (the `[prune]` table without `method` and `sparsity`).
+        open: fn(&toml::Table) -> Result<Box<dyn PruningStrategy>>,
+    }
+}
+
+/// Registers a strategy: its name in configurations, a line for `lopper plugins`, the type that
+/// [`options!`](crate::options) made, and what makes the strategy from them.
+///
+/// ```no_run,standalone_crate
+/// use lopper_core::{PruningStrategy, Result, RunSpec, Stage, options, strategy};
+///
+/// options! {
+///     /// It has no options.
+///     struct MineOptions {}
+/// }
+///
+/// struct Mine;
+///
+/// impl PruningStrategy for Mine {
+///     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
+///         Ok(vec![Stage::dense(run).named("mine").discovered(run.sparsity)])
+///     }
+/// }
+///
+/// strategy! {
+///     name: "mine",
+///     summary: "magnitudes of theta_0",
+///     options: MineOptions,
+///     open: |_| Ok(Mine),
+/// }
+/// ```
+#[macro_export]
+macro_rules! strategy {
+    (name: $name:literal, summary: $summary:literal, options: $options:ty, open: $open:expr $(,)?) => {
+        $crate::__private::inventory::submit! {
+            $crate::StrategyEntry::new(
+                $name,
+                $summary,
+                <$options>::DOCS,
+                concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+                |table| {
+                    let open: fn($options) -> $crate::Result<_> = $open;
+                    let strategy = open(<$options>::parse(table, "[prune]")?)?;
+                    Ok(::std::boxed::Box::new(strategy))
+                },
+            )
+        }
+    };
+}

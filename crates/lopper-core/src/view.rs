@@ -1,58 +1,13 @@
 //! What a method sees.
 
-use crate::{Calibration, Error, Gradients, Layout, MaskSet, ParameterName, Request, Result, Scores, Selector, Stage};
+use crate::{
+    Calibration, Error, Gradients, Layout, MaskSet, MaskTensors, PrunableWeight, Request, Result, Scores, Selector,
+    Stage, WeightView,
+};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 use tch::{Device, Tensor};
-
-/// One prunable weight at one moment.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct PrunableWeight<'a> {
-    /// Its name.
-    pub name: &'a ParameterName,
-    /// Its value, float32, on the run's device, outside of autograd. Not to be written to, and not to be kept: it follows the
-    /// training. `copy()` what is to be kept.
-    pub tensor: Tensor,
-    /// The same memory as a flat row-major slice, when it lies on the CPU and is contiguous.
-    pub host: Option<&'a [f32]>,
-}
-
-impl<'a> PrunableWeight<'a> {
-    /// The weight `tensor`; `host` is its memory where it is plain memory of the CPU.
-    ///
-    /// # Errors
-    /// Errors of libtorch.
-    pub fn new(name: &'a ParameterName, tensor: &Tensor, host: Option<&'a [f32]>) -> Result<Self> {
-        // Detached, so that nobody comes by its live gradient, which masking and clipping change in place.
-        Ok(Self { name, tensor: tensor.f_detach()?, host })
-    }
-}
-
-/// All prunable weights at one moment.
-#[derive(Debug)]
-pub struct WeightView<'a> {
-    layout: &'a Arc<Layout>,
-    weights: Vec<PrunableWeight<'a>>,
-}
-
-impl<'a> WeightView<'a> {
-    /// A view of `weights`, which stand in the order of `layout`.
-    pub fn new(layout: &'a Arc<Layout>, weights: Vec<PrunableWeight<'a>>) -> Self {
-        Self { layout, weights }
-    }
-
-    /// Names, shapes and order.
-    pub fn layout(&self) -> &Arc<Layout> {
-        self.layout
-    }
-
-    /// The weights in the order of the layout.
-    pub fn weights(&self) -> &[PrunableWeight<'a>] {
-        &self.weights
-    }
-}
 
 /// What a calibration collected; one entry for each prunable tensor, in the layout's order.
 #[derive(Debug)]
@@ -136,12 +91,12 @@ impl<'a> View<'a> {
 
     /// Names, shapes and order of the prunable weights.
     pub fn layout(&self) -> &'a Arc<Layout> {
-        self.weights.layout
+        self.weights.layout()
     }
 
     /// The weights in the order of the layout.
     pub fn weights(&self) -> &'a [PrunableWeight<'a>] {
-        &self.weights.weights
+        self.weights.weights()
     }
 
     /// The weights as a [`Selector`] takes them.

@@ -4,8 +4,7 @@
 
 use alloc_tracker::{Allocator, Session};
 use lopper_core::{
-    Among, Change, HostSelector, Layout, MaskSet, Order, ParameterName, PrunableWeight, Request, Scores, Selector,
-    Sparsity, WeightView, pack_bits_into,
+    Change, Layout, MaskSet, ParameterName, PrunableWeight, Request, Scores, Selector, Sparsity, WeightView,
 };
 use std::alloc::System;
 use std::sync::Arc;
@@ -55,48 +54,7 @@ fn nothing_is_allocated_after_the_first_call() {
     let (made, count) = allocations(|| vec![1u8; 1000]);
     assert_eq!((made.len(), count), (1000, 1), "allocations are counted");
 
-    on_threads(1, slices);
     on_threads(1, views);
-}
-
-fn slices() {
-    let (layout, mut weights) = weights();
-    // Not clones of one another: bits that are shared are copied when they first change.
-    let [dense, mut mask, mut other] = [(); 3].map(|()| MaskSet::dense(layout.clone()));
-    let mut selector = HostSelector::new();
-    let mut select = |weights: &[Vec<f32>], mask: &mut MaskSet, pruned: u64| {
-        let slices: [&[f32]; 3] = std::array::from_fn(|i| weights[i].as_slice());
-        allocations(|| selector.select_into(&slices, Order::Magnitude, mask, pruned, Among::All).unwrap())
-    };
-    let pruned = Sparsity::new(0.7).unwrap().pruned_of(layout.entries());
-    select(&weights, &mut mask, pruned);
-    assert_eq!(select(&weights, &mut other, pruned).1, 0, "a fresh selection");
-    assert_eq!(mask, other);
-
-    without("apply", || {
-        for (index, values) in weights.iter_mut().enumerate() {
-            mask.apply(index, values).unwrap();
-        }
-    });
-    let unchanged = select(&weights, &mut mask, pruned);
-    assert_eq!(unchanged, (Change::default(), 0), "a warm selection that changes nothing");
-    weights[1][..300].fill(0.7005);
-    let (change, count) = select(&weights, &mut mask, pruned);
-    assert!(change.revived > 0 && change.revived == change.newly_pruned, "{change:?}");
-    assert_eq!(count, 0, "a warm selection that changes something");
-    // So many ties that they are told apart chunk by chunk.
-    let zeros = pruned - 1000;
-    select(&weights, &mut mask, zeros);
-    assert_eq!(select(&weights, &mut other, zeros).1, 0, "ties");
-    assert_eq!((other.pruned(), &other), (zeros, &mask));
-
-    let (bytes, mut words) = (mask.to_bytes(0), vec![u64::MAX; mask.words()[0].len()]);
-    without("packing", || pack_bits_into(&bytes, &mut words));
-    assert_eq!(words, mask.words()[0]);
-    without("counting", || (mask.kept(), mask.pruned(), mask.compare(&dense).unwrap().iou));
-    without("checking", || mask.nonzero_pruned(0, &weights[0]).unwrap());
-    let mut slices: Vec<&mut [f32]> = weights.iter_mut().map(Vec::as_mut_slice).collect();
-    without("apply_all", || mask.apply_all(&mut slices).unwrap());
 }
 
 fn views() {

@@ -120,7 +120,7 @@ fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<Vec<Opti
                     if let Err(e) =
                         read.layout().check_same(weights.layout(), &format!("{} and the model", path.display()))
                     {
-                        problems.push(e);
+                        problems.push(e.into());
                     } else if stage.schedule.is_none() && index + 1 == stages.len() {
                         let wanted = spec.sparsity.pruned_of(weights.layout().entries());
                         if read.pruned() != wanted {

@@ -121,7 +121,7 @@ fn each(mut bits: u64, mut see: impl FnMut(usize)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lopper_core::{Layout, ParameterName, Sparsity};
+    use lopper_core::{Layout, MaskTensors, ParameterName, Sparsity};
     use std::sync::Arc;
     use tch::{Device, Kind};
 

@@ -2,7 +2,9 @@
 
 use crate::kept::Kept;
 use crate::pruned::Pruned;
-use lopper_core::{Error, Layout, MaskSet, Model, ParameterName, PrunableWeight, Result, Role, WeightView};
+use lopper_core::{
+    Error, Layout, MaskSet, MaskTensors, Model, ParameterName, PrunableWeight, Result, Role, WeightView,
+};
 use lopper_weights::SealedTensors;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +41,7 @@ impl DeviceMasks {
     /// Sets pruned entries of a tensor of the shape of the layout's tensor `index` to +0.
     fn zero(&mut self, mask: &MaskSet, index: usize, tensor: &mut Tensor) -> Result<()> {
         if let Some(values) = lopper_torch::host_slice_mut(tensor) {
-            return mask.apply(index, values);
+            return Ok(mask.apply(index, values)?);
         }
         let _no_grad = tch::no_grad_guard();
         // masked_fill and not a product: NaN · 0 is NaN, and -w · 0 is -0.

@@ -179,7 +179,8 @@ fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Resu
                 "float32 where a mask applies",
             ));
         }
-        let prepare = masked.map(|(mask, index)| -> Prepare<'_> { Box::new(move |values| mask.apply(index, values)) });
+        let prepare =
+            masked.map(|(mask, index)| -> Prepare<'_> { Box::new(move |values| Ok(mask.apply(index, values)?)) });
         items.push(Item { name, tensor: &parameter.tensor, kept: None, prepare });
     }
     write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), None)

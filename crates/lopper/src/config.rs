@@ -1,8 +1,8 @@
 //! A configuration as it is written: which keys there are, their types and defaults, and `--set`.
 
 use crate::interval::Interval;
-use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
-use lopper_core::{Error, OptionDoc, Result, nearest, options};
+use lopper_core::registry::{self, Entry};
+use lopper_core::{DatasetEntry, Error, ModelEntry, OptionDoc, Result, StrategyEntry, nearest, options};
 use lopper_session::{Keep, Precision};
 use lopper_weights::open_regular;
 use serde::{Deserialize, Serialize};

@@ -2,10 +2,9 @@
 
 use crate::models;
 use crate::problems::keep;
-use lopper_core::registry::{DatasetEntry, ModelEntry};
 use lopper_core::{
-    DataCache, Dataset, DatasetRequest, Error, Head, InitialMask, Model, OptionDoc, PruningStrategy, Result, RunSpec,
-    Split, Targets, Task,
+    DataCache, Dataset, DatasetEntry, DatasetRequest, Error, Head, InitialMask, Model, ModelEntry, OptionDoc,
+    PruningStrategy, Result, RunSpec, Split, Targets, Task,
 };
 use lopper_session::{check_disk_for_model, check_text};
 use lopper_weights::read_mask;
@@ -162,9 +161,10 @@ pub(crate) fn named_one(error: Error, keys: &Keys) -> Error {
 fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
     let (mask, _) = read_mask(path)?;
     match model {
-        Some(model) => mask
-            .layout()
-            .check_same(&model.layout()?, &format!("{} (first) and the model (second) differ", path.display())),
+        Some(model) => {
+            let differ = format!("{} (first) and the model (second) differ", path.display());
+            Ok(mask.layout().check_same(&model.layout()?, &differ)?)
+        }
         None => Ok(()),
     }
 }

@@ -1,8 +1,7 @@
 //! From a model's source to an open model.
 
 use crate::config::{Setting, Split, insert_option};
-use lopper_core::registry::{self, ModelEntry};
-use lopper_core::{Error, Model, ModelRequest, Result, Task};
+use lopper_core::{Error, Model, ModelEntry, ModelRequest, Result, Task, registry};
 use lopper_weights::open_regular;
 use std::ffi::OsStr;
 use std::io::{ErrorKind, Read};

@@ -43,9 +43,9 @@ pub use std::{collections::BTreeMap, sync::Arc};
 /// What a pruning method is made of.
 pub use lopper_core::{
     Allocation, Among, Calibrated, Calibration, Change, Collect, Gradients, HeadStart, InitialMask, Magnitudes,
-    Measures, MethodState, Moments, Pattern, PrunableWeight, PrunedWeights, PruningStrategy, Quota, RandomKind,
-    Request, RewindPoint, RunSpec, ScheduleSpec, Scores, Scoring, Selector, Stage, StageMethod, View, WeightView,
-    strategy,
+    MaskTensors, Measures, MethodState, Moments, Pattern, PrunableWeight, PrunedWeights, PruningStrategy, Quota,
+    RandomKind, Request, RewindPoint, RunSpec, ScheduleSpec, Scores, Scoring, Selector, Stage, StageMethod, View,
+    WeightView, strategy,
 };
 
 /// What a mask schedule is made of.
@@ -53,8 +53,8 @@ pub use lopper_core::{MaskSchedule, MaskScheduleEntry};
 
 /// What all plugins use.
 pub use lopper_core::{
-    Error, Layout, MaskOrigin, MaskSet, OptionDoc, ParameterName, Result, Sparsity, StrategyEntry, TensorLayout,
-    nearest, options, registry,
+    Error, Layout, MaskError, MaskOrigin, MaskSet, OptionDoc, ParameterName, Result, Sparsity, StrategyEntry,
+    TensorLayout, nearest, options, registry,
 };
 
 /// What a model is made of.

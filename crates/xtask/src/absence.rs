@@ -16,8 +16,10 @@ const IMPURE: [&str; 6] = ["fs", "net", "process", "Instant", "SystemTime", "Fil
 /// They run libtorch's unpickler on a file: a crafted one crashes it.
 const UNPICKLING: [&str; 3] = ["load_multi", "loadz_multi", "CModule"];
 
-/// Crates whose files still import each other in circles. A name goes with its circles, and none is added.
-const CIRCLED: [&str; 1] = ["lopper-core"];
+/// Packages that link libtorch.
+const TORCH: [&str; 2] = ["tch", "torch-sys"];
+/// The crates that do nothing but compute, and name no plugin.
+const PURE: [&str; 2] = ["crates/lopper-core/src/", "crates/lopper-mask/src/"];
 
 /// A token with its line; delimiters are tokens too.
 #[derive(Debug, PartialEq)]
@@ -111,7 +113,7 @@ fn violations(place: &Place<'_>, source: &str) -> Result<Vec<String>> {
     for name in UNPICKLING {
         forbid(&[name], &format!("`{name}` runs libtorch's unpickler on a file"));
     }
-    if place.path.starts_with("crates/lopper-core/src/") {
+    if PURE.iter().any(|folder| place.path.starts_with(folder)) {
         for word in place.plugin_words {
             let literal = format!("\"{word}\"");
             forbid(&[&literal], &format!("the core names the plugin `{word}`"));
@@ -133,7 +135,9 @@ fn arrows(root: &Path, packages: &[Package]) -> Vec<String> {
         let normal = package.dependencies.iter().filter(|d| d.kind.as_deref() != Some("dev"));
         for on in normal.filter_map(|d| ours.iter().find(|p| p.name == d.name && d.path.is_some())) {
             let reason = match package.name.as_str() {
-                "lopper-core" | "xtask" => Some("it depends on nothing of ours"),
+                "lopper-core" if on.name == "lopper-mask" => None,
+                "lopper-core" => Some("of ours it depends on lopper-mask alone"),
+                "lopper-mask" | "xtask" => Some("it depends on nothing of ours"),
                 "lopper" => None,
                 _ if on.name == "lopper" => Some("only a user's program depends on the facade"),
                 _ if on.plugin(root) && package.plugin(root) => Some("plugins never depend on each other"),
@@ -143,6 +147,10 @@ fn arrows(root: &Path, packages: &[Package]) -> Vec<String> {
             };
             found.extend(reason.map(|reason| format!("{} -> {}: {reason}", package.name, on.name)));
         }
+        // Development dependencies too: its tests and examples are to run where there is no libtorch.
+        let torch = package.dependencies.iter().filter(|d| TORCH.contains(&d.name.as_str()));
+        let pure = torch.filter(|_| package.name == "lopper-mask");
+        found.extend(pure.map(|d| format!("{} -> {}: masks are had without libtorch", package.name, d.name)));
     }
     found
 }
@@ -196,8 +204,7 @@ pub(crate) fn check(checkout: &Checkout, metadata: &Metadata) -> Result<String> 
             problems.push(format!("{}: does not take the workspace's lints", path.display()));
         }
         let shipped = |kind: &String| kind == "lib" || kind == "bin";
-        let open = !CIRCLED.contains(&member.name.as_str());
-        for target in member.targets.iter().filter(|target| open && target.kind.iter().any(shipped)) {
+        for target in member.targets.iter().filter(|target| target.kind.iter().any(shipped)) {
             problems.extend(circles(&target.src_path, checkout.root())?);
         }
     }
@@ -251,6 +258,7 @@ mod tests {
             "use std::io::{self, Read};\nuse std::net::TcpStream;",
         ] {
             assert_eq!(found(CORE, source).len(), 1, "{source}");
+            assert_eq!(found("crates/lopper-mask/src/a.rs", source).len(), 1, "{source}");
             assert_eq!(found("crates/lopper-session/src/a.rs", source).len(), 0, "{source}");
         }
         for source in [
@@ -298,7 +306,13 @@ mod tests {
             ..Package::default()
         };
         let packages = [
-            package("lopper-core", "crates/lopper-core", &[("lopper-weights", None), ("lopper-testkit", Some("dev"))]),
+            package("lopper-mask", "crates/lopper-mask", &[("lopper-metrics", None), ("tch", Some("dev"))]),
+            package("lopper-metrics", "crates/lopper-metrics", &[]),
+            package(
+                "lopper-core",
+                "crates/lopper-core",
+                &[("lopper-mask", None), ("tch", None), ("lopper-weights", None), ("lopper-testkit", Some("dev"))],
+            ),
             package("lopper-weights", "crates/lopper-weights", &[("lopper-core", None)]),
             package("lopper-testkit", "crates/lopper-testkit", &[("lopper-core", None)]),
             package("lopper-session", "crates/lopper-session", &[("a", None)]),
@@ -309,7 +323,9 @@ mod tests {
         assert_eq!(
             arrows(Path::new("/root"), &packages),
             [
-                "lopper-core -> lopper-weights: it depends on nothing of ours",
+                "lopper-mask -> lopper-metrics: it depends on nothing of ours",
+                "lopper-mask -> tch: masks are had without libtorch",
+                "lopper-core -> lopper-weights: of ours it depends on lopper-mask alone",
                 "lopper-session -> a: only `lopper` knows the built-in plugins",
                 "a -> b: plugins never depend on each other",
                 "a -> lopper-session: no plugin depends on the session",

@@ -59,7 +59,7 @@ pub fn parameter_shapes(config: &BertConfig, outputs: Option<usize>) -> Vec<(Par
 /// # Errors
 /// Never for a valid configuration.
 pub fn prunable_layout(config: &BertConfig) -> Result<Layout> {
-    Layout::new(parameter_shapes(config, None).into_iter().filter(|(name, _)| is_prunable(name.as_str())))
+    Ok(Layout::new(parameter_shapes(config, None).into_iter().filter(|(name, _)| is_prunable(name.as_str())))?)
 }
 
 /// The pooler's matrix, which may be left out of the ranking.

@@ -4,8 +4,9 @@
 mod common;
 
 use common::{labels, lines, open, refused, second, small, write};
-use lopper_core::registry::{self, DatasetEntry};
-use lopper_core::{Dataset, DatasetRequest, Error, Head, MetricValue, Predictions, Split, Targets};
+use lopper_core::{
+    Dataset, DatasetEntry, DatasetRequest, Error, Head, MetricValue, Predictions, Split, Targets, registry,
+};
 use lopper_speech::SpeechDataset;
 use std::fs;
 use std::path::Path;

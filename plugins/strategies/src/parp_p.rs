@@ -49,12 +49,12 @@ impl ParpP {
     /// Checks the options.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] for `every = 0` or sparsities out of order, [`Error::Sparsity`] out of range.
+    /// [`Error::InvalidValue`] for `every = 0` or sparsities out of order, [`MaskError::Sparsity`](lopper_core::MaskError::Sparsity) out of range.
     pub fn new(options: ParpPOptions) -> Result<Self> {
         if options.every == 0 {
             return Err(Error::invalid("[prune] every", 0, "a number of updates from 1 up"));
         }
-        let from = options.from.iter().map(|s| Sparsity::new(*s)).collect::<Result<Vec<_>>>()?;
+        let from = options.from.iter().map(|s| Ok(Sparsity::new(*s)?)).collect::<Result<Vec<_>>>()?;
         if !from.is_sorted_by(|a, b| a < b) {
             return Err(Error::invalid("[prune] from", format!("{:?}", options.from), "ascending sparsities"));
         }

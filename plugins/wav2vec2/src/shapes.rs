@@ -85,7 +85,7 @@ pub fn parameter_shapes(config: &Wav2Vec2Config, outputs: Option<usize>) -> Vec<
 /// Never for a valid configuration.
 pub fn prunable_layout(config: &Wav2Vec2Config, biases: bool) -> Result<Layout> {
     let ranked = |name: &str| is_prunable(name, biases);
-    Layout::new(parameter_shapes(config, None).into_iter().filter(|(name, _)| ranked(name.as_str())))
+    Ok(Layout::new(parameter_shapes(config, None).into_iter().filter(|(name, _)| ranked(name.as_str())))?)
 }
 
 pub(crate) fn is_prunable(name: &str, biases: bool) -> bool {

@@ -1,16 +1,13 @@
 //! Selection by tensor operations, on whatever device the tensors lie: a radix select in three counting passes and one that
 //! writes the bits, and a single pass when a mask of the same sparsity is made again. Counts, the mask's bits and the few
 //! entries of the warm path are all that reaches the host. The mask is the one that
-//! [`HostSelector`](super::HostSelector) would choose.
+//! [`HostSelector`](crate::HostSelector) would choose.
 //!
 //! A launch costs as much as hundreds of thousands of entries, so tensors are looked at many at once.
 
-use super::host::Change;
-use super::key::Order;
-use super::warm::{Bracket, Candidate, most_candidates, settle, width};
-use super::{Threshold, locate, miscounted};
-use crate::bits::WORD;
-use crate::{Among, Error, Layout, MaskSet, Result};
+use crate::{Among, Change, Error, Layout, MaskSet, MaskTensors, Order, Result};
+use lopper_mask::ranking::{Bracket, Candidate, Threshold, locate, most_candidates, settle, width};
+use lopper_mask::{LANES, WORD};
 use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
@@ -285,7 +282,7 @@ impl Weights<'_> {
             }
             Ok(None)
         };
-        first().map_or_else(|error| error, |found| found.unwrap_or_else(miscounted))
+        first().map_or_else(|error| error, |found| found.unwrap_or_else(changed))
     }
 
     /// The mask after `mask` from nothing, where the one after that may be expected, and its pruned entries by group.
@@ -350,15 +347,15 @@ impl Weights<'_> {
         if wanted == 0 {
             return Ok((Threshold { key: 0, ties: 0, equal: 0 }, Histograms::default()));
         }
-        let (first, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
+        let (first, before) = locate(&counts, wanted).ok_or_else(changed)?;
         let wanted = wanted - before;
         let inside =
             |group: &Group, gone: Option<&Tensor>| top.with(&ranked(self.keys(group)?, gone)?, self.order, first);
         let counts = self.count(&middle, gone, inside)?;
-        let (second, before) = locate(&counts, wanted).ok_or_else(miscounted)?;
+        let (second, before) = locate(&counts, wanted).ok_or_else(changed)?;
         let wanted = wanted - before;
         let last = self.count(&bottom, gone, |group, gone| middle.with(&inside(group, gone)?, self.order, second))?;
-        let (third, before) = locate(&last, wanted).ok_or_else(miscounted)?;
+        let (third, before) = locate(&last, wanted).ok_or_else(changed)?;
         let key = first << top.shift | second << middle.shift | third;
         let threshold = Threshold { key: key as u32, ties: wanted - before, equal: last[third] };
         Ok((threshold, Histograms { middle: (counts, second), bottom: (last, third) }))
@@ -379,6 +376,11 @@ impl Weights<'_> {
         let counts = Vec::<i64>::try_from(&counts.f_to_device(Device::Cpu)?)?;
         Ok(counts.into_iter().map(|count| count as u64).collect())
     }
+}
+
+/// Every ranked entry is counted once, so the k-th smallest of at least k is always found.
+fn changed() -> Error {
+    lopper_mask::Error::Changed.into()
 }
 
 /// The entries of a tensor in a row, as they are ranked: float32.
@@ -415,7 +417,7 @@ fn packed(pruned: &Tensor, group: &Group) -> Result<Vec<Vec<u64>>> {
         let padded = |(start, entries)| kept.f_narrow(0, start, entries)?.f_constant_pad_nd([0, -entries & (word - 1)]);
         Tensor::f_cat(&group.parts().map(padded).collect::<Result<Vec<_>, _>>()?, 0)?
     };
-    let lanes = Tensor::f_from_slice(&crate::bits::LANES.map(|lane| lane as u8))?.f_to_device(pruned.device())?;
+    let lanes = Tensor::f_from_slice(&LANES)?.f_to_device(pruned.device())?;
     let bytes = kept.f_view([-1, 8])?.f_mul(&lanes)?.f_sum_dim_intlist([1i64].as_slice(), false, Kind::Uint8)?;
     let bytes = Vec::<u8>::try_from(&bytes.f_to_device(Device::Cpu)?)?;
     let mut words = bytes.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes));
@@ -424,9 +426,8 @@ fn packed(pruned: &Tensor, group: &Group) -> Result<Vec<Vec<u64>>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::HostSelector;
     use super::*;
-    use crate::ParameterName;
+    use crate::{HostSelector, ParameterName};
     use proptest::prelude::*;
     use std::sync::Arc;
 

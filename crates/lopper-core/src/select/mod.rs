@@ -4,19 +4,11 @@
 //! each tensor, or of each group of a pattern. Ties go by tensor order, then index. The mask does not depend on the number of
 //! threads or the device.
 
-mod chunk;
 mod device;
-mod host;
-mod key;
-mod shaped;
-mod sides;
-mod warm;
 
 use device::DeviceSelector;
-pub use host::{Change, HostSelector};
-pub use key::Order;
 
-use crate::{Among, Error, MaskSet, Request, Result, Scores, Scoring, Sparsity, StageMethod, View, WeightView};
+use crate::{Change, Error, HostSelector, MaskSet, Order, PrunableWeight, Request, Result, Scores, WeightView};
 
 /// Ranks entries over all tensors together; keeps its work space between calls.
 #[derive(Debug, Default)]
@@ -31,35 +23,6 @@ impl Selector {
     /// A selector with an empty work space.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// The next mask of a stage, at `target` sparsity among these entries: `method` scores what `view` shows, and the core
-    /// ranks as the stage's allocation and pattern say, and proves that the mask is what was asked for.
-    ///
-    /// # Errors
-    /// Those of the method; [`Error::Scores`] when its scores have other shapes, are not finite, or are its own where the
-    /// stage promises magnitudes; and those of [`select`](Self::select).
-    pub fn next_mask(
-        &mut self,
-        method: &mut dyn StageMethod,
-        view: &View<'_>,
-        target: Sparsity,
-        among: Among,
-    ) -> Result<(MaskSet, Change)> {
-        let stage = view.stage();
-        let scores = {
-            let _no_grad = tch::no_grad_guard();
-            method.score(view)?
-        };
-        if stage.scoring == Scoring::Magnitude && !matches!(scores, Scores::Magnitude) {
-            return Err(view.blame("are its own, and the stage promises magnitudes: say Stage::own_scores".into()));
-        }
-        let request = stage.request(target, among);
-        let mut mask = view.mask().clone();
-        let selected = self.select_into(view.weight_view(), &scores, &mut mask, &request);
-        let change = selected.map_err(|error| view.blamed(error, &scores))?;
-        request.prove(&mask)?;
-        Ok((mask, change))
     }
 
     /// A mask of these weights as `request` says, from `current`.
@@ -97,22 +60,12 @@ impl Selector {
         request: &Request,
     ) -> Result<Change> {
         mask.layout().check_same(weights.layout(), "mask and weights")?;
-        let quota = request.quota(weights.layout())?;
+        let quota = request.quota_after(mask)?;
         let (pruned, among) = (quota.total(), request.among);
-        if among == Among::Survivors && mask.pruned() > pruned {
-            return Err(Error::invalid(
-                "sparsity",
-                request.target,
-                format!(
-                    "at least {}: the current mask prunes that much, and only survivors are ranked",
-                    mask.sparsity()
-                ),
-            ));
-        }
         if !request.is_plain() {
             let (values, order) = host_values(weights, scores)?;
             let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
-            return shaped::select_into(&slices, order, mask, request, &quota);
+            return Ok(self.host.select_as(&slices, order, mask, request)?);
         }
         match scores {
             Scores::Magnitude if weights.weights().iter().all(|weight| weight.host.is_some()) => {
@@ -120,7 +73,7 @@ impl Selector {
                 slices.extend(weights.weights().iter().filter_map(|weight| weight.host));
                 let selected = self.host.select_into(&slices, Order::Magnitude, mask, pruned, among);
                 self.slices = emptied(slices);
-                selected
+                Ok(selected?)
             }
             Scores::Magnitude => {
                 let tensors: Vec<_> = weights.weights().iter().map(|w| w.tensor.shallow_clone()).collect();
@@ -131,9 +84,9 @@ impl Selector {
                 if weights.weights().iter().all(|weight| weight.tensor.device() == tch::Device::Cpu) {
                     let values = tensors.iter().map(to_vec).collect::<Result<Vec<_>>>()?;
                     let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
-                    self.host.select_into(&slices, Order::Value, mask, pruned, among)
+                    Ok(self.host.select_into(&slices, Order::Value, mask, pruned, among)?)
                 } else {
-                    let on_device = |(scores, weight): (&tch::Tensor, &crate::PrunableWeight<'_>)| {
+                    let on_device = |(scores, weight): (&tch::Tensor, &PrunableWeight<'_>)| {
                         Ok(scores.f_detach()?.f_to_kind(tch::Kind::Float)?.f_to_device(weight.tensor.device())?)
                     };
                     let tensors = tensors.iter().zip(weights.weights()).map(on_device).collect::<Result<Vec<_>>>()?;
@@ -142,12 +95,6 @@ impl Selector {
             }
         }
     }
-}
-
-/// What is not ranked entry by entry over all tensors together, from plain slices.
-pub(crate) fn select_slices(slices: &[&[f32]], order: Order, mask: &mut MaskSet, request: &Request) -> Result<Change> {
-    let quota = request.quota(mask.layout())?;
-    shaped::select_into(slices, order, mask, request, &quota)
 }
 
 /// The room of a list without its content, for slices of any lifetime: the standard library collects a vector's own
@@ -196,32 +143,4 @@ fn check_shapes(weights: &WeightView<'_>, scores: &[tch::Tensor]) -> Result<()> 
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(Error::ScoreShapes { problems }) }
-}
-
-/// Where the k-th smallest key lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Threshold {
-    /// Keys below are pruned.
-    key: u32,
-    /// Of the entries with exactly this key, so many are pruned, in order.
-    ties: u64,
-    /// Entries with exactly this key.
-    equal: u64,
-}
-
-/// The bin in which the `k`-th smallest falls (k from 1), and how many stand in the bins before it.
-fn locate(histogram: &[u64], k: u64) -> Option<(usize, u64)> {
-    let mut before = 0;
-    for (bin, count) in histogram.iter().enumerate() {
-        if before + count >= k {
-            return Some((bin, before));
-        }
-        before += count;
-    }
-    None
-}
-
-/// Every ranked entry is counted once, so the k-th smallest of at least k is always found.
-fn miscounted() -> Error {
-    Error::Other("weights changed while they were ranked".into())
 }

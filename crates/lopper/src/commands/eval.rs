@@ -3,8 +3,9 @@
 use crate::config::{Setting, Split as Keys, insert_option};
 use crate::models::{ModelArguments, OpenModel};
 use crate::output::{self, Table, count};
-use lopper_core::registry::{self, DatasetEntry};
-use lopper_core::{Dataset, DatasetRequest, Error, Head, MetricValue, Model, Result, Split, Task};
+use lopper_core::{
+    Dataset, DatasetEntry, DatasetRequest, Error, Head, MetricValue, Model, Result, Split, Task, registry,
+};
 use lopper_session::{EvaluationBatches, Precision, Stop, evaluate, guarded};
 use serde::Serialize;
 use std::collections::BTreeMap;

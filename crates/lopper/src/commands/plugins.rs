@@ -1,8 +1,8 @@
 //! `lopper plugins`: what is registered.
 
 use crate::output;
-use lopper_core::registry::{self, DatasetEntry, Entry, MaskScheduleEntry, ModelEntry, StrategyEntry};
-use lopper_core::{OptionDoc, Result};
+use lopper_core::registry::{self, Entry};
+use lopper_core::{DatasetEntry, MaskScheduleEntry, ModelEntry, OptionDoc, Result, StrategyEntry};
 use serde::Serialize;
 
 /// The command's arguments.

@@ -234,7 +234,7 @@ fn first_mask(name: &str, layout: &Arc<Layout>, model: &dyn Model, sparsity: Spa
                 Ok(Selector::new().next_mask(method.as_mut(), &seen, sparsity, *among)?.0)
             }
             InitialMask::Random { kind: RandomKind::Uniform, sparsity: first, seed } if *first == sparsity => {
-                MaskSet::random_as(layout.clone(), &stage.request(sparsity, Among::All), *seed)
+                Ok(MaskSet::random_as(layout.clone(), &stage.request(sparsity, Among::All), *seed)?)
             }
             _ => Err(refuse("pruning without training: its first mask is another one")),
         }

@@ -5,7 +5,7 @@ use crate::inspect::{self, Inspection, Part};
 use crate::models;
 use crate::problems::keep;
 use lopper_core::Error;
-use lopper_core::registry::{self, DatasetEntry, StrategyEntry};
+use lopper_core::{DatasetEntry, StrategyEntry, registry};
 use std::path::Path;
 use tch::Device;
 

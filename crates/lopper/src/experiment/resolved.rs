@@ -8,8 +8,7 @@ use crate::inspect::{self, Inspection, Part};
 use crate::models;
 use crate::problems::keep;
 use crate::recipes;
-use lopper_core::registry::{DatasetEntry, StrategyEntry};
-use lopper_core::{Error, PruningStrategy, Result, RunSpec, Sparsity, Task};
+use lopper_core::{DatasetEntry, Error, PruningStrategy, Result, RunSpec, Sparsity, StrategyEntry, Task};
 use lopper_session::{
     EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, StoreCache, updates_per_epoch,
 };

@@ -7,8 +7,11 @@ use crate::config::{
 };
 use crate::problems::{check, keep};
 use crate::recipes;
-use lopper_core::registry::{self, DatasetEntry, Entry, ModelEntry, StrategyEntry};
-use lopper_core::{Error, OptionDoc, PruningStrategy, Result, Sparsity, Task, nearest, parse_leniently};
+use lopper_core::registry::{self, Entry};
+use lopper_core::{
+    DatasetEntry, Error, ModelEntry, OptionDoc, PruningStrategy, Result, Sparsity, StrategyEntry, Task, nearest,
+    parse_leniently,
+};
 use std::path::Path;
 use toml::{Table, Value};
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// What the reference prunes too.
 const ENTRIES: u64 = 84_934_656;
 
-/// What is compared of the medians that `crates/lopper-core/examples/mask_speed.rs` prints, in seconds.
+/// What is compared of the medians that `crates/lopper-mask/examples/mask_speed.rs` prints, in seconds.
 #[derive(Debug, Deserialize)]
 struct Lopper {
     read_pass: f64,

@@ -55,7 +55,7 @@ pub(super) fn iou(paths: &[PathBuf], json: bool) -> Result<()> {
             )
         });
     }
-    let compare = |a: &MaskFile| files.iter().map(|b| a.mask.compare(&b.mask)).collect::<Result<Vec<_>>>();
+    let compare = |a: &MaskFile| files.iter().map(|b| Ok(a.mask.compare(&b.mask)?)).collect::<Result<Vec<_>>>();
     let all = files.iter().map(compare).collect::<Result<Vec<_>>>()?;
     let matrix = |of: fn(&Comparison) -> f64| all.iter().map(|row| row.iter().map(of).collect()).collect();
     let matrix = Matrix {

@@ -1,22 +1,25 @@
-//! What the warm paths of both selectors share: where the next threshold is expected, and the ranking of the few entries
+//! What the warm paths of all selectors share: where the next threshold is expected, and the ranking of the few entries
 //! that this does not decide.
 
-use super::{Change, Order, Threshold};
+use super::change::Change;
+use super::key::Order;
+use super::threshold::Threshold;
 use crate::bits::WORD;
 use crate::{Layout, MaskSet};
 
 /// Keys between which a threshold is expected. Only the work of the warm path depends on how good a guess it is.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bracket {
+pub struct Bracket {
     order: Order,
-    /// The first key and the last.
-    pub(super) low: u32,
-    pub(super) high: u32,
+    /// The first key.
+    pub low: u32,
+    /// The last key.
+    pub high: u32,
 }
 
 impl Bracket {
     /// The keys at most `width` away from `key`.
-    pub(super) fn around(order: Order, key: u32, width: u32) -> Self {
+    pub fn around(order: Order, key: u32, width: u32) -> Self {
         let (first, end) = order.finite_keys();
         let key = key.clamp(first, end - 1);
         Self { order, low: key.saturating_sub(width).max(first), high: key.saturating_add(width).min(end - 1) }
@@ -25,7 +28,7 @@ impl Bracket {
     /// A bracket for the next mask of this layout, wide enough for what a few updates do to the threshold's place. `width` tells
     /// how far one must go from the threshold in both directions to have so many entries. `None` when entries of one key
     /// are too many to be ranked one by one: the warm path would only lose time.
-    pub(super) fn expected(
+    pub fn expected(
         order: Order,
         layout: &Layout,
         threshold: Threshold,
@@ -47,40 +50,45 @@ impl Bracket {
         Self::around(self.order, key, (self.high - self.low) / 2)
     }
 
-    pub(super) fn is_of(self, order: Order) -> bool {
+    /// Whether its keys are those of this order.
+    pub fn is_of(self, order: Order) -> bool {
         self.order == order
     }
 }
 
 /// An entry that the bracket alone does not decide.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Candidate {
-    pub(super) key: u32,
-    pub(super) tensor: u32,
+pub struct Candidate {
+    /// Its key.
+    pub key: u32,
+    /// The place of its tensor in the layout.
+    pub tensor: u32,
     /// Index in its tensor.
-    pub(super) index: u64,
+    pub index: u64,
 }
 
 /// Entries that the warm path ranks at most; with more, counting all again is cheaper.
-pub(super) fn most_candidates(layout: &Layout) -> usize {
+pub fn most_candidates(layout: &Layout) -> usize {
     (layout.entries() / 256).clamp(256, 1 << 16) as usize
 }
 
 /// How the candidates were decided.
-pub(super) struct Settled {
-    pub(super) change: Change,
+#[derive(Debug, Clone, Copy)]
+pub struct Settled {
+    /// What it did to the mask.
+    pub change: Change,
     /// Where the next threshold is expected.
-    pub(super) bracket: Bracket,
+    pub bracket: Bracket,
     /// So many candidates, the first ones, are pruned now.
-    pub(super) pruned: usize,
+    pub pruned: usize,
 }
 
-/// The next mask of the same sparsity, from the current one: PARP's re-prune.
+/// Makes `mask` the next one of the same sparsity: PARP's re-prune.
 ///
 /// Pruned entries below the bracket and kept ones above it stay as they are. All others, the candidates, are ranked
 /// among themselves: as many of them go as were pruned. That is the k smallest of all entries if the candidates that go
 /// lie no higher than the bracket, and those that stay no lower. `None` when they do not; the mask is then as it was.
-pub(super) fn settle(candidates: &mut [Candidate], mask: &mut MaskSet, bracket: Bracket) -> Option<Settled> {
+pub fn settle(candidates: &mut [Candidate], mask: &mut MaskSet, bracket: Bracket) -> Option<Settled> {
     let to_prune = candidates.iter().filter(|c| !mask.is_kept(c.tensor as usize, c.index)).count();
     if to_prune > 0 && to_prune < candidates.len() {
         // Ordered by key, tensor and index, whatever order they were found in.
@@ -114,7 +122,7 @@ fn set(words: &mut [Vec<u64>], entries: &[Candidate], kept: bool) {
 }
 
 /// How many bins one must go from bin `at` in both directions to have `enough` entries.
-pub(super) fn width(counts: &[u64], at: usize, enough: u64) -> u32 {
+pub fn width(counts: &[u64], at: usize, enough: u64) -> u32 {
     let bin = |at: Option<usize>| at.and_then(|at| counts.get(at)).copied().unwrap_or(0);
     let (mut width, mut entries) = (0, bin(Some(at)));
     while entries < enough && width < counts.len() {

@@ -19,7 +19,7 @@ const INFINITE: u32 = 0x7f80_0000;
 impl Order {
     /// An integer in the order of the ranked numbers.
     #[inline(always)]
-    pub(super) fn key(self, value: f32) -> u32 {
+    pub fn key(self, value: f32) -> u32 {
         match self {
             Self::Magnitude => value.to_bits() & 0x7fff_ffff,
             Self::Value => {
@@ -31,7 +31,7 @@ impl Order {
 
     /// The keys of finite numbers: the first, and the one after the last.
     #[inline(always)]
-    pub(super) fn finite_keys(self) -> (u32, u32) {
+    pub fn finite_keys(self) -> (u32, u32) {
         match self {
             Self::Magnitude => (0, INFINITE),
             Self::Value => (!(INFINITE | 1 << 31) + 1, INFINITE | 1 << 31),
@@ -40,7 +40,7 @@ impl Order {
 
     /// Whether the key is that of NaN or an infinity.
     #[inline(always)]
-    pub(super) fn is_unrankable(self, key: u32) -> bool {
+    pub fn is_unrankable(self, key: u32) -> bool {
         let (first, end) = self.finite_keys();
         !(first..end).contains(&key)
     }

@@ -3,20 +3,20 @@
 
 use rayon::prelude::*;
 
-/// Entries of a word.
-pub(crate) const WORD: usize = 64;
+/// Entries of a word of a mask.
+pub const WORD: usize = 64;
 /// Entries that one task looks at: a multiple of a word's.
 pub(crate) const CHUNK: usize = 1 << 16;
 /// Words that one task looks at, where a word costs little more than its transfer from memory.
 const CHUNK_WORDS: usize = 1 << 14;
 
-/// The bit of each lane in a byte.
-pub(crate) const LANES: [i32; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+/// The bit of each entry in a byte of a mask, the first entry's first.
+pub const LANES: [u8; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
 
 /// Whether a lane's bit is set in a byte of a mask.
 #[inline(always)]
 pub(crate) fn is_set(byte: u8, lane: usize) -> bool {
-    i32::from(byte) & LANES[lane] != 0
+    i32::from(byte) & i32::from(LANES[lane]) != 0
 }
 
 /// The words that hold so many entries.

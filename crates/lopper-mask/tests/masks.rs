@@ -1,13 +1,12 @@
 //! Laws of masks and of selection, against a plain sort.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-use lopper_core::{
-    Among, Change, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, PrunableWeight, Request,
-    Scores, Selector, Sparsity, WeightView, pack_bits, pack_bits_into,
+use lopper_mask::{
+    Among, Change, Error, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, Sparsity, pack_bits,
+    pack_bits_into,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
-use tch::Tensor;
 
 fn cases(number: u32) -> ProptestConfig {
     ProptestConfig { cases: number, failure_persistence: None, ..ProptestConfig::default() }
@@ -210,32 +209,6 @@ proptest! {
         };
         prop_assert_eq!(run(1), run(threads));
     }
-
-    #[test]
-    fn tensor_operations_choose_as_slices_do((values, pruned) in with_pruned(), seed: u64, share in 0.0f64..=1.0, survivors: bool, magnitude: bool) {
-        let layout = layout_of(&values);
-        let among = if survivors { Among::Survivors } else { Among::All };
-        let current = pick(&layout, (pruned as f64 * share) as u64, seed);
-        let target = Sparsity::new(pruned as f64 / layout.entries().max(1) as f64).unwrap();
-        let tensors: Vec<Tensor> = values.iter().map(|v| Tensor::from_slice(v)).collect();
-        let view = |with_slices: bool| {
-            let weights = layout.tensors().iter().zip(&tensors).zip(&values);
-            let weights = weights.map(|((named, tensor), values)| {
-                PrunableWeight::new(named.name(), tensor, with_slices.then_some(values.as_slice()))
-            });
-            WeightView::new(&layout, weights.collect::<Result<_, _>>().unwrap())
-        };
-        let scores = || if magnitude { Scores::Magnitude } else {
-            Scores::Values(tensors.iter().map(Tensor::shallow_clone).collect())
-        };
-        let here = Selector::new().select(&view(true), &scores(), &current, &Request::global(target).among(among)).unwrap();
-        let order = if magnitude { Order::Magnitude } else { Order::Value };
-        prop_assert_eq!(&here, &oracle(&values, &current, pruned, order, among));
-        if magnitude {
-            // Without slices the weights are ranked by tensor operations, as on a GPU.
-            prop_assert_eq!(here, Selector::new().select(&view(false), &scores(), &current, &Request::global(target).among(among)).unwrap());
-        }
-    }
 }
 
 /// A mask file of some 100 KiB, with a bit flipped in and a cut at every 4 KiB, and near both ends.
@@ -251,7 +224,7 @@ fn damage_anywhere_in_a_mask_file_is_a_typed_error() {
         flipped[place] ^= 1 << (place / 4096 % 8);
         for (damaged, count) in [(&flipped[..], &mut flips), (&whole[..place], &mut cuts)] {
             match MaskSet::from_file_bytes(damaged) {
-                Err(Error::MaskFormat { reason }) => assert!(!reason.is_empty()),
+                Err(Error::Format { reason, .. }) => assert!(!reason.is_empty()),
                 other => panic!("damaged at byte {place}: {:?}", other.map(|(mask, _)| mask.pruned())),
             }
             *count += 1;
@@ -366,8 +339,6 @@ fn applying_writes_positive_zeros() {
     let mut values = odd;
     MaskSet::dense(layout([3])).apply(0, &mut values).unwrap();
     assert_eq!(values.map(f32::to_bits), odd.map(f32::to_bits));
-    let pruned = mask.pruned_tensor(0, tch::Device::Cpu).unwrap();
-    assert_eq!(Vec::<bool>::try_from(&pruned).unwrap(), [true, false, true]);
 }
 
 /// The prunable tensors of a transformer of `blocks` blocks: four square projections and two of the feed-forward layer.

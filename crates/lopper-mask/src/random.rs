@@ -1,6 +1,6 @@
 //! Masks drawn without looking at any weight.
 
-use crate::{Layout, MaskSet, Order, Request, Result, Sparsity};
+use crate::{HostSelector, Layout, MaskSet, Order, Request, Result, Sparsity};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ impl MaskSet {
         let scores: Vec<Vec<f32>> = layout.tensors().iter().map(|tensor| draw(tensor.entries())).collect();
         let slices: Vec<&[f32]> = scores.iter().map(Vec::as_slice).collect();
         let mut mask = Self::dense(layout);
-        crate::select::select_slices(&slices, Order::Value, &mut mask, request)?;
+        HostSelector::new().select_as(&slices, Order::Value, &mut mask, request)?;
         Ok(mask)
     }
 }

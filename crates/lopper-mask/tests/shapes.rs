@@ -1,13 +1,11 @@
 //! Laws of allocations and patterns, each against a sort.
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
-use lopper_core::{
-    Allocation, Among, Error, Layout, MaskSet, ParameterName, Pattern, PrunableWeight, Request, Scores, Selector,
-    Sparsity, WeightView,
+use lopper_mask::{
+    Allocation, Among, Error, HostSelector, Layout, MaskSet, Order, ParameterName, Pattern, Request, Sparsity,
 };
 use proptest::prelude::*;
 use std::sync::Arc;
-use tch::Tensor;
 
 fn layout(shapes: &[Vec<u64>]) -> Arc<Layout> {
     let named = shapes.iter().enumerate().map(|(i, s)| (ParameterName::new(format!("t{i}")), s.clone()));
@@ -20,12 +18,11 @@ fn request(sparsity: f64) -> Request {
 
 /// The mask of these magnitudes.
 fn select(layout: &Arc<Layout>, values: &[Vec<f32>], current: &MaskSet, request: &Request) -> Result<MaskSet, Error> {
-    let shape = |t: usize| -> Vec<i64> { layout.tensors()[t].shape().iter().map(|d| *d as i64).collect() };
-    let tensors: Vec<Tensor> =
-        values.iter().enumerate().map(|(t, values)| Tensor::from_slice(values).reshape(shape(t))).collect();
-    let weights = layout.tensors().iter().zip(&tensors).map(|(t, tensor)| PrunableWeight::new(t.name(), tensor, None));
-    let view = WeightView::new(layout, weights.collect::<Result<_, _>>().unwrap());
-    Selector::new().select(&view, &Scores::Magnitude, current, request)
+    assert_eq!(layout, current.layout());
+    let slices: Vec<&[f32]> = values.iter().map(Vec::as_slice).collect();
+    let mut mask = current.clone();
+    HostSelector::new().select_as(&slices, Order::Magnitude, &mut mask, request)?;
+    Ok(mask)
 }
 
 fn pruned(mask: &MaskSet) -> Vec<u64> {

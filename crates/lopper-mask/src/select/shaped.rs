@@ -1,24 +1,40 @@
 //! Selection of each tensor for itself, and in patterns, over slices of main memory.
 
-use super::host::{Change, HostSelector};
+use super::change::Change;
+use super::host::HostSelector;
 use super::key::Order;
 use crate::pattern::Grid;
 use crate::{Among, Error, Layout, MaskSet, Pattern, Quota, Request, Result, TensorLayout};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-/// Replaces `mask` by what `request` asks for, whose counts `quota` holds; one slice for each tensor of its layout.
-///
-/// # Errors
-/// [`Error::NonFinite`] naming the first entry that cannot be ranked; [`Error::Layout`] naming every tensor of which the
-/// survivors cannot become what is asked for. `mask` is then as it was.
-pub(super) fn select_into(
-    slices: &[&[f32]],
-    order: Order,
-    mask: &mut MaskSet,
-    request: &Request,
-    quota: &Quota,
-) -> Result<Change> {
+impl HostSelector {
+    /// Replaces `mask` by the one that `request` asks for; one slice for each tensor of its layout, row-major.
+    ///
+    /// One ranking over all tensors together takes the paths of [`select_into`](Self::select_into); any other allocation or
+    /// pattern is made from nothing each time.
+    ///
+    /// # Errors
+    /// What [`Request::quota_after`] refuses; [`Error::NonFinite`] naming the first entry that cannot be ranked;
+    /// [`Error::Layout`] for slices of other lengths, and naming every tensor of which the survivors cannot become what is
+    /// asked for. `mask` is then as it was.
+    pub fn select_as(
+        &mut self,
+        slices: &[&[f32]],
+        order: Order,
+        mask: &mut MaskSet,
+        request: &Request,
+    ) -> Result<Change> {
+        let quota = request.quota_after(mask)?;
+        if request.is_plain() {
+            return self.select_into(slices, order, mask, quota.total(), request.among);
+        }
+        shaped(slices, order, mask, request, &quota)
+    }
+}
+
+/// Replaces `mask` by what `request` asks for, whose counts `quota` holds.
+fn shaped(slices: &[&[f32]], order: Order, mask: &mut MaskSet, request: &Request, quota: &Quota) -> Result<Change> {
     mask.layout().check_lengths(slices.iter().map(|values| values.len()))?;
     // Before anything is added up or cut into groups: the entry itself is to be named.
     for (tensor, values) in mask.layout().tensors().iter().zip(slices) {

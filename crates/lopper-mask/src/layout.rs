@@ -3,9 +3,6 @@
 use crate::{Error, ParameterName, Result};
 use serde::{Deserialize, Serialize};
 
-/// Differences of two layouts that are listed.
-const LISTED: usize = 10;
-
 /// One prunable tensor of a [`Layout`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TensorLayout {
@@ -132,16 +129,6 @@ impl Layout {
         }
         if problems.is_empty() { Ok(()) } else { Err(Error::Layout { context: "mask and slices".into(), problems }) }
     }
-}
-
-/// The first differences and the number of the others: two models differ in hundreds of tensors for one reason.
-pub(crate) fn most(mut problems: Vec<String>) -> Vec<String> {
-    let all = problems.len();
-    if all <= LISTED {
-        return problems;
-    }
-    problems.truncate(LISTED);
-    vec![format!("{all} problems:\n  - {}\n  - and {} more like them", problems.join("\n  - "), all - LISTED)]
 }
 
 #[cfg(test)]

@@ -18,11 +18,7 @@ impl Sparsity {
     /// [`Error::Sparsity`] for a value outside, or NaN.
     pub fn new(value: f64) -> Result<Self> {
         // `contains` is false for NaN. Adding zero turns -0.0 into 0.0, so equal sparsities print and hash alike.
-        if (0.0..=1.0).contains(&value) {
-            Ok(Self(value + 0.0))
-        } else {
-            Err(Error::Sparsity { value: value.to_string() })
-        }
+        if (0.0..=1.0).contains(&value) { Ok(Self(value + 0.0)) } else { Err(Error::Sparsity { value }) }
     }
 
     /// The share as a number.

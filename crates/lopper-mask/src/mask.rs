@@ -4,7 +4,6 @@ use crate::bits::{self, last_word, word_count};
 use crate::{Error, Layout, ParameterName, Result, Sparsity};
 use rayon::prelude::*;
 use std::sync::Arc;
-use tch::{Device, Kind, Tensor};
 
 /// One bit for every prunable entry of a model; 1 = kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,19 +69,19 @@ impl MaskSet {
     /// A mask from packed bits: for each tensor its words, the first entry in the lowest bit of the first word.
     ///
     /// # Errors
-    /// [`Error::MaskFormat`] naming the tensor, for a wrong number of words or a bit past the last entry.
+    /// [`Error::Format`] naming the tensor, for a wrong number of words or a bit past the last entry.
     pub fn from_words(layout: Arc<Layout>, words: Vec<Vec<u64>>) -> Result<Self> {
         if words.len() != layout.tensors().len() {
             let reason = format!("bits of {} tensors for a layout of {}", words.len(), layout.tensors().len());
-            return Err(Error::MaskFormat { reason });
+            return Err(refused(reason));
         }
         for (tensor, words) in layout.tensors().iter().zip(&words) {
             if words.len() != word_count(tensor.entries()) {
                 let reason = format!("`{}` of {} entries has {} words", tensor.name(), tensor.entries(), words.len());
-                return Err(Error::MaskFormat { reason });
+                return Err(refused(reason));
             }
             if words.last().is_some_and(|last| last & !last_word(tensor.entries()) != 0) {
-                return Err(Error::MaskFormat { reason: format!("`{}` has bits past its last entry", tensor.name()) });
+                return Err(refused(format!("`{}` has bits past its last entry", tensor.name())));
             }
         }
         Ok(Self { layout, words: Arc::new(words) })
@@ -180,34 +179,6 @@ impl MaskSet {
         bits::unpack(&self.words[index], self.layout.tensors()[index].entries() as usize)
     }
 
-    /// The pruned entries of tensor `index`, true = pruned: a bool tensor of its shape on `device`, for `masked_fill_`.
-    ///
-    /// # Errors
-    /// Errors of libtorch.
-    ///
-    /// # Panics
-    /// When there is no such tensor.
-    pub fn pruned_tensor(&self, index: usize, device: Device) -> Result<Tensor> {
-        let tensor = &self.layout.tensors()[index];
-        let shape: Vec<i64> = tensor.shape().iter().map(|d| *d as i64).collect();
-        let pruned = match device {
-            Device::Cpu => Tensor::f_from_slice(&self.to_bytes(index))?.f_to_kind(Kind::Bool)?.f_logical_not()?,
-            _ => pruned_of(&self.words[index], tensor.entries(), device)?,
-        };
-        Ok(pruned.f_view(shape.as_slice())?)
-    }
-
-    /// The kept entries of tensor `index`, true = kept: a bool tensor of its shape on `device`.
-    ///
-    /// # Errors
-    /// Errors of libtorch.
-    ///
-    /// # Panics
-    /// When there is no such tensor.
-    pub fn kept_tensor(&self, index: usize, device: Device) -> Result<Tensor> {
-        Ok(self.pruned_tensor(index, device)?.f_logical_not()?)
-    }
-
     /// The same mask with its tensors in the order of `layout`.
     ///
     /// # Errors
@@ -289,15 +260,6 @@ impl MaskSet {
     }
 }
 
-/// Pruned entries, flat, unpacked where they are wanted: bits are an eighth of what would have to be moved otherwise.
-fn pruned_of(words: &[u64], entries: u64, device: Device) -> Result<Tensor> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let bytes = Tensor::f_from_slice(&bytes)?.f_to_device(device)?.f_unsqueeze(1)?;
-    let lanes = Tensor::f_from_slice(&bits::LANES.map(|lane| lane as u8))?.f_to_device(device)?;
-    let pruned = bytes.f_bitwise_and_tensor(&lanes)?.f_eq(0)?;
-    Ok(pruned.f_view([-1])?.f_narrow(0, 0, entries as i64)?)
-}
-
 fn share(part: u64, whole: u64) -> Sparsity {
     Sparsity::new(part as f64 / whole.max(1) as f64).unwrap_or(Sparsity::DENSE)
 }
@@ -315,17 +277,6 @@ fn comparison([both, first_only, second_only]: [u64; 3], entries: u64) -> Compar
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bits_are_unpacked_alike_on_every_device() {
-        let named = [0, 1, 63, 64, 65, 300].map(|n| (ParameterName::new(format!("t{n}")), vec![n]));
-        let mask = MaskSet::random(Arc::new(Layout::new(named).unwrap()), Sparsity::new(0.4).unwrap(), 3);
-        for (index, tensor) in mask.layout.tensors().iter().enumerate() {
-            let there = pruned_of(&mask.words[index], tensor.entries(), Device::Cpu).unwrap();
-            assert_eq!(there, mask.pruned_tensor(index, Device::Cpu).unwrap(), "{}", tensor.name());
-        }
-    }
+fn refused(reason: String) -> Error {
+    Error::Format { reason, source: None }
 }

@@ -1,10 +1,11 @@
 //! Selection over slices of main memory: a radix select in two counting passes and one that writes the bits, and a
 //! single pass when a mask of the same sparsity is made again.
 
+use super::change::Change;
 use super::chunk::{self, Chunk, Stop, chunks, order};
-use super::key::{BINS, LOW_BITS};
+use super::key::{BINS, LOW_BITS, Order};
+use super::threshold::{Threshold, locate};
 use super::warm::{Bracket, Candidate, most_candidates, settle, width};
-use super::{Order, Threshold, locate, miscounted};
 use crate::bits::{CHUNK, WORD};
 use crate::{Among, Error, MaskSet, Result};
 use rayon::prelude::*;
@@ -19,26 +20,6 @@ struct Ties {
     equal: u64,
     /// So many of them go, the first ones.
     pruned: u64,
-}
-
-/// What a selection did to a mask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Change {
-    /// Entries kept before and pruned now.
-    pub newly_pruned: u64,
-    /// Entries pruned before and kept now.
-    pub revived: u64,
-}
-
-impl Change {
-    /// What leads from one mask to another.
-    ///
-    /// # Errors
-    /// [`Error::Layout`] when they do not describe the same tensors.
-    pub fn between(before: &MaskSet, after: &MaskSet) -> Result<Self> {
-        let compared = before.compare(after)?;
-        Ok(Self { newly_pruned: compared.first_only, revived: compared.second_only })
-    }
 }
 
 /// Selection over plain slices, without tensors; keeps its work space between calls.
@@ -156,13 +137,14 @@ impl HostSelector {
         if !finite || self.total.iter().enumerate().any(unrankable) {
             return Err(non_finite(slices, mask));
         }
-        let (high, below) = locate(&self.total, wanted).ok_or_else(miscounted)?;
+        // Every ranked entry is counted once, so the k-th smallest of at least k is always found.
+        let (high, below) = locate(&self.total, wanted).ok_or(Error::Changed)?;
         self.count(slices, mask.words(), |chunk, counts| {
             chunk::count_low::<MAGNITUDE, SURVIVORS>(chunk, high as u32, counts);
             true
         });
         let wanted = wanted - below;
-        let (low, below) = locate(&self.total, wanted).ok_or_else(miscounted)?;
+        let (low, below) = locate(&self.total, wanted).ok_or(Error::Changed)?;
         let threshold =
             Threshold { key: (high as u32) << LOW_BITS | low as u32, ties: wanted - below, equal: self.total[low] };
         // Nothing fails from here on, so the mask's own words are written.
@@ -284,5 +266,5 @@ fn non_finite(slices: &[&[f32]], mask: &MaskSet) -> Error {
         let index = values.iter().position(|value| !value.is_finite())?;
         Some(Error::NonFinite { tensor: tensor.name().to_string(), index: index as u64, value: values[index] })
     });
-    first.unwrap_or_else(miscounted)
+    first.unwrap_or(Error::Changed)
 }

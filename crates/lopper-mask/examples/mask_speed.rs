@@ -1,6 +1,6 @@
 //! How fast masks are made, changed and applied, against the speed of memory itself.
 //!
-//! `cargo run -p lopper-core --example mask_speed [-- --entries-scale 0.1]` ranks the matrices of BERT-base's encoder,
+//! `cargo run -p lopper-mask --example mask_speed [-- --entries-scale 0.1]` ranks the matrices of BERT-base's encoder,
 //! 84,934,656 entries in 72 tensors, at 70 %. The scale multiplies the number of rows. It prints one JSON object: times are
 //! medians in seconds, taken in turns in one process on the threads of rayon's pool (RAYON_NUM_THREADS).
 //!
@@ -21,7 +21,7 @@
 #![allow(clippy::print_stdout, reason = "its result")]
 
 use alloc_tracker::{Allocator, Session};
-use lopper_core::{
+use lopper_mask::{
     Among, Change, HostSelector, Layout, MaskOrigin, MaskSet, Order, ParameterName, Sparsity, pack_bits_into,
 };
 use rand::{Rng, SeedableRng};
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut times: Vec<[f64; 9]> = Vec::new();
     for _ in 0..ROUNDS {
         let read_pass = timed(|| black_box(read(&weights))).1;
-        let floor_fresh = timed(|| -> lopper_core::Result<()> {
+        let floor_fresh = timed(|| -> lopper_mask::Result<()> {
             black_box(read(&weights) + read(&weights));
             apply(&mask, &mut weights)
         });
@@ -137,7 +137,7 @@ fn scale() -> Result<f64, Box<dyn Error>> {
     scale.ok_or_else(|| format!("{arguments:?}: nothing or --entries-scale S is accepted, S from 0.01 to 100").into())
 }
 
-fn layout(scale: f64) -> lopper_core::Result<Arc<Layout>> {
+fn layout(scale: f64) -> lopper_mask::Result<Arc<Layout>> {
     let shapes = (0..12).flat_map(|_| LAYER).enumerate();
     let rows = |rows: u64| ((rows as f64 * scale) as u64).max(1);
     let named = shapes.map(|(i, [r, c])| (ParameterName::new(format!("matrix{i}")), vec![rows(r), c]));
@@ -165,7 +165,7 @@ fn read(weights: &[Vec<f32>]) -> f32 {
     weights.par_iter().flat_map(|values| values.par_chunks(1 << 16)).map(sum).sum()
 }
 
-fn apply(mask: &MaskSet, weights: &mut [Vec<f32>]) -> lopper_core::Result<()> {
+fn apply(mask: &MaskSet, weights: &mut [Vec<f32>]) -> lopper_mask::Result<()> {
     weights.iter_mut().enumerate().try_for_each(|(index, values)| mask.apply(index, values))
 }
 

@@ -1,5 +1,6 @@
 //! Mask files: packed bits in safetensors, with what they belong to and where they came from.
 
+use crate::error::Cause;
 use crate::{Error, Layout, MaskSet, Result, TensorLayout};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
@@ -53,7 +54,7 @@ impl MaskSet {
     /// Each tensor is stored under its name as `U8 [ceil(entries / 8)]`, the first entry in the lowest bit.
     ///
     /// # Errors
-    /// [`Error::MaskFormat`] when the parts cannot be put into one file.
+    /// [`Error::Format`] when the parts cannot be put into one file.
     pub fn to_file_bytes(&self, origin: &MaskOrigin) -> Result<Vec<u8>> {
         let bits: Vec<Vec<u8>> = self
             .layout()
@@ -93,7 +94,7 @@ impl MaskSet {
     /// Reads a mask file, and where the mask came from. Whatever the bytes, memory stays in proportion to their number.
     ///
     /// # Errors
-    /// [`Error::MaskFormat`] for anything that is not a whole, unchanged mask file of this version.
+    /// [`Error::Format`] for anything that is not a whole, unchanged mask file of this version.
     pub fn from_file_bytes(bytes: &[u8]) -> Result<(Self, MaskOrigin)> {
         let size = bytes.first_chunk::<8>().map_or(0, |size| u64::from_le_bytes(*size));
         if size > MAX_HEADER {
@@ -155,10 +156,11 @@ fn json(description: &Description) -> Result<Vec<u8>> {
     serde_json::to_vec(description).map_err(format)
 }
 
-fn format(error: impl std::fmt::Display) -> Error {
-    refuse(error.to_string())
+fn format(error: impl Into<Cause>) -> Error {
+    let cause = error.into();
+    Error::Format { reason: cause.to_string(), source: Some(cause) }
 }
 
 fn refuse(reason: String) -> Error {
-    Error::MaskFormat { reason }
+    Error::Format { reason, source: None }
 }

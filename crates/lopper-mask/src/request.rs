@@ -1,6 +1,17 @@
 //! What a ranking is asked for.
 
-use crate::{Allocation, Among, Error, Layout, MaskSet, Pattern, Result, Sparsity};
+use crate::{Allocation, Error, Layout, MaskSet, Pattern, Result, Sparsity};
+use serde::{Deserialize, Serialize};
+
+/// Which entries a ranking may keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Among {
+    /// Every prunable entry: pruned ones can come back (PARP).
+    All,
+    /// Only what the current mask keeps: masks shrink (IMP).
+    Survivors,
+}
 
 /// A mask that is wanted: how sparse, among which entries, how spread and in which pattern.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,7 +72,7 @@ impl Request {
     }
 
     /// Whether one ranking over all tensors decides, entry by entry.
-    pub(crate) fn is_plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         self.allocation == Allocation::Global && self.pattern == Pattern::Unstructured
     }
 
@@ -105,16 +116,32 @@ impl Request {
         }
     }
 
+    /// [`quota`](Self::quota) of the mask that follows `current`.
+    ///
+    /// # Errors
+    /// As [`quota`](Self::quota), and [`Error::InvalidValue`] when survivors are ranked and `current` prunes more than is asked
+    /// for.
+    pub fn quota_after(&self, current: &MaskSet) -> Result<Quota> {
+        let quota = self.quota(current.layout())?;
+        if self.among == Among::Survivors && current.pruned() > quota.total {
+            let least = current.sparsity();
+            let expected =
+                format!("at least {least}: the current mask prunes that much, and only survivors are ranked");
+            return Err(Error::invalid("sparsity", self.target, expected));
+        }
+        Ok(quota)
+    }
+
     /// Whether `mask` is what is asked for: counts of all and of each tensor, and the pattern.
     ///
     /// # Errors
-    /// [`Error::MaskCount`] with the count that is wrong; [`Error::Layout`] naming every tensor that has another count, or
+    /// [`Error::Count`] with the count that is wrong; [`Error::Layout`] naming every tensor that has another count, or
     /// another pattern.
     pub fn prove(&self, mask: &MaskSet) -> Result<()> {
         let quota = self.quota(mask.layout())?;
         let pruned = mask.pruned();
         if pruned != quota.total {
-            return Err(Error::MaskCount { target: self.target, pruned, wanted: quota.total });
+            return Err(Error::Count { target: self.target.get(), pruned, wanted: quota.total });
         }
         if let Some(wanted) = quota.tensors() {
             let counted = mask.tensors().zip(wanted);

@@ -1,7 +1,6 @@
 //! Parts of tensors, and what the passes of a selection do with one of them.
 
-use super::Order;
-use super::key::{BINS, LOW_BITS};
+use super::key::{BINS, LOW_BITS, Order};
 use super::sides::Sides;
 use super::warm::{Bracket, Candidate};
 use crate::bits::{CHUNK, WORD};

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use lopper_core::{Among, HostSelector, Layout, MaskSet, Order, ParameterName, Sparsity};
+use lopper_mask::{Among, HostSelector, Layout, MaskSet, Order, ParameterName, Sparsity};
 use rand::{Rng, SeedableRng};
 use std::hint::black_box;
 use std::sync::Arc;

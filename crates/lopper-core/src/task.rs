@@ -1,0 +1,64 @@
+//! What is to be learned.
+
+use serde::{Deserialize, Serialize};
+
+/// The head that a task needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Head {
+    /// One of several classes; the labels in class order.
+    Classification {
+        /// Label of each class.
+        labels: Vec<String>,
+    },
+    /// One number.
+    Regression,
+    /// A sequence of symbols through CTC.
+    Ctc {
+        /// Symbol of each output.
+        vocabulary: Vec<String>,
+        /// Index of the blank.
+        blank: usize,
+    },
+}
+
+impl Head {
+    /// A CTC head of which nothing is known but its number of outputs and its blank: the symbol of output 3 is `<3>`.
+    pub fn numbered(outputs: usize, blank: usize) -> Self {
+        Self::Ctc { vocabulary: (0..outputs).map(number).collect(), blank }
+    }
+
+    /// Whether it is such a head.
+    pub fn is_numbered(&self) -> bool {
+        let Self::Ctc { vocabulary, .. } = self else { return false };
+        vocabulary.iter().enumerate().all(|(output, symbol)| *symbol == number(output))
+    }
+
+    /// Outputs an input (or a time step).
+    pub fn outputs(&self) -> usize {
+        match self {
+            Self::Classification { labels } => labels.len(),
+            Self::Regression => 1,
+            Self::Ctc { vocabulary, .. } => vocabulary.len(),
+        }
+    }
+}
+
+/// What an output is called that nothing names.
+fn number(output: usize) -> String {
+    format!("<{output}>")
+}
+
+/// What is to be learned, and how it is judged.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Task {
+    /// Such as `rte`.
+    pub name: String,
+    /// The head it needs.
+    pub head: Head,
+    /// The metric quoted first, one of those that [`Dataset::evaluate`](crate::Dataset::evaluate) returns.
+    pub primary_metric: String,
+    /// False for error rates.
+    pub higher_is_better: bool,
+}
