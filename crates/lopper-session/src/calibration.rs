@@ -3,7 +3,7 @@
 use crate::evaluate::{autocast, costs};
 use crate::memory;
 use crate::plugins::Plugins;
-use crate::train::mix;
+use crate::stage::mix;
 use crate::weights::Weights;
 use crate::{Batcher, SessionSettings};
 use lopper_core::{

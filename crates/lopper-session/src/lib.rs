@@ -32,11 +32,12 @@ mod run_id;
 mod sealed;
 mod session;
 mod settings;
+mod stage;
 mod status;
 mod stop;
 mod store;
-mod train;
 mod weights;
+mod world;
 mod writer;
 
 pub use batching::{Batcher, MicroBatches, evaluation_batches};

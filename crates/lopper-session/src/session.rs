@@ -1,5 +1,8 @@
 //! A run: plans, skips what the store already holds, trains the rest, and writes what came out.
 
+mod missing;
+mod start;
+mod train;
 mod walk;
 
 use self::walk::Ended;

@@ -1,5 +1,5 @@
 use super::*;
-use lopper_core::{Layout, ParameterName, Sparsity};
+use lopper_core::{Layout, MaskTensors, ParameterName, Sparsity};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
 
