@@ -52,8 +52,6 @@ struct Case {
 fn of(method: &'static str, options: &'static str, accumulate: u64) -> Case {
     let (stage, start, frozen, leaves_out) = (0, 0.0, 0, false);
     Case { method, options, stage, start, accumulate, frozen, leaves_out, checkpoint: CheckpointEvery::OnInterrupt }
-            checkpoints_kept: 1,
-            save_model: true,
 }
 
 /// What a rank ended with.
