@@ -1,6 +1,7 @@
 //! SIGINT and SIGTERM, wherever a run is when they come: seen within two seconds, answered with 130, and nothing lost.
 
 use crate::fixture::{Answer, Fixture};
+use serde_json::json;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -181,6 +182,23 @@ fn between_micro_batches_the_update_is_not_counted() {
     std::thread::sleep(Duration::from_millis(100));
     let answer = running.interrupted("an update under way");
     assert!(answer.stderr.contains("stands at its beginning"), "{answer:?}");
+    assert_eq!(status(&f), ("interrupted".into(), 0));
+    assert_eq!(lines(&f, "\"loss\""), 0);
+}
+
+/// A forward pass of many seconds over a batch that is there at once: nobody looks, so the process is ended where it stands, and
+/// has said so before.
+#[test]
+fn in_a_micro_batch_that_takes_long_it_is_interrupted_all_the_same() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
+    f.model("model", 1024, &json!({"intermediate_size": 4096}), None);
+    f.sst(1000);
+    let settings = ["train.updates=2", "train.batch_size=1000"];
+    let running = Running::start(&f, &settings).until(|| lines(&f, "\"stage\"") == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let answer = running.interrupted("a micro-batch under way");
+    assert!(answer.stderr.contains("nothing is lost by it"), "{answer:?}");
     assert_eq!(status(&f), ("interrupted".into(), 0));
     assert_eq!(lines(&f, "\"loss\""), 0);
 }

@@ -165,6 +165,7 @@ impl Session {
             files::write_atomic(&out.join("config.toml"), text.as_bytes())?;
         }
         let mut status = StatusWriter::begin(&out, self.status()?)?;
+        self.settings.stop.note_end_with(status.interrupts());
         let result = self.train(&id, &mut status);
         status.end(&result);
         result

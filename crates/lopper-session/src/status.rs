@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 const FILE: &str = "status.json";
@@ -123,11 +124,29 @@ impl RunStatus {
 
 /// Writes the status of a run under way into its file.
 pub(crate) struct StatusWriter {
-    path: PathBuf,
-    status: RunStatus,
+    shared: Arc<Mutex<Shared>>,
     /// The stage under way.
     stage: usize,
     written: Instant,
+}
+
+/// What the thread that ends a process in the place of its run writes, too.
+struct Shared {
+    path: PathBuf,
+    status: RunStatus,
+}
+
+impl Shared {
+    fn write(&self) -> Result<()> {
+        files::write_atomic(&self.path, &sealed::seal(&self.status)?)
+    }
+
+    /// A status that cannot be written must not stop a run.
+    fn tell(&self) {
+        if let Err(e) = self.write() {
+            tracing::warn!("{e}");
+        }
+    }
 }
 
 impl StatusWriter {
@@ -136,61 +155,68 @@ impl StatusWriter {
     /// # Errors
     /// [`Error::File`] when it cannot be written: a run that cannot write here had better know at once.
     pub(crate) fn begin(out: &Path, status: RunStatus) -> Result<Self> {
-        let writer = Self { path: out.join(FILE), status, stage: 0, written: Instant::now() };
-        writer.write()?;
-        Ok(writer)
+        let shared = Shared { path: out.join(FILE), status };
+        shared.write()?;
+        Ok(Self { shared: Arc::new(Mutex::new(shared)), stage: 0, written: Instant::now() })
     }
 
     /// Stage `index` stands at `done` updates.
     pub(crate) fn stage(&mut self, index: usize, done: u64, seconds: f64) {
         self.stage = index;
-        let stage = &mut self.status.stages[index];
-        (stage.done, stage.seconds) = (done, seconds);
-        self.tell();
+        self.stands_at(done, seconds, true);
     }
 
     /// The stage under way has finished another update.
     pub(crate) fn update(&mut self, done: u64, seconds: f64) {
-        let stage = &mut self.status.stages[self.stage];
+        self.stands_at(done, seconds, self.written.elapsed() >= INTERVAL);
+    }
+
+    fn stands_at(&mut self, done: u64, seconds: f64, write: bool) {
+        let mut shared = locked(&self.shared);
+        let stage = &mut shared.status.stages[self.stage];
         (stage.done, stage.seconds) = (done, seconds);
-        if self.written.elapsed() >= INTERVAL {
-            self.tell();
+        if write && shared.status.state == RunState::Running {
+            shared.tell();
+            self.written = Instant::now();
         }
+    }
+
+    /// What notes, from another thread, that the run was interrupted where it stands. Nothing once the run has ended; and after
+    /// it, this writes no status any more.
+    pub(crate) fn interrupts(&self) -> impl FnOnce() + Send + 'static {
+        let shared = self.shared.clone();
+        move || end(&shared, RunState::Interrupted, None)
     }
 
     /// The run ends like this.
-    pub(crate) fn end<T>(mut self, result: &Result<T>) {
-        self.status.state = match result {
-            Ok(_) => RunState::Done,
-            Err(Error::Interrupted(_)) => RunState::Interrupted,
-            Err(e) => {
-                self.status.error = Some(e.to_string());
-                RunState::Failed
-            }
-        };
-        self.tell();
-    }
-
-    /// A status that cannot be written must not stop a run.
-    fn tell(&mut self) {
-        self.written = Instant::now();
-        if let Err(e) = self.write() {
-            tracing::warn!("{e}");
+    pub(crate) fn end<T>(self, result: &Result<T>) {
+        match result {
+            Ok(_) => end(&self.shared, RunState::Done, None),
+            Err(Error::Interrupted(_)) => end(&self.shared, RunState::Interrupted, None),
+            Err(e) => end(&self.shared, RunState::Failed, Some(e.to_string())),
         }
     }
+}
 
-    fn write(&self) -> Result<()> {
-        files::write_atomic(&self.path, &sealed::seal(&self.status)?)
+/// Notes how a run ends, unless it has ended.
+fn end(shared: &Mutex<Shared>, state: RunState, error: Option<String>) {
+    let mut shared = locked(shared);
+    if shared.status.state == RunState::Running {
+        (shared.status.state, shared.status.error) = (state, error);
+        shared.tell();
     }
+}
+
+fn locked(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    // Numbers and a state, of which any combination may be written.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for StatusWriter {
     /// A panic, caught further up or not, would otherwise look like kill -9.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.status.state = RunState::Failed;
-            self.status.error = Some("a defect in Lopper or a plugin: it panicked".into());
-            self.tell();
+            end(&self.shared, RunState::Failed, Some("a defect in Lopper or a plugin: it panicked".into()));
         }
     }
 }
@@ -315,6 +341,28 @@ mod tests {
         let status = RunStatus::read(at).unwrap();
         assert_eq!((status.stages[1].done, status.stages[1].seconds), (100, 25.0));
         assert_eq!(status.seconds_left(), Some(25.0));
+    }
+
+    /// As by the thread that ends a process whose run does not look.
+    #[test]
+    fn an_end_that_is_noted_for_a_run_is_its_last_word() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path();
+        let mut writer = StatusWriter::begin(at, status([100, 40, 0])).unwrap();
+        let (first, second) = (writer.interrupts(), writer.interrupts());
+        std::thread::spawn(first).join().unwrap();
+        let interrupted = RunStatus::read(at).unwrap();
+        assert_eq!((interrupted.state, interrupted.stages[1].done), (RunState::Interrupted, 0), "what is kept counts");
+        writer.stage(1, 50, 1.0);
+        writer.end::<()>(&Err(Error::Other("the process ends anyway".into())));
+        assert_eq!(RunStatus::read(at).unwrap(), interrupted);
+        // And of a run that is over nothing is noted.
+        let writer = StatusWriter::begin(at, status([100, 100, 100])).unwrap();
+        let late = writer.interrupts();
+        writer.end(&Ok(()));
+        late();
+        second();
+        assert_eq!(RunStatus::read(at).unwrap().state, RunState::Done);
     }
 
     #[test]

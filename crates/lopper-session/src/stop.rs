@@ -14,29 +14,42 @@ const SLICE: Duration = Duration::from_millis(50);
 /// A run looks at it between updates, between the micro-batches of one, between batches of an evaluation, between stages
 /// and while it waits. Code that does not look, such as a plugin that reads a corpus for minutes, may be ended with the
 /// process as long as [`unsaved`](Self::unsaved) is false: that is for whoever owns the process to decide. So may a
-/// micro-batch that takes long, once [`save_for_run`](Self::save_for_run) has saved what is unsaved.
+/// micro-batch that takes long, once [`save_for_run`](Self::save_for_run) has saved what is unsaved. Whoever ends the process so
+/// calls [`end_for_run`](Self::end_for_run) before.
 #[derive(Debug, Clone, Default)]
 pub struct Stop {
     requested: Arc<AtomicBool>,
     unsaved: Arc<AtomicBool>,
-    standby: Arc<Standby>,
+    standby: Arc<Standby<Result<()>>>,
+    end: Arc<Standby<()>>,
 }
 
-/// Writes a checkpoint of a state that stands still.
-type Save = Box<dyn FnOnce() -> Result<()> + Send>;
+/// What another thread can do for a run that does not look itself, once. Locked while it is done.
+struct Standby<T>(Mutex<Option<Box<dyn FnOnce() -> T + Send>>>);
 
-/// What another thread can save while the run itself does not look. Locked while it is saved.
-#[derive(Default)]
-struct Standby(Mutex<Option<Save>>);
+impl<T> Standby<T> {
+    fn set(&self, call: Option<Box<dyn FnOnce() -> T + Send>>) {
+        *self.lock() = call;
+    }
 
-impl Standby {
-    fn lock(&self) -> MutexGuard<'_, Option<Save>> {
+    fn call(&self) -> Option<T> {
+        let mut call = self.lock();
+        call.take().map(|call| call())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Box<dyn FnOnce() -> T + Send>>> {
         // Each change is one assignment, so it is whole even after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl fmt::Debug for Standby {
+impl<T> Default for Standby<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> fmt::Debug for Standby<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Standby")
     }
@@ -68,18 +81,28 @@ impl Stop {
     /// a micro-batch that takes longer than a second, and weights and moments are those of the last update. `None` where
     /// it stands elsewhere, and then it will soon look itself. The run goes no further before this returns.
     pub fn save_for_run(&self) -> Option<Result<()>> {
-        let mut standby = self.standby.lock();
-        standby.take().map(|save| save())
+        self.standby.call()
+    }
+
+    /// Notes where the run keeps its status that it was interrupted, from the thread that calls: the process is about to be
+    /// ended, and nothing is unsaved. Afterwards the run writes no status any more. Nothing where no run goes on.
+    pub fn end_for_run(&self) {
+        self.end.call();
     }
 
     /// From now until [`stand_down`](Self::stand_down) the run changes nothing that `save` writes.
     pub(crate) fn stand_by(&self, save: impl FnOnce() -> Result<()> + Send + 'static) {
-        *self.standby.lock() = Some(Box::new(save));
+        self.standby.set(Some(Box::new(save)));
     }
 
     /// Waits for whoever saves right now; afterwards the state may change.
     pub(crate) fn stand_down(&self) {
-        *self.standby.lock() = None;
+        self.standby.set(None);
+    }
+
+    /// `note` is how [`end_for_run`](Self::end_for_run) notes it.
+    pub(crate) fn note_end_with(&self, note: impl FnOnce() + Send + 'static) {
+        self.end.set(Some(Box::new(note)));
     }
 
     /// Goes on unless a stop was requested; `doing` says what ends then, such as `ranking for stage omp`.

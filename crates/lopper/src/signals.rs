@@ -69,6 +69,7 @@ fn end_in_time(mut woken: UnixStream, stop: &Stop, code: i32) {
         }
         if !stop.unsaved() {
             eprintln!("error: interrupted: nothing is lost by it; the same command goes on from what is saved");
+            stop.end_for_run();
             // No destructors: other threads are at work, in libtorch and elsewhere.
             signal_hook::low_level::exit(code);
         }

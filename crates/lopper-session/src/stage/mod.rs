@@ -195,7 +195,7 @@ impl<'a> Run<'a> {
         let stage = self.inputs.stage;
         let until = self.inputs.goal.until;
         let mut saved_at = Instant::now();
-        let bar = Progress::new(&stage.name, until, state.progress.update);
+        let bar = self.world.writes().then(|| Progress::new(&stage.name, until, state.progress.update));
         let first = state.progress.update + 1;
         let freeze = stage.recipe.freeze_encoder_updates;
         // Where the head alone is trained, nothing is differentiated through the encoder.
@@ -210,7 +210,9 @@ impl<'a> Run<'a> {
             let target = self.target(schedule, update)?;
             let due = self.sink().is_some_and(|sink| sink.is_due(update, saved_at.elapsed()));
             let (loss, wishes) = self.update(state, (batches, micro.of(update)), rates, (update, target), due)?;
-            bar.update(update, loss);
+            if let Some(bar) = &bar {
+                bar.update(update, loss);
+            }
             state.progress.update = update;
             state.unsaved.begin();
             self.keep_if_due(state)?;

@@ -375,3 +375,43 @@ fn a_rank_that_fails_ends_all() {
     let errors: Vec<_> = ended.iter().map(|ended| ended.result.as_ref().unwrap_err().as_str()).collect();
     assert_eq!(errors, ["rank 1 is gone", "the cable is out"]);
 }
+
+/// Which gradients the ranks have differs from parameter to parameter, and none of it turns a -0 into +0.
+#[test]
+fn a_gradient_that_a_rank_does_not_have_changes_no_bit_of_the_others() {
+    let features = [[1.0, -0.0, f32::MIN_POSITIVE], [-0.0, 0.0, 2.0]];
+    let given = |rank: usize| [Some(features[rank]), (rank == 1).then_some(features[0]), None, Some(features[1])];
+    let expected = [Some([1.0, 0.0, f32::MIN_POSITIVE + 2.0]), Some(features[0]), None, Some([-0.0, 0.0, 4.0])];
+    std::thread::scope(|scope| {
+        for world in Threads::of(2) {
+            scope.spawn(move || {
+                let config = ToyConfig { features: 3, hidden: vec![1], classes: 3, dropout: 0.0 };
+                let model = ToyModel::new(config, 1, 2, Device::Cpu).unwrap();
+                let weights = Weights::of(&model).unwrap();
+                // The encoder's weight and bias, then the head's.
+                let parameters = weights.trainable();
+                let sizes: Vec<usize> = parameters.iter().map(|(_, parameter)| parameter.numel()).collect();
+                assert_eq!(sizes, [3, 1, 3, 3]);
+                for ((_, parameter), gradient) in parameters.iter().zip(given(world.rank())) {
+                    if let Some(gradient) = gradient {
+                        let factors = Tensor::from_slice(&gradient[..parameter.numel()]).view_as(parameter);
+                        (parameter * factors).sum(tch::Kind::Float).backward();
+                    }
+                }
+                let own = Ok(together::Sums { loss: 0.5, count: 2.0, counts: Counts::new() });
+                let stop = Stop::default();
+                let (sums, wishes) = together::add_up(&world, &weights, own, world.rank() == 1, &stop).unwrap();
+                assert_eq!((sums.loss, sums.count, wishes.save, wishes.stop), (1.0, 4.0, true, false));
+                for ((name, parameter), expected) in parameters.iter().zip(expected) {
+                    let gradient = parameter.grad();
+                    let found = gradient.defined().then(|| lopper_torch::host_slice(&gradient).unwrap().to_vec());
+                    let expected = expected.map(|values| values[..parameter.numel()].to_vec());
+                    let bits = |values: Option<Vec<f32>>| {
+                        values.map(|all| all.iter().map(|v| v.to_bits()).collect::<Vec<_>>())
+                    };
+                    assert_eq!(bits(found), bits(expected), "{name}");
+                }
+            });
+        }
+    });
+}
