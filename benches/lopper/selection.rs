@@ -41,7 +41,7 @@ impl Ranked {
     fn select(&mut self, mask: &mut MaskSet) -> Result<Change> {
         let names = self.layout.tensors().iter().map(|tensor| tensor.name());
         let weights = names.zip(&self.tensors);
-        let weights = weights.map(|(name, tensor)| PrunableWeight::new(name, tensor, None)).collect::<Result<_>>()?;
+        let weights = weights.map(|(name, tensor)| PrunableWeight::new(name, tensor)).collect::<Result<_>>()?;
         let view = WeightView::new(&self.layout, weights);
         let request = Request::global(Sparsity::new(0.7)?);
         self.selector.select_into(&view, &Scores::Magnitude, mask, &request)

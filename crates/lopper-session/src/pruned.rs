@@ -42,8 +42,9 @@ impl Pruned {
         places: impl FnOnce() -> Result<Tensor>,
     ) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        self.tensors.push(match lopper_torch::host_slice(tensor) {
-            Some(values) => Values::Host(take(&self.mask.words()[index], values)),
+        let words = &self.mask.words()[index];
+        self.tensors.push(match lopper_torch::read_host(tensor, |values| take(words, values)) {
+            Some(taken) => Values::Host(taken),
             None => Values::Other(tensor.f_masked_select(&places()?)?),
         });
         Ok(())
@@ -65,8 +66,8 @@ impl Values {
         let _no_grad = tch::no_grad_guard();
         match self {
             Self::Host(taken) => {
-                let values = lopper_torch::host_slice_mut(tensor).expect("plain host memory stays what it is");
-                put(words, values, &taken);
+                lopper_torch::write_host(tensor, |values| put(words, values, &taken))
+                    .expect("plain host memory stays what it is");
             }
             Self::Other(taken) => {
                 let _ = tensor.f_masked_scatter_(&places()?, &taken)?;
@@ -135,7 +136,7 @@ mod tests {
                 let shape = [rows as i64, columns as i64];
                 let mut plain = Tensor::arange(shape[0] * shape[1], (Kind::Float, Device::Cpu)).view(shape) - 3.0;
                 // A payload that arithmetic would not keep.
-                lopper_torch::host_slice_mut(&mut plain).unwrap()[0] = f32::from_bits(0xFFC0_1234);
+                lopper_torch::write_host(&mut plain, |values| values[0] = f32::from_bits(0xFFC0_1234)).unwrap();
                 let turned = Tensor::zeros([shape[1], shape[0]], (Kind::Float, Device::Cpu)).t_();
                 for mut tensor in [plain.copy(), turned] {
                     tensor.copy_(&plain);
@@ -156,7 +157,7 @@ mod tests {
                     values.put_into(&mask.words()[0], &mut tensor, places).unwrap();
                     let bits = |tensor: &Tensor| -> Vec<u32> {
                         let flat = tensor.contiguous().view([-1]);
-                        lopper_torch::host_slice(&flat).unwrap().iter().map(|value| value.to_bits()).collect()
+                        lopper_torch::read_host(&flat, |values| values.iter().map(|v| v.to_bits()).collect()).unwrap()
                     };
                     assert_eq!(bits(&tensor), bits(&plain));
                 }

@@ -40,8 +40,8 @@ struct DeviceMasks {
 impl DeviceMasks {
     /// Sets pruned entries of a tensor of the shape of the layout's tensor `index` to +0.
     fn zero(&mut self, mask: &MaskSet, index: usize, tensor: &mut Tensor) -> Result<()> {
-        if let Some(values) = lopper_torch::host_slice_mut(tensor) {
-            return Ok(mask.apply(index, values)?);
+        if let Some(applied) = lopper_torch::write_host(tensor, |values| mask.apply(index, values)) {
+            return Ok(applied?);
         }
         let _no_grad = tch::no_grad_guard();
         // masked_fill and not a product: NaN · 0 is NaN, and -w · 0 is -0.
@@ -140,14 +140,10 @@ impl Weights {
         let mut hasher = blake3::Hasher::new();
         for live in &self.all {
             hasher.update(format!("{} {:?} {:?}\n", live.name, live.role, live.tensor.size()).as_bytes());
-            if let Some(values) = lopper_torch::host_slice(&live.tensor) {
-                hasher.update_rayon(bytemuck::cast_slice(values));
-                continue;
+            let mut update = |values: &[f32]| _ = hasher.update_rayon(bytemuck::cast_slice(values));
+            if lopper_torch::read_host(&live.tensor, &mut update).is_none() {
+                read_values(&live.name, &detached_copy(&live.tensor)?.f_contiguous()?, update)?;
             }
-            let host = detached_copy(&live.tensor)?.f_contiguous()?;
-            let values = lopper_torch::host_slice(&host)
-                .ok_or_else(|| Error::Other(format!("`{}` is not float32", live.name)))?;
-            hasher.update_rayon(bytemuck::cast_slice(values));
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
@@ -184,9 +180,9 @@ impl Weights {
     pub(crate) fn view(&self) -> Result<WeightView<'_>> {
         let weights = self.prunable.iter().map(|place| {
             let live = &self.all[*place];
-            PrunableWeight::new(&live.name, &live.tensor, lopper_torch::host_slice(&live.tensor))
+            PrunableWeight::new(&live.name, &live.tensor)
         });
-        Ok(WeightView::new(&self.layout, weights.collect::<Result<_>>()?))
+        Ok(WeightView::new(&self.layout, weights.collect::<Result<_>>()?).lent_by(lopper_torch::lend_hosts))
     }
 
     /// The live gradients of the prunable tensors, undefined where the backward pass did not come.
@@ -252,8 +248,8 @@ impl Weights {
     pub(crate) fn check_pruned_are_zero(&self, mask: &MaskSet) -> Result<()> {
         for (index, place) in self.prunable.iter().enumerate() {
             let live = &self.all[*place];
-            let nonzero = match lopper_torch::host_slice(&live.tensor) {
-                Some(values) => mask.nonzero_pruned(index, values)? as i64,
+            let nonzero = match lopper_torch::read_host(&live.tensor, |values| mask.nonzero_pruned(index, values)) {
+                Some(nonzero) => nonzero? as i64,
                 None => {
                     let outside = live.tensor.f_masked_select(&mask.pruned_tensor(index, live.tensor.device())?)?;
                     outside.f_count_nonzero(None::<i64>)?.f_int64_value(&[])?
@@ -268,6 +264,11 @@ impl Weights {
         }
         Ok(())
     }
+}
+
+/// What `read` makes of a tensor that lies on the CPU.
+fn read_values<R>(name: impl std::fmt::Display, host: &Tensor, read: impl FnOnce(&[f32]) -> R + Sync) -> Result<R> {
+    lopper_torch::read_host(host, read).ok_or_else(|| Error::Other(format!("`{name}` is not float32")))
 }
 
 fn detached_copy(tensor: &Tensor) -> Result<Tensor> {
@@ -302,7 +303,7 @@ mod tests {
         let mut zeroed = |mask: &MaskSet| {
             for index in 0..2 {
                 let mut tensor = Tensor::full([30, 40], f64::NAN, (Kind::Float, Device::Cpu)).t_();
-                assert!(lopper_torch::host_slice(&tensor).is_none());
+                assert!(lopper_torch::read_host(&tensor, <[f32]>::len).is_none());
                 masks.zero(mask, index, &mut tensor).unwrap();
                 let nonzero = tensor.isnan().to_kind(Kind::Uint8).contiguous().view([-1]);
                 assert_eq!(Vec::<u8>::try_from(&nonzero).unwrap(), mask.to_bytes(index));

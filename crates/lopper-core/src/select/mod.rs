@@ -15,8 +15,6 @@ use crate::{Change, Error, HostSelector, MaskSet, Order, PrunableWeight, Request
 pub struct Selector {
     host: HostSelector,
     device: DeviceSelector,
-    /// Room for a list of slices; empty between calls.
-    slices: Vec<&'static [f32]>,
 }
 
 impl Selector {
@@ -27,8 +25,8 @@ impl Selector {
 
     /// A mask of these weights as `request` says, from `current`.
     ///
-    /// Magnitudes are ranked where they lie: slices of the CPU without a copy, and tensors of another device by tensor
-    /// operations on it. What is ranked tensor by tensor or in a pattern is copied to the CPU and ranked there.
+    /// Magnitudes are ranked where they lie: memory of the CPU that is [lent](WeightView::lent_by) without a copy, and tensors of
+    /// another device by tensor operations on it. What is ranked tensor by tensor or in a pattern there is copied to the CPU.
     ///
     /// # Errors
     /// [`Error::NonFinite`] naming the first entry that cannot be ranked, [`Error::ScoreShapes`] for scores of other shapes,
@@ -47,8 +45,7 @@ impl Selector {
     }
 
     /// As [`select`](Self::select), into `mask`, which holds the current mask before and the next one after. A mask of
-    /// the same sparsity takes the warm path of [`HostSelector::select_into`]. Magnitudes on the CPU are ranked over all
-    /// tensors together without an allocation after the first call, unless a clone of `mask` shares its bits.
+    /// the same sparsity takes the warm path of [`HostSelector::select_into`].
     ///
     /// # Errors
     /// As [`select`](Self::select); `mask` is then as it was.
@@ -60,6 +57,13 @@ impl Selector {
         request: &Request,
     ) -> Result<Change> {
         mask.layout().check_same(weights.layout(), "mask and weights")?;
+        if matches!(scores, Scores::Magnitude) {
+            let (host, next) = (&mut self.host, &mut *mask);
+            let selected = weights.read(|lent| host.select_as(lent, Order::Magnitude, next, request));
+            if let Some(selected) = selected {
+                return Ok(selected?);
+            }
+        }
         let quota = request.quota_after(mask)?;
         let (pruned, among) = (quota.total(), request.among);
         if !request.is_plain() {
@@ -68,13 +72,6 @@ impl Selector {
             return Ok(self.host.select_as(&slices, order, mask, request)?);
         }
         match scores {
-            Scores::Magnitude if weights.weights().iter().all(|weight| weight.host.is_some()) => {
-                let mut slices = std::mem::take(&mut self.slices);
-                slices.extend(weights.weights().iter().filter_map(|weight| weight.host));
-                let selected = self.host.select_into(&slices, Order::Magnitude, mask, pruned, among);
-                self.slices = emptied(slices);
-                Ok(selected?)
-            }
             Scores::Magnitude => {
                 let tensors: Vec<_> = weights.weights().iter().map(|w| w.tensor.shallow_clone()).collect();
                 self.device.select_into(&tensors, Order::Magnitude, mask, pruned, among)
@@ -97,21 +94,11 @@ impl Selector {
     }
 }
 
-/// The room of a list without its content, for slices of any lifetime: the standard library collects a vector's own
-/// iterator in place.
-fn emptied(mut slices: Vec<&[f32]>) -> Vec<&'static [f32]> {
-    slices.clear();
-    slices.into_iter().map(|_| -> &'static [f32] { &[] }).collect()
-}
-
 /// What is ranked, copied to the CPU, and in which order.
 fn host_values(weights: &WeightView<'_>, scores: &Scores) -> Result<(Vec<Vec<f32>>, Order)> {
     match scores {
         Scores::Magnitude => {
-            let values = weights.weights().iter().map(|weight| match weight.host {
-                Some(values) => Ok(values.to_vec()),
-                None => to_vec(&weight.tensor),
-            });
+            let values = weights.weights().iter().map(|weight| to_vec(&weight.tensor));
             Ok((values.collect::<Result<_>>()?, Order::Magnitude))
         }
         Scores::Values(tensors) => {

@@ -111,10 +111,10 @@ impl Session {
     /// A mask by the magnitudes of a freshly initialised network, of which `tensors` are the prunable ones.
     fn random_init_mask(&mut self, tensors: &[tch::Tensor], request: &Request) -> Result<MaskSet> {
         let named = self.weights.prunable_names().zip(tensors);
-        let random = named.map(|(name, tensor)| PrunableWeight::new(name, tensor, lopper_torch::host_slice(tensor)));
+        let random = named.map(|(name, tensor)| PrunableWeight::new(name, tensor));
         let random = WeightView::new(self.weights.layout(), random.collect::<Result<_>>()?);
         let dense = MaskSet::dense(self.weights.layout().clone());
-        self.selector.select(&random, &Scores::Magnitude, &dense, request)
+        self.selector.select(&random.lent_by(lopper_torch::lend_hosts), &Scores::Magnitude, &dense, request)
     }
 
     /// Puts the weights that stage `index` starts from into the model.

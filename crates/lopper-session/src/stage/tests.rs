@@ -174,7 +174,9 @@ impl Case {
             stop: &stop,
         };
         let result = run_stage(inputs, world, sink);
-        let bits = |tensor: &Tensor| lopper_torch::host_slice(tensor).unwrap().iter().map(|v| v.to_bits()).collect();
+        let bits = |tensor: &Tensor| {
+            lopper_torch::read_host(tensor, |values| values.iter().map(|v| v.to_bits()).collect()).unwrap()
+        };
         let of = |trained: Trained| {
             let Trained { mask, lines, progress, .. } = trained;
             (mask, lines.as_bytes().to_vec(), progress.update, progress.counts)
@@ -404,7 +406,8 @@ fn a_gradient_that_a_rank_does_not_have_changes_no_bit_of_the_others() {
                 assert_eq!((sums.loss, sums.count, wishes.save, wishes.stop), (1.0, 4.0, true, false));
                 for ((name, parameter), expected) in parameters.iter().zip(expected) {
                     let gradient = parameter.grad();
-                    let found = gradient.defined().then(|| lopper_torch::host_slice(&gradient).unwrap().to_vec());
+                    let found =
+                        gradient.defined().then(|| lopper_torch::read_host(&gradient, <[f32]>::to_vec).unwrap());
                     let expected = expected.map(|values| values[..parameter.numel()].to_vec());
                     let bits = |values: Option<Vec<f32>>| {
                         values.map(|all| all.iter().map(|v| v.to_bits()).collect::<Vec<_>>())

@@ -259,9 +259,8 @@ fn untrained() -> Recipe {
 
 fn view<'a>(layout: &'a Arc<Layout>, tensors: &'a [Tensor]) -> Result<WeightView<'a>> {
     let weights = layout.tensors().iter().zip(tensors);
-    let weights =
-        weights.map(|(place, tensor)| PrunableWeight::new(place.name(), tensor, lopper_torch::host_slice(tensor)));
-    Ok(WeightView::new(layout, weights.collect::<Result<_>>()?))
+    let weights = weights.map(|(place, tensor)| PrunableWeight::new(place.name(), tensor));
+    Ok(WeightView::new(layout, weights.collect::<Result<_>>()?).lent_by(lopper_torch::lend_hosts))
 }
 
 /// The mask that prunes the smallest magnitudes of `tensors`, which stand in the order of the layout.

@@ -60,15 +60,17 @@ impl World for Threads {
 
     fn all_reduce_sum(&self, tensors: &mut [Tensor], numbers: &mut [f64]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let values = tensors.iter().map(|tensor| lopper_torch::host_slice(tensor).unwrap().to_vec()).collect();
+        let values = tensors.iter().map(|tensor| lopper_torch::read_host(tensor, <[f32]>::to_vec).unwrap()).collect();
         let given = self.exchange(Given { tensors: values, numbers: numbers.to_vec(), bytes: Vec::new() })?;
         assert!(given.iter().all(|other| other.tensors.len() == tensors.len() && other.numbers.len() == numbers.len()));
         for (index, tensor) in tensors.iter_mut().enumerate() {
-            let values = lopper_torch::host_slice_mut(tensor).unwrap();
-            values.copy_from_slice(&given[0].tensors[index]);
-            for other in &given[1..] {
-                values.iter_mut().zip(&other.tensors[index]).for_each(|(sum, value)| *sum += value);
-            }
+            let add = |values: &mut [f32]| {
+                values.copy_from_slice(&given[0].tensors[index]);
+                for other in &given[1..] {
+                    values.iter_mut().zip(&other.tensors[index]).for_each(|(sum, value)| *sum += value);
+                }
+            };
+            lopper_torch::write_host(tensor, add).unwrap();
         }
         for (index, number) in numbers.iter_mut().enumerate() {
             *number = given[1..].iter().fold(given[0].numbers[index], |sum, other| sum + other.numbers[index]);

@@ -258,10 +258,10 @@ impl<'a> Training<'a> {
 }
 
 fn view<'a>(layout: &'a Arc<Layout>, tensors: &'a [Tensor], host: bool) -> Result<WeightView<'a>, Broken> {
-    let weights = layout.tensors().iter().zip(tensors).map(|(layout, tensor)| {
-        PrunableWeight::new(layout.name(), tensor, host.then(|| lopper_torch::host_slice(tensor)).flatten())
-    });
-    Ok(WeightView::new(layout, weights.collect::<Result<_>>()?))
+    let weights = layout.tensors().iter().zip(tensors);
+    let weights = weights.map(|(layout, tensor)| PrunableWeight::new(layout.name(), tensor));
+    let view = WeightView::new(layout, weights.collect::<Result<_>>()?);
+    Ok(if host { view.lent_by(lopper_torch::lend_hosts) } else { view })
 }
 
 fn set(tensors_: &mut Vec<Tensor>, layout: &Layout, values: &[Vec<f32>], in_place: bool) -> Result<(), Broken> {
