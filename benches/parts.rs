@@ -24,12 +24,7 @@ const SENTENCES: usize = 8551;
 fn open() -> BertModel {
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join(".models/minilm");
     let path = std::env::var_os("LOPPER_MINILM").map_or(usual, PathBuf::from);
-    let task = Task {
-        name: "sentences".into(),
-        head: Head::Classification { labels: vec!["no".into(), "yes".into()] },
-        primary_metric: "accuracy".into(),
-        higher_is_better: true,
-    };
+    let task = Task::new("sentences", Head::Classification { labels: vec!["no".into(), "yes".into()] }, "accuracy");
     let options = toml::Table::new();
     let request = ModelRequest { path, options: &options, task: Some(&task), device: Device::Cpu, seed: 1 };
     BertModel::open(&request).expect("a checkpoint: `cargo xtask demo` fetches it")
@@ -55,11 +50,9 @@ fn encode(preprocessor: &dyn Preprocessor, sentences: &[String]) -> Vec<Features
 fn update(criterion: &mut Criterion) {
     let model = open();
     let features = encode(model.preprocessor().unwrap().as_ref(), &sentences()[..ROWS]);
-    let batch = Batch {
-        inputs: model.preprocessor().unwrap().collate(&features.iter().collect::<Vec<_>>()).unwrap(),
-        targets: Some(Targets::Classes(Tensor::from_slice(&[0i64, 1]).repeat([ROWS as i64 / 2]))),
-        len: ROWS,
-    };
+    let inputs = model.preprocessor().unwrap().collate(&features.iter().collect::<Vec<_>>()).unwrap();
+    let targets = Targets::Classes(Tensor::from_slice(&[0i64, 1]).repeat([ROWS as i64 / 2]));
+    let batch = Batch::new(inputs, targets, ROWS);
     let parameters: Vec<(ParameterName, Tensor)> =
         model.parameters().iter().map(|p| (p.name.clone(), p.tensor.shallow_clone())).collect();
     let adamw = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };

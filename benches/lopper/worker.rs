@@ -115,25 +115,23 @@ fn paced(inner: impl Model + 'static) -> Box<dyn Model> {
 }
 
 inventory::submit! {
-    ModelEntry {
-        name: "paced-bert",
-        summary: "bert, with updates counted and timed from outside",
-        options: BertOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        recognises: |_| false,
-        open: |request| BertModel::open(request).map(paced),
-    }
+    ModelEntry::new(        "paced-bert",
+        "bert, with updates counted and timed from outside",
+        BertOptions::DOCS,
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        |_| false,
+        |request| BertModel::open(request).map(paced),
+    )
 }
 
 inventory::submit! {
-    ModelEntry {
-        name: "paced-wav2vec2",
-        summary: "wav2vec2, with updates counted and timed from outside",
-        options: Wav2Vec2Options::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        recognises: |_| false,
-        open: |request| Wav2Vec2Model::open(request).map(paced),
-    }
+    ModelEntry::new(        "paced-wav2vec2",
+        "wav2vec2, with updates counted and timed from outside",
+        Wav2Vec2Options::DOCS,
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        |_| false,
+        |request| Wav2Vec2Model::open(request).map(paced),
+    )
 }
 
 fn run() -> Result<()> {

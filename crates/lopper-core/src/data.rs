@@ -71,6 +71,7 @@ pub enum Targets {
 
 /// Several examples at once.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Batch {
     /// What the model reads.
     pub inputs: Inputs,
@@ -81,6 +82,11 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A batch of `len` rows; `None` for its targets is for prediction alone.
+    pub fn new(inputs: Inputs, targets: impl Into<Option<Targets>>, len: usize) -> Self {
+        Self { inputs, targets: targets.into(), len }
+    }
+
     /// The same batch on another device.
     ///
     /// # Errors

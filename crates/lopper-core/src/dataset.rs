@@ -149,7 +149,8 @@ impl<'a> DatasetRequest<'a> {
 }
 
 entry! {
-    /// A dataset.
+    /// A dataset; [`new`](DatasetEntry::new) takes the fields in their order.
+    #[non_exhaustive]
     DatasetEntry, "dataset" {
         /// The task that these options describe, without loading examples: the model's head must be known first.
         task: fn(&toml::Table) -> Result<Task>,

@@ -18,11 +18,19 @@ pub enum Mode {
 
 /// The loss of one batch, not yet normalised, so that micro-batches can be added exactly.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Loss {
     /// Scalar, float32, differentiable: the sum over the batch.
     pub sum: Tensor,
     /// What the sum is divided by: examples for classification, sentences for CTC.
     pub count: f64,
+}
+
+impl Loss {
+    /// The scalar `sum` over a batch, to be divided by `count`.
+    pub fn new(sum: Tensor, count: f64) -> Self {
+        Self { sum, count }
+    }
 }
 
 /// What a model says about a batch.
@@ -165,7 +173,8 @@ pub struct ModelRequest<'a> {
 }
 
 entry! {
-    /// A model.
+    /// A model; [`new`](ModelEntry::new) takes the fields in their order.
+    #[non_exhaustive]
     ModelEntry, "model" {
         /// Whether a checkpoint directory looks like this model's, by its content.
         recognises: fn(&std::path::Path) -> bool,

@@ -7,8 +7,8 @@ impl Selector {
     /// ranks as the stage's allocation and pattern say, and proves that the mask is what was asked for.
     ///
     /// # Errors
-    /// Those of the method; [`Error::Scores`] when its scores have other shapes, are not finite, or are its own where the
-    /// stage promises magnitudes; and those of [`select`](Self::select).
+    /// Those of the method; [`Error::Scores`](crate::Error::Scores) when its scores have other shapes, are not finite, or are
+    /// its own where the stage promises magnitudes; and those of [`select`](Self::select).
     pub fn next_mask(
         &mut self,
         method: &mut dyn StageMethod,

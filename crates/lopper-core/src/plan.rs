@@ -173,7 +173,10 @@ pub enum Batching {
 }
 
 /// Everything about training that a stage's result depends on, besides data and model.
+///
+/// [`Recipe::new`] makes one; the methods named after fields change it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Recipe {
     /// The optimizer; every stage starts it anew.
     pub optimizer: Optimizer,
@@ -197,6 +200,74 @@ pub struct Recipe {
     /// Whether weight decay applies to biases and to the weights of norms too.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub decay_biases_and_norms: bool,
+}
+
+impl Recipe {
+    /// A constant rate, one micro-batch an update, nothing clipped or frozen, and every parameter decayed.
+    pub fn new(optimizer: Optimizer, learning_rate: f64, batching: Batching) -> Self {
+        Self {
+            optimizer,
+            learning_rate,
+            rate_schedule: RateSchedule::Constant,
+            rate_horizon: None,
+            batching,
+            bucket_by_length: false,
+            accumulate: 1,
+            clip_norm: None,
+            freeze_encoder_updates: 0,
+            decay_biases_and_norms: true,
+        }
+    }
+
+    /// With this optimizer.
+    pub fn optimizer(self, optimizer: Optimizer) -> Self {
+        Self { optimizer, ..self }
+    }
+
+    /// With this peak learning rate.
+    pub fn learning_rate(self, learning_rate: f64) -> Self {
+        Self { learning_rate, ..self }
+    }
+
+    /// With a rate that moves like this.
+    pub fn rate_schedule(self, rate_schedule: RateSchedule) -> Self {
+        Self { rate_schedule, ..self }
+    }
+
+    /// With a rate schedule that spans so many updates; the stage's when `None`.
+    pub fn rate_horizon(self, rate_horizon: Option<u64>) -> Self {
+        Self { rate_horizon, ..self }
+    }
+
+    /// With micro-batches of this size.
+    pub fn batching(self, batching: Batching) -> Self {
+        Self { batching, ..self }
+    }
+
+    /// With batches of examples of like length, or not.
+    pub fn bucket_by_length(self, bucket_by_length: bool) -> Self {
+        Self { bucket_by_length, ..self }
+    }
+
+    /// With so many micro-batches an update.
+    pub fn accumulate(self, accumulate: u64) -> Self {
+        Self { accumulate, ..self }
+    }
+
+    /// With gradients clipped to this global norm; not at all when `None`.
+    pub fn clip_norm(self, clip_norm: Option<f64>) -> Self {
+        Self { clip_norm, ..self }
+    }
+
+    /// With the head alone trained in so many updates at the start of a stage.
+    pub fn freeze_encoder_updates(self, freeze_encoder_updates: u64) -> Self {
+        Self { freeze_encoder_updates, ..self }
+    }
+
+    /// With weight decay on biases and the weights of norms too, or not.
+    pub fn decay_biases_and_norms(self, decay_biases_and_norms: bool) -> Self {
+        Self { decay_biases_and_norms, ..self }
+    }
 }
 
 /// Recipes that freeze nothing are written, and so hashed, as before there was such a key.

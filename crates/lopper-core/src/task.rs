@@ -52,6 +52,7 @@ fn number(output: usize) -> String {
 
 /// What is to be learned, and how it is judged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Task {
     /// Such as `rte`.
     pub name: String,
@@ -61,4 +62,16 @@ pub struct Task {
     pub primary_metric: String,
     /// False for error rates.
     pub higher_is_better: bool,
+}
+
+impl Task {
+    /// A task that is judged by `primary_metric`, of which more is better.
+    pub fn new(name: impl Into<String>, head: Head, primary_metric: impl Into<String>) -> Self {
+        Self { name: name.into(), head, primary_metric: primary_metric.into(), higher_is_better: true }
+    }
+
+    /// The same, where less is better: its metric is an error rate.
+    pub fn lower_is_better(self) -> Self {
+        Self { higher_is_better: false, ..self }
+    }
 }

@@ -47,7 +47,6 @@
 //! assert_eq!(mask.to_bytes(1), [0, 1]);
 //! # Ok::<(), lopper_mask::Error>(())
 //! ```
-#![forbid(unsafe_code)]
 
 mod allocation;
 mod bits;

@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn the_advice_names_the_options_in_use() {
         let run = lopper_testkit::run_spec(lopper_core::Sparsity::DENSE, 1);
-        let recipe = Recipe { batching: Batching::Budget(640), accumulate: 3, ..run.recipe };
+        let recipe = run.recipe.batching(Batching::Budget(640)).accumulate(3);
         assert!(in_training(&recipe).starts_with("lower train.budget (640), and raise train.accumulate (3)"));
         assert!(
             in_evaluation(EvaluationBatches { rows: 64, budget: None }).starts_with("lower evaluate.batch_size (64)")

@@ -320,7 +320,7 @@ fn nothing_outside_a_hard_mask_is_ever_non_zero() {
     let cases = (prop::sample::select(methods), 0.0..=1.0f64, optimizer(), any::<u16>(), prop::option::of(0.5..2.0f64));
     thousand(&cases, |((method, options), sparsity, optimizer, seed, clip_norm)| {
         let mut run = short(method, options, sparsity, seed);
-        run.spec.recipe = Recipe { optimizer, clip_norm, ..run.spec.recipe };
+        run.spec.recipe = run.spec.recipe.optimizer(optimizer).clip_norm(clip_norm);
         let directory = directory();
         let finished = run.finish(directory.path());
         let entries = finished.record.entries;
@@ -360,7 +360,8 @@ fn parp_moves_what_it_pruned_whatever_the_run() {
         let mut run = short("parp", options, sparsity, seed);
         // A warm-up begins at a rate of 0, and its first update moves nothing.
         let rate_schedule = RateSchedule::Constant;
-        run.spec.recipe = Recipe { optimizer, learning_rate, rate_schedule, ..run.spec.recipe };
+        run.spec.recipe =
+            run.spec.recipe.optimizer(optimizer).learning_rate(learning_rate).rate_schedule(rate_schedule);
         let directory = directory();
         let finished = run.finish(directory.path());
         let pruned = run.spec.sparsity.pruned_of(finished.record.entries);
@@ -459,7 +460,7 @@ fn rewinding_restores_bits_whatever_the_run() {
     thousand(&cases, |((method, options), sparsity, optimizer, seed)| {
         let mut run = short(method, options, sparsity, seed);
         run.evaluate_every = 0;
-        run.spec.recipe = Recipe { optimizer, ..run.spec.recipe };
+        run.spec.recipe = run.spec.recipe.optimizer(optimizer);
         let directory = directory();
         let plan: Vec<Stage> = {
             let (session, _) = run.open(&directory.path().join("plan"), &directory.path().join("store"));

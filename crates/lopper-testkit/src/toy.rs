@@ -11,18 +11,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// A recipe that trains a [`ToyModel`] well within a few hundred updates: AdamW at 5e-3, 16 examples a batch, linear decay.
 pub fn recipe() -> Recipe {
-    Recipe {
-        optimizer: Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 },
-        learning_rate: 5e-3,
-        rate_schedule: RateSchedule::Linear { warmup: 0.1 },
-        rate_horizon: None,
-        batching: Batching::Examples(16),
-        bucket_by_length: false,
-        accumulate: 1,
-        clip_norm: Some(1.0),
-        freeze_encoder_updates: 0,
-        decay_biases_and_norms: true,
-    }
+    let optimizer = Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
+    Recipe::new(optimizer, 5e-3, Batching::Examples(16))
+        .rate_schedule(RateSchedule::Linear { warmup: 0.1 })
+        .clip_norm(Some(1.0))
 }
 
 /// A run of [`recipe`] with seed 1.

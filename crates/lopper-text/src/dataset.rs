@@ -158,7 +158,7 @@ impl Dataset for TextDataset {
                 Targets::Values(Tensor::f_from_slice(&values.collect::<Vec<_>>())?)
             }
         };
-        Ok(Batch { inputs, targets: Some(targets), len: indices.len() })
+        Ok(Batch::new(inputs, targets, indices.len()))
     }
 
     fn task(&self) -> &Task {

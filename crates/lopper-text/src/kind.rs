@@ -40,7 +40,7 @@ impl Kind {
             Self::Regression { metrics } => (Head::Regression, metrics.first().map(|m| m.name())),
         };
         let primary_metric = primary.unwrap_or_default().to_owned();
-        Task { name: name.to_owned(), head, primary_metric, higher_is_better: true }
+        Task::new(name, head, primary_metric)
     }
 
     /// Whether a label is one of this kind: a class below the number of labels, a finite number.

@@ -131,12 +131,11 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
 }
 
 inventory::submit! {
-    DatasetEntry {
-        name: NAME,
-        summary: "sentence acceptability, generated: subject-verb agreement across distractors",
-        options: AgreementOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+    DatasetEntry::new(        NAME,
+        "sentence acceptability, generated: subject-verb agreement across distractors",
+        AgreementOptions::DOCS,
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         task,
-        open: |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
-    }
+        |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
+    )
 }

@@ -16,12 +16,7 @@ const ROWS: i64 = 32;
 fn model() -> BertModel {
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/minilm");
     let path = std::env::var_os("LOPPER_MINILM").map_or(usual, PathBuf::from);
-    let task = Task {
-        name: "pairs".into(),
-        head: Head::Classification { labels: vec!["no".into(), "yes".into()] },
-        primary_metric: "accuracy".into(),
-        higher_is_better: true,
-    };
+    let task = Task::new("pairs", Head::Classification { labels: vec!["no".into(), "yes".into()] }, "accuracy");
     let options = toml::Table::new();
     let request = ModelRequest { path, options: &options, task: Some(&task), device: Device::Cpu, seed: 1 };
     BertModel::open(&request).expect("a checkpoint: `cargo xtask demo` fetches it")
@@ -39,7 +34,7 @@ fn batch(length: i64, shortest: i64) -> Batch {
         ("attention_mask", mask),
         ("token_type_ids", Tensor::zeros([ROWS, length], cpu)),
     ]);
-    Batch { inputs, targets: Some(Targets::Classes(Tensor::zeros([ROWS], cpu))), len: ROWS as usize }
+    Batch::new(inputs, Targets::Classes(Tensor::zeros([ROWS], cpu)), ROWS as usize)
 }
 
 fn step(model: &BertModel, batch: &Batch) {

@@ -20,14 +20,13 @@ use lopper_weights::read_regular;
 use std::path::Path;
 
 inventory::submit! {
-    ModelEntry {
-        name: "bert",
-        summary: "BERT encoder with a head for classification or regression of texts and pairs",
-        options: BertOptions::DOCS,
-        origin: env!("CARGO_PKG_NAME"),
+    ModelEntry::new(        "bert",
+        "BERT encoder with a head for classification or regression of texts and pairs",
+        BertOptions::DOCS,
+        env!("CARGO_PKG_NAME"),
         recognises,
-        open: |request| Ok(Box::new(BertModel::open(request)?)),
-    }
+        |request| Ok(Box::new(BertModel::open(request)?)),
+    )
 }
 
 fn recognises(directory: &Path) -> bool {

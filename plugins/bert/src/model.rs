@@ -131,7 +131,7 @@ impl Model for BertModel {
                 return Err(Error::invalid("targets", found, kind));
             }
         };
-        Ok(Loss { sum, count: rows as f64 })
+        Ok(Loss::new(sum, rows as f64))
     }
 
     fn predict(&self, batch: &Batch) -> Result<Predictions> {

@@ -174,7 +174,7 @@ fn rows_do_not_depend_on_their_neighbours() {
     for row in 0..4 {
         let length = inputs.input("attention_mask").unwrap().get(row).sum(Kind::Int64).int64_value(&[]);
         let one: Inputs = inputs.inputs.iter().map(|(n, t)| (*n, t.narrow(0, row, 1).narrow(1, 0, length))).collect();
-        let alone = model.predict(&lopper_core::Batch { inputs: one, targets: None, len: 1 }).unwrap().logits;
+        let alone = model.predict(&lopper_core::Batch::new(one, None, 1)).unwrap().logits;
         assert!(common::relative_error(&alone, &together.narrow(0, row, 1)) < 1e-5);
     }
 }

@@ -159,12 +159,11 @@ fn subset(examples: Vec<Example>, limit: u64, seed: u64) -> Vec<Example> {
 }
 
 inventory::submit! {
-    DatasetEntry {
-        name: "glue",
-        summary: "the nine GLUE tasks, from GLUE's own TSV files or JSON lines",
-        options: GlueOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+    DatasetEntry::new(        "glue",
+        "the nine GLUE tasks, from GLUE's own TSV files or JSON lines",
+        GlueOptions::DOCS,
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         task,
-        open: |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
-    }
+        |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
+    )
 }

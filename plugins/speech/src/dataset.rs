@@ -287,7 +287,7 @@ impl Dataset for SpeechDataset {
         }
         let inputs = self.parts.preprocessor.collate(&rows.iter().map(|(_, features)| features).collect::<Vec<_>>())?;
         let targets = rows.iter().map(|(index, _)| self.target(&utterances.rows[*index].label)).collect();
-        Ok(Batch { inputs, targets: Some(Targets::Sequences(targets)), len: rows.len() })
+        Ok(Batch::new(inputs, Targets::Sequences(targets), rows.len()))
     }
 
     fn task(&self) -> &Task {

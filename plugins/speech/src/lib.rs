@@ -33,12 +33,11 @@ pub use options::{DictionarySource, Paths, SpeechOptions};
 use lopper_core::{Dataset, DatasetEntry};
 
 inventory::submit! {
-    DatasetEntry {
-        name: "speech",
-        summary: "speech with letters or phones: LibriSpeech, Libri-light, Common Voice, fairseq manifests, JSON lines, folders",
-        options: SpeechOptions::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+    DatasetEntry::new(        "speech",
+        "speech with letters or phones: LibriSpeech, Libri-light, Common Voice, fairseq manifests, JSON lines, folders",
+        SpeechOptions::DOCS,
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         task,
-        open: |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
-    }
+        |request| open(request).map(|dataset| Box::new(dataset) as Box<dyn Dataset>),
+    )
 }

@@ -66,12 +66,12 @@ fn given(options: &SpeechOptions) -> String {
 }
 
 fn described(settings: &Settings<'_>, dictionary: &Dictionary) -> Task {
-    Task {
-        name: "speech".into(),
-        head: Head::Ctc { vocabulary: dictionary.symbols().to_vec(), blank: dictionary.blank() },
-        primary_metric: if settings.writing.unit.spells() { "wer" } else { "per" }.into(),
-        higher_is_better: false,
-    }
+    Task::new(
+        "speech",
+        Head::Ctc { vocabulary: dictionary.symbols().to_vec(), blank: dictionary.blank() },
+        if settings.writing.unit.spells() { "wer" } else { "per" },
+    )
+    .lower_is_better()
 }
 
 /// Reads the corpora that `request` names: their transcripts, and of their recordings what `check` says.

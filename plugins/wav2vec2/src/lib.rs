@@ -32,23 +32,21 @@ pub use shapes::{parameter_shapes, prunable_layout};
 use lopper_core::ModelEntry;
 
 inventory::submit! {
-    ModelEntry {
-        name: "wav2vec2",
-        summary: "wav2vec 2.0 encoder with a CTC head: base, large, and any other size",
-        options: Wav2Vec2Options::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        recognises: |path| load::recognise(path) == Some(false),
-        open: |request| Ok(Box::new(Wav2Vec2Model::open(request)?)),
-    }
+    ModelEntry::new(        "wav2vec2",
+        "wav2vec 2.0 encoder with a CTC head: base, large, and any other size",
+        Wav2Vec2Options::DOCS,
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        |path| load::recognise(path) == Some(false),
+        |request| Ok(Box::new(Wav2Vec2Model::open(request)?)),
+    )
 }
 
 inventory::submit! {
-    ModelEntry {
-        name: "xlsr",
-        summary: "wav2vec 2.0 with layer norms in its feature encoder and before every part: XLSR-53, and large on Libri-light",
-        options: Wav2Vec2Options::DOCS,
-        origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
-        recognises: |path| load::recognise(path) == Some(true),
-        open: |request| Ok(Box::new(Wav2Vec2Model::open(request)?)),
-    }
+    ModelEntry::new(        "xlsr",
+        "wav2vec 2.0 with layer norms in its feature encoder and before every part: XLSR-53, and large on Libri-light",
+        Wav2Vec2Options::DOCS,
+        concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+        |path| load::recognise(path) == Some(true),
+        |request| Ok(Box::new(Wav2Vec2Model::open(request)?)),
+    )
 }

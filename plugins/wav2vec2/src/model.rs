@@ -192,7 +192,7 @@ impl Model for Wav2Vec2Model {
             // Nothing is masked here, and still every trainable parameter has a gradient: zero.
             sum = sum.f_add(&mask.f_sum(Kind::Float)?.f_mul_scalar(0.0)?)?;
         }
-        Ok(Loss { sum, count: targets.len() as f64 })
+        Ok(Loss::new(sum, targets.len() as f64))
     }
 
     /// `unaligned_sentences`.

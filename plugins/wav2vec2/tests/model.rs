@@ -154,11 +154,8 @@ fn a_batch_of_many_is_many_batches_of_one() {
         let mut sum = 0.0;
         for (at, length) in lengths.iter().enumerate() {
             let values = inputs.inputs["input_values"].narrow(0, at as i64, 1).narrow(1, 0, *length);
-            let alone = Batch {
-                inputs: Inputs::from([("input_values", values)]),
-                targets: Some(Targets::Sequences(vec![targets[at].clone()])),
-                len: 1,
-            };
+            let inputs = Inputs::from([("input_values", values)]);
+            let alone = Batch::new(inputs, Targets::Sequences(vec![targets[at].clone()]), 1);
             let logits = model.predict(&alone).unwrap().logits.get(0);
             assert!(relative_error(&logits, &row(&together.logits, at, steps[at])) < 1e-5, "{case}, row {at}");
             let own = model.loss(&alone, Mode::Evaluate).unwrap().sum;

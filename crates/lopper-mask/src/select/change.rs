@@ -15,7 +15,7 @@ impl Change {
     /// What leads from one mask to another.
     ///
     /// # Errors
-    /// [`Error::Layout`] when they do not describe the same tensors.
+    /// [`Error::Layout`](crate::Error::Layout) when they do not describe the same tensors.
     pub fn between(before: &MaskSet, after: &MaskSet) -> Result<Self> {
         let compared = before.compare(after)?;
         Ok(Self { newly_pruned: compared.first_only, revived: compared.second_only })

@@ -100,7 +100,7 @@ fn costs(dataset: &dyn Dataset) -> Law {
 }
 
 fn batch(dataset: &dyn Dataset, split: &Split, indices: &[usize]) -> Law {
-    let Batch { inputs, targets, len } = dataset.batch(split, indices)?;
+    let Batch { inputs, targets, len, .. } = dataset.batch(split, indices)?;
     holds!(len == indices.len(), "{} indices give a batch of {len}", indices.len());
     holds!(!inputs.is_empty(), "there are no inputs");
     for (name, tensor) in &inputs {

@@ -241,7 +241,7 @@ fn row_of(batch: &Batch, row: usize) -> Result<Batch, Broken> {
         Some(Targets::Sequences(rows)) => Some(Targets::Sequences(vec![rows[row].clone()])),
         _ => None,
     };
-    Ok(Batch { inputs: inputs.collect::<Result<_, Broken>>()?, targets, len: 1 })
+    Ok(Batch::new(inputs.collect::<Result<_, Broken>>()?, targets, 1))
 }
 
 fn refuses_empty(model: &dyn Model, batch: &Batch) -> Law {

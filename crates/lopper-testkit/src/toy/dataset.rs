@@ -95,12 +95,7 @@ impl ToyDataset {
         };
         let (train, validation) = (draw(data.train), draw(data.validation));
         let labels = (0..data.classes).map(|class| format!("class {class}")).collect();
-        let task = Task {
-            name: "toy".into(),
-            head: Head::Classification { labels },
-            primary_metric: ClassMetric::Accuracy.name().into(),
-            higher_is_better: true,
-        };
+        let task = Task::new("toy", Head::Classification { labels }, ClassMetric::Accuracy.name());
         let shared = serde_json::to_string(&task).map_err(|e| Error::Other(format!("toy data: {e}")))?;
         Ok(Self { features: data.features, task, train, validation, shared })
     }
@@ -135,11 +130,8 @@ impl Dataset for ToyDataset {
             classes.push(example.class);
         }
         let features = Tensor::f_from_slice(&features)?.f_reshape([indices.len() as i64, self.features as i64])?;
-        Ok(Batch {
-            inputs: Inputs::from([("features", features)]),
-            targets: Some(Targets::Classes(Tensor::f_from_slice(&classes)?)),
-            len: indices.len(),
-        })
+        let targets = Targets::Classes(Tensor::f_from_slice(&classes)?);
+        Ok(Batch::new(Inputs::from([("features", features)]), targets, indices.len()))
     }
 
     fn task(&self) -> &Task {

@@ -127,7 +127,7 @@ impl Model for ToyModel {
         };
         let logits = self.forward(batch, mode, |_| Ok(()))?;
         let sum = logits.f_cross_entropy_loss(classes, None::<&Tensor>, Reduction::Sum, -100, 0.0)?;
-        Ok(Loss { sum, count: batch.len as f64 })
+        Ok(Loss::new(sum, batch.len as f64))
     }
 
     fn predict(&self, batch: &Batch) -> Result<Predictions> {

@@ -133,11 +133,7 @@ fn read(path: &Path) -> Result<Vec<Texts>> {
 }
 
 fn logits(open: &OpenModel, preprocessor: &dyn Preprocessor, features: &[Features]) -> Result<Vec<Vec<f32>>> {
-    let batch = Batch {
-        inputs: preprocessor.collate(&features.iter().collect::<Vec<_>>())?,
-        targets: None,
-        len: features.len(),
-    };
+    let batch = Batch::new(preprocessor.collate(&features.iter().collect::<Vec<_>>())?, None, features.len());
     let _no_grad = tch::no_grad_guard();
     let predictions = open.model.predict(&batch.to_device(open.device)?)?;
     let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;

@@ -4,8 +4,8 @@ use crate::models::ModelArguments;
 use crate::output::{self, count};
 use lopper_core::{
     Among, Batching, Error, InitialMask, Layout, MaskOrigin, MaskSet, Model, Optimizer, PrunableWeight, RandomKind,
-    RateSchedule, Recipe, Request, Result, RewindPoint, RunSpec, Scores, Selector, Sparsity, StrategyEntry, View,
-    WeightView, registry,
+    Recipe, Request, Result, RewindPoint, RunSpec, Scores, Selector, Sparsity, StrategyEntry, View, WeightView,
+    registry,
 };
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -243,18 +243,7 @@ fn first_mask(name: &str, layout: &Arc<Layout>, model: &dyn Model, sparsity: Spa
 
 /// A recipe for plans of which nothing is trained.
 fn untrained() -> Recipe {
-    Recipe {
-        optimizer: Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 },
-        learning_rate: 0.0,
-        rate_schedule: RateSchedule::Constant,
-        rate_horizon: None,
-        batching: Batching::Examples(1),
-        bucket_by_length: false,
-        accumulate: 1,
-        clip_norm: None,
-        freeze_encoder_updates: 0,
-        decay_biases_and_norms: true,
-    }
+    Recipe::new(Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 }, 0.0, Batching::Examples(1))
 }
 
 fn view<'a>(layout: &'a Arc<Layout>, tensors: &'a [Tensor]) -> Result<WeightView<'a>> {

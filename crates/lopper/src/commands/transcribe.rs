@@ -115,7 +115,7 @@ fn predict(open: &OpenModel, preprocessor: &dyn Preprocessor, samples: &[f32], p
 
 fn predict_raw(open: &OpenModel, preprocessor: &dyn Preprocessor, samples: &[f32]) -> Result<Predictions> {
     let features: Features = preprocessor.features(Input::Audio { samples, sample_rate: audio::RATE }, None)?;
-    let batch = Batch { inputs: preprocessor.collate(&[&features])?, targets: None, len: 1 };
+    let batch = Batch::new(preprocessor.collate(&[&features])?, None, 1);
     let _no_grad = tch::no_grad_guard();
     let predictions = open.model.predict(&batch.to_device(open.device)?)?;
     let logits = predictions.logits.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?;

@@ -40,18 +40,13 @@ impl Training {
         refuse(number(o.learning_rate), "learning_rate", &o.learning_rate, "a finite number from 0 up");
         refuse(number(o.weight_decay), "weight_decay", &o.weight_decay, "a finite number from 0 up");
         refuse(number(o.clip_norm), "clip_norm", &o.clip_norm, "a finite number from 0 (no clipping) up");
-        let recipe = Recipe {
-            optimizer: optimizer(&mut o, &mut refuse),
-            learning_rate: o.learning_rate,
-            rate_schedule: rate_schedule(&mut o, &mut refuse),
-            rate_horizon: None,
-            batching,
-            bucket_by_length: o.bucket_by_length,
-            accumulate: o.accumulate,
-            clip_norm: (o.clip_norm > 0.0).then_some(o.clip_norm),
-            freeze_encoder_updates: o.freeze_encoder_updates,
-            decay_biases_and_norms: o.decay_biases_and_norms,
-        };
+        let recipe = Recipe::new(optimizer(&mut o, &mut refuse), o.learning_rate, batching)
+            .rate_schedule(rate_schedule(&mut o, &mut refuse))
+            .bucket_by_length(o.bucket_by_length)
+            .accumulate(o.accumulate)
+            .clip_norm((o.clip_norm > 0.0).then_some(o.clip_norm))
+            .freeze_encoder_updates(o.freeze_encoder_updates)
+            .decay_biases_and_norms(o.decay_biases_and_norms);
         Self { length, recipe, options: o }
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn open(path: &Path, options: &str, task: Option<&Task>) -> Result<Be
 }
 
 pub(crate) fn task(head: Head) -> Task {
-    Task { name: "test".into(), head, primary_metric: "accuracy".into(), higher_is_better: true }
+    Task::new("test", head, "accuracy")
 }
 
 /// The batch of a fixture, whose tensors start with `prefix`.
@@ -46,7 +46,7 @@ pub(crate) fn batch(fixture: &BTreeMap<String, Tensor>, prefix: &str) -> Batch {
     let targets = get("targets");
     let len = targets.size()[0] as usize;
     let targets = if targets.kind() == Kind::Int64 { Targets::Classes(targets) } else { Targets::Values(targets) };
-    Batch { inputs, targets: Some(targets), len }
+    Batch::new(inputs, targets, len)
 }
 
 /// The largest magnitude.

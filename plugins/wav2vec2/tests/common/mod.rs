@@ -53,7 +53,7 @@ pub(crate) fn ctc(symbols: &[&str], blank: usize) -> Head {
 }
 
 pub(crate) fn task(head: Head) -> Task {
-    Task { name: "test".into(), head, primary_metric: "wer".into(), higher_is_better: false }
+    Task::new("test", head, "wer").lower_is_better()
 }
 
 pub(crate) fn integers(tensor: &Tensor) -> Vec<i64> {
@@ -70,7 +70,8 @@ pub(crate) fn sequences(flat: &Tensor, lengths: &Tensor) -> Vec<Vec<i64>> {
 pub(crate) fn batch(fixture: &Fixture) -> Batch {
     let inputs = ["input_values", "lengths"].map(|name| (name, fixture[name].shallow_clone()));
     let targets = sequences(&fixture["targets"], &fixture["target_lengths"]);
-    Batch { inputs: Inputs::from(inputs), len: targets.len(), targets: Some(Targets::Sequences(targets)) }
+    let len = targets.len();
+    Batch::new(Inputs::from(inputs), Targets::Sequences(targets), len)
 }
 
 /// The largest magnitude.
