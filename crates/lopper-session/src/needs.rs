@@ -450,8 +450,9 @@ mod tests {
         // Two checkpoints of a dense stage are 24 bytes a parameter: whoever loses nothing to kill -9 has the old one until the
         // new one is whole.
         let (floor, most, interrupted) = (24 * 315_438_720u64, most(&rounds(2)), most(&rounds(1)));
-        assert!(floor < most && most < 8_400_000_000, "{most} bytes");
-        assert!(interrupted < 6_000_000_000, "{interrupted} bytes");
+        assert!(floor < most && most < 8_900_000_000, "{most} bytes");
+        assert!(interrupted < 5_600_000_000, "{interrupted} bytes");
+        println!("{most} bytes, and {interrupted} without checkpoints on the way");
     }
 
     #[test]
