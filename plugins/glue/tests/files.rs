@@ -383,10 +383,7 @@ fn a_file_that_has_not_changed_is_not_read_again() {
         table.insert("path".into(), folder.path().to_str().unwrap().into());
         lopper_glue::open(&DatasetRequest::new(&table, words::words()).cached(Some(&cache))).unwrap()
     };
-    let segments = |data: &TextDataset, split: &Split| {
-        let batch = data.batch(split, &[0, 1]).unwrap();
-        Vec::<i64>::try_from(batch.inputs["token_type_ids"].contiguous().view(-1)).unwrap()
-    };
+    let labels = |data: &TextDataset, split: &Split| data.encoded(split).unwrap().labels().to_vec();
     let first = open("");
     assert!(cache.is_empty(), "what was written just now may be written again");
     std::thread::sleep(std::time::Duration::from_millis(3_200));
@@ -396,22 +393,23 @@ fn a_file_that_has_not_changed_is_not_read_again() {
         assert_eq!(known.identity(&split), fresh.identity(&split));
         assert_eq!(known.identity(&split), first.identity(&split));
         assert_eq!((known.len(&split), known.cost(&split, 1)), (fresh.len(&split), fresh.cost(&split, 1)));
-        assert_eq!(segments(&known, &split), segments(&fresh, &split));
+        assert_eq!(labels(&known, &split), labels(&fresh, &split));
     }
-    // The last byte of an entry is the segment of the last token: whoever reads no file sees it changed.
-    cache.change(|bytes| *bytes.last_mut().unwrap() = 1);
+    // The label of the last row, before the number of its tokens, 4 bytes for each and its segment: whoever reads no file sees it
+    // changed.
+    let tokens = fresh.cost(&Split::TRAIN, 1) as usize;
+    cache.change(|bytes| {
+        let label = bytes.len() - 5 * tokens - 8;
+        bytes[label] = 1;
+    });
     let believed = open("");
-    assert_ne!(segments(&believed, &Split::TRAIN), segments(&fresh, &Split::TRAIN));
+    assert_ne!(labels(&believed, &Split::TRAIN), labels(&fresh, &Split::TRAIN));
     // Other options, another file: read.
     let other = open("max_length = 4");
     assert_ne!(other.identity(&Split::TRAIN), fresh.identity(&Split::TRAIN));
     fs::write(folder.path().join("train.tsv"), text("h")).unwrap();
     let changed = open("");
     assert_ne!(changed.identity(&Split::TRAIN), fresh.identity(&Split::TRAIN));
-    assert_eq!(segments(&changed, &Split::TRAIN), segments(&fresh, &Split::TRAIN));
-    assert_ne!(
-        segments(&changed, &Split::VALIDATION),
-        segments(&fresh, &Split::VALIDATION),
-        "that one has not changed"
-    );
+    assert_eq!(labels(&changed, &Split::TRAIN), labels(&fresh, &Split::TRAIN));
+    assert_ne!(labels(&changed, &Split::VALIDATION), labels(&fresh, &Split::VALIDATION), "that one has not changed");
 }
