@@ -120,6 +120,10 @@ impl PruningStrategy for Strategy {
 
     fn method(&self, _: &Stage, _: &Arc<Layout>) -> Result<Box<dyn StageMethod>> {
         let horizon = self.horizon.load(Ordering::Relaxed);
+        if self.fault == "shares" {
+            // Nothing of an earlier stage is left, and yet it is not this stage's own.
+            self.memory.lock().unwrap().clear();
+        }
         Ok(Box::new(Method { fault: self.fault, horizon, memory: self.memory.clone(), ..Method::default() }))
     }
 }
@@ -143,7 +147,7 @@ impl StageMethod for Method {
             self.first = view.weights().iter().map(keep).collect();
         }
         let mut leak = self.memory.lock().unwrap();
-        let moved = if self.fault == "leaks" { &mut *leak } else { &mut self.moved };
+        let moved = if matches!(self.fault, "leaks" | "shares") { &mut *leak } else { &mut self.moved };
         if moved.is_empty() {
             *moved = view.weights().iter().map(|w| w.tensor.zeros_like()).collect();
         }
@@ -156,7 +160,7 @@ impl StageMethod for Method {
     fn score(&mut self, view: &View<'_>) -> Result<Scores> {
         self.masks += 1;
         let leak = self.memory.lock().unwrap();
-        let moved = if self.fault == "leaks" { &*leak } else { &self.moved };
+        let moved = if matches!(self.fault, "leaks" | "shares") { &*leak } else { &self.moved };
         view.scores(|index, weight| {
             let own = moved.get(index).map_or_else(|| weight.tensor.abs(), |moved| moved.abs());
             Ok(match self.fault {
@@ -218,6 +222,7 @@ fn broken_strategies_are_noticed() {
         ("lazy", "what a method keeps is its own"),
         ("leaks", "a stage knows nothing of the stage before it"),
         ("horizon", "a method depends on its stage alone"),
+        ("shares", "two runs on one store do not meet"),
         ("counter", "a restored method goes on as if nothing had happened"),
         ("forgetful", "a restored method goes on as if nothing had happened"),
     ] {

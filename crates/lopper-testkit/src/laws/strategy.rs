@@ -29,12 +29,13 @@ const CASES: u32 = 250;
 /// 8. What a method keeps is its own: weights and gradients are overwritten in place while training goes on.
 /// 9. A stage knows nothing of the stage before it but what its key names.
 /// 10. A method depends on its stage alone, whatever else was planned: its horizon is the view's total.
-/// 11. A method that is restored from its state goes on as if nothing had happened.
-/// 12. NaN and infinities are refused by name when magnitudes are ranked, blamed on the method in scores of its own, and never
+/// 11. Two runs on one store, in one process and at once, do not meet: each has the masks that it has alone.
+/// 12. A method that is restored from its state goes on as if nothing had happened.
+/// 13. NaN and infinities are refused by name when magnitudes are ranked, blamed on the method in scores of its own, and never
 ///     panic.
-/// 13. A foreign state does not panic.
+/// 14. A foreign state does not panic.
 ///
-/// Laws 5 to 12 hold stages of a plan against random layouts, with ties, zeros, empty tensors and scalars. The strategy is asked
+/// Laws 5 to 13 hold stages of a plan against random layouts, with ties, zeros, empty tensors and scalars. The strategy is asked
 /// first what it accepts: one that takes matrices of multiples of 4 or 16 alone, or a few sparsities alone, is held against
 /// such. For any other layout there is [`strategy_on`].
 ///
@@ -73,6 +74,7 @@ fn suite(open: &impl Fn() -> Box<dyn PruningStrategy>, families: &[Family]) {
     hold("what a method keeps is its own", masks::keeps_its_own);
     hold("a stage knows nothing of the stage before it", masks::knows_nothing_of_the_stage_before);
     hold("a method depends on its stage alone", masks::depends_on_its_stage_alone);
+    hold("two runs on one store do not meet", masks::does_not_meet_another_run);
     hold("a restored method goes on as if nothing had happened", masks::restores);
     hold("what is not finite is refused", masks::refuses_non_finite);
     hold("a foreign state does not panic", |open, case| {

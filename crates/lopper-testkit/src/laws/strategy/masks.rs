@@ -1,7 +1,7 @@
 //! Laws of what a method does inside one stage.
 
 use super::cases::{Case, Open};
-use super::stand::{Driven, How, METHOD, PLAIN, drive};
+use super::stand::{Driven, How, METHOD, PLAIN, drive, drive_both};
 use crate::laws::{Broken, Law, holds};
 use lopper_core::{Among, Error, InitialMask, Layout, PruningStrategy, Result, Scoring, Sparsity, Stage, StageMethod};
 use std::sync::Arc;
@@ -104,6 +104,19 @@ pub(super) fn depends_on_its_stage_alone(open: &Open<'_>, case: &Case) -> Law {
         let planned = driven(case, (&stage, &layout), PLAIN, strategy.as_ref())?;
         let when = format!("after a plan of {updates} updates: take the horizon from the view's total");
         planned.same_masks(&alone).map_err(because(&when))?;
+    }
+    Ok(())
+}
+
+pub(super) fn does_not_meet_another_run(open: &Open<'_>, case: &Case) -> Law {
+    let Some((stage, layout)) = case.stage(open)? else { return Ok(()) };
+    let mut other = case.clone();
+    other.weights.iter_mut().flatten().for_each(|weight| *weight = 1.0 - *weight);
+    other.gradients.iter_mut().flatten().flatten().for_each(|gradient| *gradient = 0.5 - *gradient);
+    let both = drive_both([case, &other], (&stage, &layout), open().as_ref())?;
+    for (together, case) in both.iter().zip([case, &other]) {
+        let alone = driven(case, (&stage, &layout), PLAIN, open().as_ref())?;
+        together.same_masks(&alone).map_err(because("beside another run of the same strategy"))?;
     }
     Ok(())
 }

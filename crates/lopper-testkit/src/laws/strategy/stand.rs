@@ -3,9 +3,9 @@
 use super::cases::Case;
 use crate::laws::{Broken, bits, deep_copy};
 use lopper_core::{
-    Calibrated, Calibration, Collect, Gradients, InitialMask, Layout, MaskScheduleEntry, MaskSet, MethodState,
-    PrunableWeight, PrunedWeights, RandomKind, Result, Selector, Sparsity, Stage, StageMethod, View, WeightView,
-    registry,
+    Calibrated, Calibration, Collect, Gradients, InitialMask, Layout, MaskSchedule, MaskScheduleEntry, MaskSet,
+    MethodState, PrunableWeight, PrunedWeights, PruningStrategy, RandomKind, Result, Selector, Sparsity, Stage,
+    StageMethod, View, WeightView, registry,
 };
 use std::sync::Arc;
 use tch::Tensor;
@@ -67,23 +67,61 @@ pub(super) fn drive(
     how: How,
     open: impl Fn() -> Result<Box<dyn StageMethod>>,
 ) -> Result<Driven, Broken> {
-    let mut training = Training::new(case, stage, layout, how)?;
-    let mut method = open()?;
-    training.begin(method.as_mut())?;
-    let schedule = match &stage.schedule {
-        Some(spec) => Some((registry::find::<MaskScheduleEntry>(&spec.name)?.open)(&spec.options)?),
-        None => None,
-    };
+    let mut run = Run::new(case, (stage, layout), how, open()?)?;
     for update in 1..=stage.updates {
-        let target = schedule.as_ref().and_then(|schedule| schedule.target(update, stage.updates));
-        training.update(method.as_mut(), update, target)?;
+        run.update(update)?;
         if how.restored_after == Some(update) {
-            let state = copy(&method.state())?;
-            method = open()?;
-            method.load_state(state)?;
+            let state = copy(&run.method.state())?;
+            run.method = open()?;
+            run.method.load_state(state)?;
         }
     }
-    Ok(training.driven)
+    Ok(run.training.driven)
+}
+
+/// Drives `stage` with a method of `strategy` on each of two cases, by turns, as two runs in one process do it at once.
+pub(super) fn drive_both(
+    cases: [&Case; 2],
+    (stage, layout): (&Stage, &Arc<Layout>),
+    strategy: &dyn PruningStrategy,
+) -> Result<[Driven; 2], Broken> {
+    let begin = |case| Run::new(case, (stage, layout), PLAIN, strategy.method(stage, layout)?);
+    let [first, second] = cases;
+    let mut runs = [begin(first)?, begin(second)?];
+    for update in 1..=stage.updates {
+        runs.iter_mut().try_for_each(|run| run.update(update))?;
+    }
+    Ok(runs.map(|run| run.training.driven))
+}
+
+/// A stage under way with its method.
+struct Run<'a> {
+    training: Training<'a>,
+    method: Box<dyn StageMethod>,
+    schedule: Option<Box<dyn MaskSchedule>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        case: &'a Case,
+        (stage, layout): (&'a Stage, &'a Arc<Layout>),
+        how: How,
+        mut method: Box<dyn StageMethod>,
+    ) -> Result<Self, Broken> {
+        let mut training = Training::new(case, stage, layout, how)?;
+        training.begin(method.as_mut())?;
+        let schedule = match &stage.schedule {
+            Some(spec) => Some((registry::find::<MaskScheduleEntry>(&spec.name)?.open)(&spec.options)?),
+            None => None,
+        };
+        Ok(Self { training, method, schedule })
+    }
+
+    fn update(&mut self, update: u64) -> Result<(), Broken> {
+        let updates = self.training.stage.updates;
+        let target = self.schedule.as_ref().and_then(|schedule| schedule.target(update, updates));
+        self.training.update(self.method.as_mut(), update, target)
+    }
 }
 
 /// As a checkpoint does it: nothing is shared with the method.
