@@ -1,6 +1,7 @@
 //! Labelled texts in splits.
 
 use crate::encoded::{EncodedSplit, features};
+use crate::example::Example;
 use crate::kind::{Kind, Label};
 use lopper_core::{
     Batch, Dataset, Error, Features, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
@@ -8,17 +9,6 @@ use lopper_core::{
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tch::{Kind as Element, Tensor};
-
-/// One labelled text or pair of texts.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Example {
-    /// The first or only text.
-    pub first: String,
-    /// The second of a pair.
-    pub second: Option<String>,
-    /// What it should be answered with.
-    pub label: Label,
-}
 
 /// What a dataset is made of.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! A split as a model reads it, in memory and as bytes.
 
-use crate::dataset::Example;
+use crate::example::Example;
 use crate::kind::{Kind, Label};
 use lopper_core::{Error, Features, Input, Preprocessor, Result, Split};
 use rayon::prelude::*;

@@ -5,8 +5,10 @@
 
 mod dataset;
 mod encoded;
+mod example;
 mod kind;
 
-pub use dataset::{Content, Example, TextDataset};
+pub use dataset::{Content, TextDataset};
 pub use encoded::EncodedSplit;
+pub use example::Example;
 pub use kind::{Kind, Label};
