@@ -115,7 +115,8 @@ fn paced(inner: impl Model + 'static) -> Box<dyn Model> {
 }
 
 inventory::submit! {
-    ModelEntry::new(        "paced-bert",
+    ModelEntry::new(
+        "paced-bert",
         "bert, with updates counted and timed from outside",
         BertOptions::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
@@ -125,7 +126,8 @@ inventory::submit! {
 }
 
 inventory::submit! {
-    ModelEntry::new(        "paced-wav2vec2",
+    ModelEntry::new(
+        "paced-wav2vec2",
         "wav2vec2, with updates counted and timed from outside",
         Wav2Vec2Options::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),

@@ -271,7 +271,7 @@ impl Run {
         let settings = SessionSettings {
             evaluate_every: 5,
             checkpoint: self.checkpoint,
-            checkpoints_kept: 1,
+            checkpoints_kept: 2,
             save_model: true,
             max_skipped: self.max_skipped,
             ..common::settings(&self.spec, &self.out(), &self.directory.join("store"), stop)

@@ -23,14 +23,14 @@ use tch::Tensor;
 /// Lends the entries of a defined, contiguous float32 tensor on the CPU, in row-major order, to `read`; `None`, and no call,
 /// for any other.
 ///
-/// ```
+/// ```no_run,standalone_crate
 /// let tensor = tch::Tensor::from_slice(&[1f32, -2.0]);
 /// assert_eq!(lopper_torch::read_host(&tensor, |values| values[1]), Some(-2.0));
 /// ```
 ///
 /// A closure that reaches a tensor is refused:
 ///
-/// ```compile_fail,E0277
+/// ```compile_fail,E0277,standalone_crate
 /// let tensor = tch::Tensor::from_slice(&[1f32, -2.0]);
 /// let mut other = tensor.shallow_clone();
 /// lopper_torch::read_host(&tensor, |values| {

@@ -131,7 +131,8 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<TextDataset> {
 }
 
 inventory::submit! {
-    DatasetEntry::new(        NAME,
+    DatasetEntry::new(
+        NAME,
         "sentence acceptability, generated: subject-verb agreement across distractors",
         AgreementOptions::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),

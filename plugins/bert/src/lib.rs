@@ -20,7 +20,8 @@ use lopper_weights::read_regular;
 use std::path::Path;
 
 inventory::submit! {
-    ModelEntry::new(        "bert",
+    ModelEntry::new(
+        "bert",
         "BERT encoder with a head for classification or regression of texts and pairs",
         BertOptions::DOCS,
         env!("CARGO_PKG_NAME"),

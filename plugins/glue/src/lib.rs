@@ -159,7 +159,8 @@ fn subset(examples: Vec<Example>, limit: u64, seed: u64) -> Vec<Example> {
 }
 
 inventory::submit! {
-    DatasetEntry::new(        "glue",
+    DatasetEntry::new(
+        "glue",
         "the nine GLUE tasks, from GLUE's own TSV files or JSON lines",
         GlueOptions::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),

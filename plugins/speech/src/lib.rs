@@ -33,7 +33,8 @@ pub use options::{DictionarySource, Paths, SpeechOptions};
 use lopper_core::{Dataset, DatasetEntry};
 
 inventory::submit! {
-    DatasetEntry::new(        "speech",
+    DatasetEntry::new(
+        "speech",
         "speech with letters or phones: LibriSpeech, Libri-light, Common Voice, fairseq manifests, JSON lines, folders",
         SpeechOptions::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),

@@ -32,7 +32,8 @@ pub use shapes::{parameter_shapes, prunable_layout};
 use lopper_core::ModelEntry;
 
 inventory::submit! {
-    ModelEntry::new(        "wav2vec2",
+    ModelEntry::new(
+        "wav2vec2",
         "wav2vec 2.0 encoder with a CTC head: base, large, and any other size",
         Wav2Vec2Options::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
@@ -42,7 +43,8 @@ inventory::submit! {
 }
 
 inventory::submit! {
-    ModelEntry::new(        "xlsr",
+    ModelEntry::new(
+        "xlsr",
         "wav2vec 2.0 with layer norms in its feature encoder and before every part: XLSR-53, and large on Libri-light",
         Wav2Vec2Options::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
