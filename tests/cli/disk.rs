@@ -20,7 +20,8 @@ fn found(directory: &Path, name: &str) -> Vec<(PathBuf, u64)> {
         if path.is_dir() {
             all.extend(found(&path, name));
         } else if path.file_name().is_some_and(|found| found == name) {
-            all.push((path, entry.metadata().unwrap().len()));
+            // What goes while it is listed is not there.
+            all.extend(entry.metadata().ok().map(|found| (path, found.len())));
         }
     }
     all
