@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
-use tch::Tensor;
 
 const RECORD: &str = "checkpoint.json";
 const WEIGHTS: &str = "weights.safetensors";
@@ -220,8 +219,8 @@ impl CheckpointStore {
         let at = staging.path();
         let mut hashes = BTreeMap::new();
         let kept = Kept::by(sparse.then_some(mask));
-        let mut tensors = |name: &str, values, kept: &dyn Fn(&str) -> _| -> Result<()> {
-            hashes.insert(name.to_owned(), kept::save(&at.join(name), named(values), kept)?);
+        let mut tensors = |name: &str, values, kept_of: &dyn Fn(&str) -> _| -> Result<()> {
+            hashes.insert(name.to_owned(), kept::save(&at.join(name), kept::named(values), kept_of)?);
             Ok(())
         };
         tensors(WEIGHTS, weights, &|name| kept.of(name))?;
@@ -399,10 +398,6 @@ impl CheckpointStore {
 /// What the names of a stage's checkpoints begin with.
 fn prefix(key: &str) -> &str {
     &key[..key.len().min(12)]
-}
-
-fn named(values: &NamedTensors) -> impl Iterator<Item = (&str, &Tensor)> {
-    values.iter().map(|(name, tensor)| (name.as_str(), tensor))
 }
 
 #[cfg(test)]

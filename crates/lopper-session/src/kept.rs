@@ -1,10 +1,11 @@
 //! Which entries of named tensors a file holds, where all that a mask prunes is zero and is left out.
 
-use lopper_core::MaskSet;
-use lopper_weights::save_kept_tensors;
+use crate::weights::NamedTensors;
+use lopper_core::{MaskSet, Result};
+use lopper_weights::{SealedTensors, save_kept_tensors};
 use std::collections::BTreeMap;
 use std::path::Path;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// What an optimizer counts for a parameter is no tensor of its shape.
 const STEP: &str = "step";
@@ -16,11 +17,9 @@ pub(crate) struct Kept<'a>(BTreeMap<&'a str, &'a [u64]>);
 impl<'a> Kept<'a> {
     /// With `None` every tensor is whole.
     pub(crate) fn by(mask: Option<&'a MaskSet>) -> Self {
-        let named = mask.into_iter().flat_map(|mask| mask.layout().tensors().iter().zip(mask.words()));
-        let pruned = named.filter(|(tensor, words)| {
-            words.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() < tensor.entries()
-        });
-        Self(pruned.map(|(tensor, words)| (tensor.name().as_str(), words.as_ref())).collect())
+        let tensors = mask.into_iter().flat_map(|mask| mask.tensors().zip(mask.words()));
+        let pruned = tensors.filter(|((_, entries, kept, _), _)| kept < entries);
+        Self(pruned.map(|((name, ..), words)| (name.as_str(), words.as_ref())).collect())
     }
 
     /// Of a parameter; `None` where all of it is kept.
@@ -35,6 +34,11 @@ impl<'a> Kept<'a> {
     }
 }
 
+/// Tensors as [`save`] takes them.
+pub(crate) fn named(tensors: &NamedTensors) -> impl Iterator<Item = (&str, &Tensor)> {
+    tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
+}
+
 /// Writes named tensors, of those with bits what they keep, and returns the file's hash.
 ///
 /// # Errors
@@ -43,7 +47,32 @@ pub(crate) fn save<'a>(
     path: &Path,
     tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
     kept: impl Fn(&str) -> Option<&'a [u64]>,
-) -> lopper_core::Result<String> {
+) -> Result<String> {
     let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor, kept(name)));
     save_kept_tensors(path, tensors, &BTreeMap::new())
+}
+
+/// Why tensor `name` of a file of [`save`] cannot be read into one of that kind and shape, with its bits if it has some; `None`
+/// where it can.
+pub(crate) fn problem(
+    file: &SealedTensors,
+    name: &str,
+    (kind, shape): (Kind, &[i64]),
+    kept: Option<&[u64]>,
+) -> Option<String> {
+    match kept {
+        Some(words) => file.kept_problem(name, kind, shape, words),
+        None => file.problem(name, kind, shape),
+    }
+}
+
+/// Reads tensor `name` of a file of [`save`] into `tensor`; entries that its bits leave out become +0.
+///
+/// # Errors
+/// [`Error::File`](lopper_core::Error::File) for what [`problem`] finds and when the disk fails half-way; errors of libtorch.
+pub(crate) fn read_into(file: &SealedTensors, name: &str, tensor: &mut Tensor, kept: Option<&[u64]>) -> Result<()> {
+    match kept {
+        Some(words) => file.read_kept_into(name, tensor, words),
+        None => file.read_into(name, tensor),
+    }
 }

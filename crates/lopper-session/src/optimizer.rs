@@ -1,7 +1,7 @@
 //! Optimizers whose moments can be read, masked, saved and restored, and gradient clipping.
 
 use crate::decay::is_bias_or_norm;
-use crate::kept::Kept;
+use crate::kept::{self, Kept};
 use lopper_core::{Error, MaskSet, Optimizer, ParameterName, Result};
 use lopper_torch::{AdamStep, SgdStep, device_name};
 use lopper_weights::SealedTensors;
@@ -191,8 +191,8 @@ impl OptimizerState {
     /// into the moments as they lie, and returns its hash.
     ///
     /// # Errors
-    /// [`Error::File`] for a file that cannot be read or is damaged; [`Error::Layout`] naming everything that is missing, too much, or of
-    /// another shape or type; nothing is read then.
+    /// [`Error::File`] for a file that cannot be read or is damaged; [`Error::Layout`] naming everything that is missing, too
+    /// much, or of another shape or type; nothing is read then.
     pub fn read_from(&mut self, path: &Path) -> Result<String> {
         let file = SealedTensors::open(path)?;
         self.read(&file, None)?;
@@ -215,10 +215,7 @@ impl OptimizerState {
             let shape = slot.parameter.size();
             for kind in kinds {
                 let name = format!("{kind}.{}", slot.name);
-                problems.extend(match kept.of(slot.name.as_str()) {
-                    Some(words) => file.kept_problem(&name, Kind::Float, &shape, words),
-                    None => file.problem(&name, Kind::Float, &shape),
-                });
+                problems.extend(kept::problem(file, &name, (Kind::Float, &shape), kept.of(slot.name.as_str())));
                 known.insert(name);
             }
             let name = format!("step.{}", slot.name);
@@ -242,10 +239,7 @@ impl OptimizerState {
         for (slot, steps) in self.slots.iter_mut().zip(steps) {
             for (kind, moment) in kinds.iter().zip(&mut slot.moments) {
                 let name = format!("{kind}.{}", slot.name);
-                match kept.of(slot.name.as_str()) {
-                    Some(words) => file.read_kept_into(&name, moment, words)?,
-                    None => file.read_into(&name, moment)?,
-                }
+                kept::read_into(file, &name, moment, kept.of(slot.name.as_str()))?;
             }
             slot.steps = steps;
         }

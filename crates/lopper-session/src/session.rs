@@ -144,8 +144,8 @@ impl Session {
     }
 
     /// Trains what the store does not hold, judges what is not judged, then writes `model/` (a Hugging Face directory with
-    /// `mask.safetensors` beside the weights; the mask alone where no model is wanted) and `record.json` into the run's directory. Per-update metrics go to
-    /// `metrics.jsonl`. A stage that another process is at work at is waited for.
+    /// `mask.safetensors` beside the weights; the mask alone where no model is wanted) and `record.json` into the run's
+    /// directory. Per-update metrics go to `metrics.jsonl`. A stage that another process is at work at is waited for.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
@@ -196,7 +196,7 @@ impl Session {
         let checkpoints = CheckpointStore::new(&self.settings.out).keeping(self.settings.checkpoints_kept);
         let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
         let mut ended: Vec<Ended> = Vec::new();
-        // Before any other weights take the place of theta_0: it is put aside for what is to be trained.
+        // Before anything is trained: what is damaged is found now.
         self.look()?;
         for index in 0..self.plan.len() {
             self.settings.stop.check(&format!("beginning stage {}", self.plan[index].stage.name))?;

@@ -1,6 +1,6 @@
 //! A model's live tensors: copied, rewound, hashed, masked.
 
-use crate::kept::Kept;
+use crate::kept::{self, Kept};
 use crate::pruned::Pruned;
 use lopper_core::{
     Error, Layout, MaskSet, MaskTensors, Model, ParameterName, PrunableWeight, Result, Role, WeightView,
@@ -115,20 +115,6 @@ impl Weights {
         Ok(())
     }
 
-    /// Reads a file of all parameters by name into the model, without a copy of it. `only` restricts it to parameters
-    /// of one role. The model stays as it was when the file is of another model.
-    pub(crate) fn read(&mut self, file: &SealedTensors, only: Option<Role>) -> Result<()> {
-        let wanted = |live: &&mut Live| only.is_none_or(|role| live.role == role);
-        let mut problems = Vec::new();
-        for live in self.all.iter_mut().filter(wanted) {
-            problems.extend(file.problem(live.name.as_str(), live.tensor.f_kind()?, &live.tensor.size()));
-        }
-        if !problems.is_empty() {
-            return Err(Error::Layout { context: "stored weights and the model".into(), problems });
-        }
-        self.all.iter_mut().filter(wanted).try_for_each(|live| file.read_into(live.name.as_str(), &mut live.tensor))
-    }
-
     /// All parameters by name, sharing storage with the model: for whoever writes them while nothing changes them.
     pub(crate) fn shared(&self) -> Result<NamedTensors> {
         // Detached, so that no other thread touches what autograd keeps of the parameters themselves.
@@ -153,27 +139,26 @@ impl Weights {
         self.all.iter().map(|live| (&live.name, &live.tensor))
     }
 
-    /// As [`read`](Self::read), of a file in which those that `mask` prunes anything of hold what it keeps.
-    pub(crate) fn read_kept(&mut self, file: &SealedTensors, mask: Option<&MaskSet>, only: Option<Role>) -> Result<()> {
-        let Some(mask) = mask else { return self.read(file, only) };
-        mask.layout().check_same(&self.layout, "the stored mask and the model")?;
-        let kept = Kept::by(Some(mask));
+    /// Reads a file of all parameters by name into the model, without a copy of it. With a mask it holds of those that the mask
+    /// prunes anything of what that keeps. `only` restricts it to parameters of one role. The model stays as it was when the file
+    /// is of another model.
+    pub(crate) fn read(&mut self, file: &SealedTensors, mask: Option<&MaskSet>, only: Option<Role>) -> Result<()> {
+        if let Some(mask) = mask {
+            mask.layout().check_same(&self.layout, "the stored mask and the model")?;
+        }
+        let kept = Kept::by(mask);
         let wanted = |live: &&mut Live| only.is_none_or(|role| live.role == role);
         let mut problems = Vec::new();
         for Live { name, tensor, .. } in self.all.iter_mut().filter(wanted) {
-            let (kind, shape) = (tensor.f_kind()?, tensor.size());
-            problems.extend(match kept.of(name.as_str()) {
-                Some(words) => file.kept_problem(name.as_str(), kind, &shape, words),
-                None => file.problem(name.as_str(), kind, &shape),
-            });
+            let as_it_is = (tensor.f_kind()?, &tensor.size()[..]);
+            problems.extend(kept::problem(file, name.as_str(), as_it_is, kept.of(name.as_str())));
         }
         if !problems.is_empty() {
             return Err(Error::Layout { context: "stored weights and the model".into(), problems });
         }
-        self.all.iter_mut().filter(wanted).try_for_each(|Live { name, tensor, .. }| match kept.of(name.as_str()) {
-            Some(words) => file.read_kept_into(name.as_str(), tensor, words),
-            None => file.read_into(name.as_str(), tensor),
-        })
+        let read =
+            |Live { name, tensor, .. }: &mut Live| kept::read_into(file, name.as_str(), tensor, kept.of(name.as_str()));
+        self.all.iter_mut().filter(wanted).try_for_each(read)
     }
 
     /// What a method sees of the weights.

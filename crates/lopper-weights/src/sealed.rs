@@ -1,7 +1,7 @@
 //! A safetensors file of ours that is checked as a whole and then read a tensor at a time, to where each belongs.
 
 use crate::header::SafetensorsFile;
-use crate::tensors::{PIECE, WORD, begin_hash, check_hash, dtype, kept_problem, ones, tensor_of};
+use crate::tensors::{PIECE, WORD, begin_hash, check_hash, dtype, kept_problem, ones, set_bits, tensor_of};
 use lopper_core::{Error, Result};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
@@ -106,7 +106,7 @@ impl SealedTensors {
         }
         let mut values = vec![0f32; tensor.numel()];
         let mut left =
-            words.iter().enumerate().flat_map(|(index, word)| bits(*word).map(move |bit| index * WORD + bit));
+            words.iter().enumerate().flat_map(|(index, word)| set_bits(*word).map(move |bit| index * WORD + bit));
         let mut buffer = vec![0; 4 * PIECE as usize];
         self.file.for_each_piece(&self.file.entries()[name], &mut buffer, |bytes| {
             for (value, at) in bytes.as_chunks::<4>().0.iter().zip(&mut left) {
@@ -118,13 +118,4 @@ impl SealedTensors {
         tensor.f_copy_(&Tensor::f_from_slice(&values)?.f_reshape(tensor.size())?)?;
         Ok(())
     }
-}
-
-/// The places of the bits of a word that are 1, from the lowest.
-fn bits(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
-        word &= word - 1;
-        Some(bit)
-    })
 }

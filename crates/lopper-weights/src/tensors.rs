@@ -211,16 +211,23 @@ fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>
     Ok(())
 }
 
+/// The places of the bits of a word that are 1, from the lowest.
+pub(crate) fn set_bits(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let bit = (word != 0).then(|| word.trailing_zeros() as usize)?;
+        word &= word - 1;
+        Some(bit)
+    })
+}
+
 /// Moves the entries whose bit is 1 to the front; `words` begins with the bits of the first entry.
 fn gather<'a>(words: &[u64], bytes: &'a mut [u8], width: usize) -> &'a [u8] {
     let mut end = 0;
     for (word, first) in words.iter().zip((0..bytes.len() / width).step_by(WORD)) {
-        let mut left = *word;
-        while left != 0 {
-            let from = (first + left.trailing_zeros() as usize) * width;
+        for bit in set_bits(*word) {
+            let from = (first + bit) * width;
             bytes.copy_within(from..from + width, end);
             end += width;
-            left &= left - 1;
         }
     }
     &bytes[..end]

@@ -134,7 +134,7 @@ impl<'a> Run<'a> {
         let (mask, lines, progress) = match inputs.resume.take() {
             Some(resumed) => {
                 let kept = resumed.kept_by();
-                inputs.weights.read_kept(&resumed.weights, kept, None)?;
+                inputs.weights.read(&resumed.weights, kept, None)?;
                 optimizer.read(&resumed.optimizer, kept)?;
                 let remembered = resumed.strategy.to_device(inputs.device)?;
                 inputs.plugins.strategy(|| inputs.method.load_state(remembered))?;

@@ -148,10 +148,7 @@ impl Store for DirectoryStore {
         let path = references.join(format!("{run}.json"));
         match needs {
             Some(needs) => files::write_atomic(&path, &sealed::seal(needs)?),
-            None => match fs::remove_file(&path) {
-                Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::file(path, e)),
-                _ => Ok(()),
-            },
+            None => files::remove_file(&path),
         }
     }
 

@@ -223,11 +223,7 @@ impl Desk {
     }
 
     fn clear(&self, key: &str) -> Result<()> {
-        let path = self.path(key);
-        match fs::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::file(path, e)),
-            _ => Ok(()),
-        }
+        files::remove_file(&self.path(key))
     }
 
     /// Held for the blink in which a claim is read and written. A process that was stopped in that blink must not stop all

@@ -184,8 +184,8 @@ impl StageStore {
                 files::write_atomic(&at.join(name), bytes)?;
             }
             if let Some(method) = method {
-                let named = method.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-                record.files.insert(METHOD.into(), kept::save(&at.join(METHOD), named, |_| None)?);
+                let hash = kept::save(&at.join(METHOD), kept::named(&method.tensors), |_| None)?;
+                record.files.insert(METHOD.into(), hash);
                 let text = serde_json::to_vec(&method.text).map_err(|e| Error::file(at.join(METHOD_TEXT), e))?;
                 record.files.insert(METHOD_TEXT.into(), blake3::hash(&text).to_hex().to_string());
                 files::write_atomic(&at.join(METHOD_TEXT), &text)?;

@@ -107,6 +107,6 @@ impl StoredWeights {
 
     /// Writes them into the model, without a copy of them; `only` restricts it to parameters of one role.
     pub(crate) fn put_into(&self, weights: &mut Weights, only: Option<Role>) -> Result<()> {
-        weights.read_kept(&self.file, self.mask.as_ref(), only).map_err(|e| Error::file(&self.path, e))
+        weights.read(&self.file, self.mask.as_ref(), only).map_err(|e| Error::file(&self.path, e))
     }
 }
