@@ -1,6 +1,5 @@
 //! Which entries of named tensors a file holds, where all that a mask prunes is zero and is left out.
 
-use crate::weights::NamedTensors;
 use lopper_core::{MaskSet, Result};
 use lopper_weights::{SealedTensors, save_kept_tensors};
 use std::collections::BTreeMap;
@@ -35,7 +34,7 @@ impl<'a> Kept<'a> {
 }
 
 /// Tensors as [`save`] takes them.
-pub(crate) fn named(tensors: &NamedTensors) -> impl Iterator<Item = (&str, &Tensor)> {
+pub(crate) fn named(tensors: &BTreeMap<String, Tensor>) -> impl Iterator<Item = (&str, &Tensor)> {
     tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
 }
 
