@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Below the store's root. Whatever lies there may be removed at any time.
-const DIRECTORY: &str = "data";
+pub(crate) const DIRECTORY: &str = "data";
 
 /// The cache of a store. What is put there is written by [`write`](Self::write) alone: whoever only plans leaves nothing.
 #[derive(Debug)]

@@ -172,6 +172,9 @@ fn remove_dir_io(path: &Path) -> io::Result<()> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
         _ => {}
     }
+    // Until this process ends, whoever sweeps leaves it to this one.
+    let lock = File::open(path)?;
+    claim(&lock, path);
     fs::rename(path, &doomed)?;
     fs::remove_dir_all(&doomed)
 }

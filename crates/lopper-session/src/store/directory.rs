@@ -3,6 +3,7 @@
 use super::artefact::{ArtefactId, Kind, Listed, Store};
 use super::lease::{Claim, Desk};
 use super::reference::Reference;
+use crate::data_cache;
 use crate::sealed::{self, Sealed};
 use lopper_core::{Error, Result};
 use lopper_weights::files;
@@ -65,6 +66,14 @@ impl DirectoryStore {
 
     fn path(&self, id: &ArtefactId) -> PathBuf {
         self.root.join(id.kind.directory()).join(&id.name)
+    }
+
+    /// Removes what killed processes left half-written or half-removed, wherever in the store.
+    fn sweep(&self) {
+        let kinds = Kind::ALL.iter().map(|kind| kind.directory());
+        kinds
+            .chain([CLAIMS, REFERENCES, data_cache::DIRECTORY, "."])
+            .for_each(|directory| files::sweep(&self.root.join(directory)));
     }
 
     fn lock(&self, how: fn(&File) -> std::io::Result<()>) -> Result<File> {
@@ -144,7 +153,7 @@ impl Store for DirectoryStore {
         let references = self.root.join(REFERENCES);
         files::create_dir(&references)?;
         let _lock = self.lock(File::lock_shared)?;
-        files::sweep(&references);
+        self.sweep();
         let path = references.join(format!("{run}.json"));
         match needs {
             Some(needs) => files::write_atomic(&path, &sealed::seal(needs)?),
@@ -181,7 +190,7 @@ impl Store for DirectoryStore {
             files::remove_dir(&place)?;
             freed += bytes;
         }
-        Kind::ALL.iter().for_each(|kind| files::sweep(&self.root.join(kind.directory())));
+        self.sweep();
         Ok(freed)
     }
 }
@@ -305,18 +314,45 @@ mod tests {
             weights: Default::default(),
         };
         store.refer("one", Some(&reference)).unwrap();
-        // A process that was killed while it wrote a reference.
-        let half = store.root.join(REFERENCES).join(format!("{}half", files::TEMPORARY_PREFIX));
-        fs::write(&half, b"{").unwrap();
         assert_eq!(store.references().unwrap(), std::slice::from_ref(&reference));
         store.refer("two", Some(&Reference { id: "two".into(), ..reference })).unwrap();
-        assert!(!half.exists() && store.references().unwrap().len() == 2);
+        assert_eq!(store.references().unwrap().len(), 2);
         store.refer("one", None).unwrap();
         store.refer("one", None).unwrap();
         assert_eq!(store.references().unwrap().iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["two"]);
         fs::write(store.root.join(REFERENCES).join("two.json"), b"{}").unwrap();
         let error = store.references().unwrap_err().to_string();
         assert!(error.contains("two.json"), "{error}");
+    }
+
+    /// A run that has nothing to remove itself clears up after one that was killed at it.
+    #[test]
+    fn what_killed_processes_left_goes_when_a_run_begins() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = store(directory.path());
+        let reference = Reference {
+            id: "one".into(),
+            run: directory.path().to_owned(),
+            host: "here".into(),
+            stages: Default::default(),
+            weights: Default::default(),
+        };
+        store.refer("one", Some(&reference)).unwrap();
+        let rooms = ["stages", "weights", "evaluations", "aliases", "claims", "references", "data", "."];
+        let left: Vec<PathBuf> = rooms
+            .iter()
+            .flat_map(|room| {
+                ["file", "removed/weights"]
+                    .map(|name| store.root.join(room).join(files::TEMPORARY_PREFIX.to_owned() + name))
+            })
+            .collect();
+        for path in &left {
+            files::create_dir(path.parent().unwrap()).unwrap();
+            fs::write(path, b"half").unwrap();
+        }
+        assert_eq!(store.references().unwrap(), std::slice::from_ref(&reference));
+        store.refer("one", Some(&reference)).unwrap();
+        assert_eq!(left.iter().filter(|path| path.exists()).collect::<Vec<_>>(), Vec::<&PathBuf>::new());
     }
 
     /// As when a disk answers with an error, or a network's file system is away.
