@@ -171,6 +171,16 @@ impl Checkpoint {
         self.find(name).ok().map(|(_, _, dtype, _)| dtype)
     }
 
+    /// A tensor's type where it is float16 or bfloat16, and float32 for every other floating one; `None` for others.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        match self.dtype(name)? {
+            Dtype::F16 => Some(Kind::Half),
+            Dtype::BF16 => Some(Kind::BFloat16),
+            Dtype::F32 | Dtype::F64 => Some(Kind::Float),
+            _ => None,
+        }
+    }
+
     /// What a file of `torch.save` holds around its state dict, such as the `args` or `cfg` of fairseq: the whole pickled
     /// object. `None` where the state dict is all there is, and for safetensors and for several files.
     pub fn extra(&self) -> Option<Value<'_>> {

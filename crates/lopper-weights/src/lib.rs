@@ -31,7 +31,7 @@ pub use hub::{HubSettings, resolve, resolve_present};
 pub use pickle::{Pickle, Value};
 pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;
-pub use save::{MARKER, Overwrite, save_model, save_model_with};
+pub use save::{MARKER, Overwrite, SaveDtype, save_model, save_model_with};
 pub use sealed::SealedTensors;
 pub use space::{FreeSpace, check_writable, free_space};
 pub use stamp::{FileStamp, recall, remember};
