@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod bad_input;
+mod checkpoints;
 mod commands;
 mod crash;
 mod disk;

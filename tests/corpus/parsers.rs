@@ -27,7 +27,7 @@ use tempfile::TempDir;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the table in `docs/fuzzing.md`.
-pub(crate) const TARGETS: [Target; 19] = [
+pub(crate) const TARGETS: [Target; 20] = [
     ("mask_file", mask_file),
     ("checkpoint_record", checkpoint_record),
     ("stage_record", stage_record),
@@ -47,6 +47,7 @@ pub(crate) const TARGETS: [Target; 19] = [
     ("dictionary", dictionary),
     ("transcripts", transcripts),
     ("audio", recording),
+    ("added_tokens", added_tokens),
 ];
 
 /// Runs `parse`, which may hold at most 64 MiB and four times the input at once. An error must say something.
@@ -402,6 +403,35 @@ pub(crate) fn vocabulary(bytes: &[u8]) {
         }
         put(directory, "vocab.txt", words);
         tokenize(bytes, directory);
+    });
+}
+
+/// Tokens that are added to a vocabulary or to a `tokenizer.json`: `added_tokens.json`, and the `added_tokens_decoder` of
+/// `tokenizer_config.json`. The first byte chooses among the four.
+pub(crate) fn added_tokens(bytes: &[u8]) {
+    const WORDS: &[u8] = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\ncat\na\n##t\n";
+    const WHOLE: &str = r###"{"version": "1.0", "added_tokens": [], "normalizer": {"type": "BertNormalizer"},
+        "pre_tokenizer": {"type": "BertPreTokenizer"}, "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab":
+        {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "the": 5, "cat": 6, "a": 7, "##t": 8},
+        "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}}"###;
+    let Some((choice, content)) = bytes.split_first() else { return };
+    let choice = choice.wrapping_sub(b'A') % 4;
+    with_directory(|directory| {
+        let directory = directory.join("added");
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).expect("room for a directory");
+        match choice {
+            0 | 1 => put(&directory, "vocab.txt", WORDS),
+            _ => put(&directory, "tokenizer.json", WHOLE.as_bytes()),
+        };
+        match choice {
+            0 | 2 => put(&directory, "added_tokens.json", content),
+            _ => {
+                let text = [b"{\"added_tokens_decoder\": ".as_slice(), content, b"}"].concat();
+                put(&directory, "tokenizer_config.json", &text)
+            }
+        };
+        tokenize(bytes, &directory);
     });
 }
 

@@ -1,7 +1,7 @@
 //! `lopper mask apply`: a model with a mask's zeros in place.
 
 use super::read;
-use crate::commands::prune::save;
+use crate::commands::prune::{DtypeArgument, save};
 use crate::models::ModelArguments;
 use lopper_core::{Error, Result};
 use std::path::PathBuf;
@@ -18,6 +18,9 @@ pub(in crate::commands) struct Arguments {
     /// Directory for the pruned model and its mask; one that Lopper saved is replaced
     #[arg(long)]
     out: PathBuf,
+
+    #[command(flatten)]
+    dtype: DtypeArgument,
 }
 
 impl Arguments {
@@ -32,6 +35,6 @@ impl Arguments {
         let mut origin = file.origin;
         origin.insert("applied_to".into(), self.model.source());
         let by = format!("the mask {}", self.mask.display());
-        save(&self.out, model, &self.model.source(), &mask, &origin, by, json)
+        save((&self.out, self.dtype), model, &self.model.source(), &mask, &origin, by, json)
     }
 }
