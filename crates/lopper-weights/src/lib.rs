@@ -12,6 +12,7 @@ mod index;
 mod listed;
 mod locate;
 mod names;
+mod output_names;
 mod pickle;
 mod regular;
 mod save;
@@ -25,6 +26,7 @@ mod torch;
 
 pub use checkpoint::Checkpoint;
 pub use hub::{HubSettings, resolve, resolve_present};
+pub use output_names::OutputNames;
 pub use pickle::{Pickle, Value};
 pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;
