@@ -67,6 +67,12 @@ pub trait Preprocessor: Send + Sync {
     /// When a feature is of another kind, or `features` is empty.
     fn collate(&self, features: &[&Features]) -> Result<Inputs>;
 
+    /// The longest input, in tokens or samples, that [`features`](Self::features) may be asked to truncate to; `None` where
+    /// any length is taken.
+    fn longest(&self) -> Option<u32> {
+        None
+    }
+
     /// Everything that the features depend on (vocabulary, casing, maximal length) as a hash or short text.
     fn identity(&self) -> String;
 }
@@ -100,6 +106,21 @@ pub trait Model: Send {
     /// The head it has, which says what its outputs mean; `None` for an encoder alone.
     fn head(&self) -> Option<&Head> {
         None
+    }
+
+    /// What the checkpoint's own head is for, where it is none that this model answers from, such as
+    /// "BertForTokenClassification, a head for token classification". `None` where there is no such head.
+    fn other_head(&self) -> Option<&str> {
+        None
+    }
+
+    /// Tensors of the checkpoint that this model neither computes with nor trains, under the names and in the types that
+    /// they have there: a saved model keeps them as they are. They are read when this is asked. Nothing unless overridden.
+    ///
+    /// # Errors
+    /// When they can no longer be read.
+    fn carried(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
     }
 
     /// How raw inputs become batches. `None` when the dataset makes tensors itself.

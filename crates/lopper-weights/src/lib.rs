@@ -4,6 +4,7 @@
 //! Every file is checked whole before a tensor of it is used, and every write either happens completely or leaves what
 //! was there before.
 
+mod architectures;
 mod checkpoint;
 pub mod files;
 mod header;
@@ -23,7 +24,9 @@ mod stamp;
 mod tensor_file;
 mod tensors;
 mod torch;
+mod wrapped;
 
+pub use architectures::{check_config, other_architecture};
 pub use checkpoint::Checkpoint;
 pub use hub::{HubSettings, resolve, resolve_present};
 pub use output_names::OutputNames;

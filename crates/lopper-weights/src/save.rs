@@ -43,8 +43,8 @@ pub fn save_model(dir: &Path, model: &dyn Model, mask: Option<&MaskSet>, origin:
     save_model_with(dir, model, mask, origin, Overwrite::default())
 }
 
-/// Saves mask ⊙ weights as a Hugging Face directory: `model.safetensors`, the model's artifacts, `mask.safetensors` if
-/// there is a mask, and [`MARKER`]. The model's own tensors are only read. The whole directory appears at once, also in
+/// Saves mask ⊙ weights as a Hugging Face directory: `model.safetensors`, which also has the tensors that the model carries
+/// along, the model's artifacts, `mask.safetensors` if there is a mask, and [`MARKER`]. The model's own tensors are only read. The whole directory appears at once, also in
 /// the place of an older one; a failure leaves that one as it was.
 ///
 /// # Errors
@@ -168,6 +168,7 @@ fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Resu
     let places: BTreeMap<&str, usize> = mask.map_or_else(BTreeMap::new, |mask| {
         mask.layout().tensors().iter().enumerate().map(|(index, tensor)| (tensor.name().as_str(), index)).collect()
     });
+    let carried = model.carried()?;
     let mut items = Vec::new();
     for parameter in model.parameters().iter() {
         let name = parameter.name.as_str();
@@ -183,5 +184,6 @@ fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Resu
             masked.map(|(mask, index)| -> Prepare<'_> { Box::new(move |values| Ok(mask.apply(index, values)?)) });
         items.push(Item { name, tensor: &parameter.tensor, kept: None, prepare });
     }
+    items.extend(carried.iter().map(|(name, tensor)| Item { name, tensor, kept: None, prepare: None }));
     write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), None)
 }

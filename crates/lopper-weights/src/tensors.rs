@@ -18,7 +18,8 @@ pub(crate) const PIECE: i64 = 1 << 20;
 pub(crate) const WORD: usize = 64;
 
 /// Writes named tensors and metadata as one safetensors file, all or nothing: the same input gives the same bytes.
-/// Tensors may lie on any device and may be non-contiguous; float32, float64, int64 and uint8 are accepted and kept.
+/// Tensors may lie on any device and may be non-contiguous; floating types of 16 to 64 bits and integers of 8 to 64 bits are
+/// accepted and kept.
 /// At most one tensor's copy and a buffer are held beside the tensors themselves. Returns the hash, in hexadecimal.
 ///
 /// # Errors
@@ -111,7 +112,11 @@ pub(crate) fn write(
             problems.push(Error::invalid(item.name, "an undefined tensor", "a tensor with values"));
         } else if dtype(item.tensor.f_kind()?).is_none() {
             let kind = item.tensor.f_kind()?;
-            problems.push(Error::invalid(item.name, format!("{kind:?} values"), "float32, float64, int64 or uint8"));
+            problems.push(Error::invalid(
+                item.name,
+                format!("{kind:?} values"),
+                "floating types of 16 to 64 bits, or integers of 8 to 64",
+            ));
         } else if let Some(words) = item.kept {
             problems.extend(kept_problem(item.name, item.tensor.f_kind()?, item.tensor.numel(), words));
         }
@@ -348,6 +353,11 @@ pub(crate) fn dtype(kind: Kind) -> Option<Dtype> {
         Kind::Double => Some(Dtype::F64),
         Kind::Int64 => Some(Dtype::I64),
         Kind::Uint8 => Some(Dtype::U8),
+        Kind::Half => Some(Dtype::F16),
+        Kind::BFloat16 => Some(Dtype::BF16),
+        Kind::Int => Some(Dtype::I32),
+        Kind::Int16 => Some(Dtype::I16),
+        Kind::Int8 => Some(Dtype::I8),
         _ => None,
     }
 }
