@@ -12,6 +12,7 @@ mod masks;
 mod paper;
 mod runs;
 mod speech;
+mod speech_kinds;
 mod start;
 mod stop;
 mod two_runs;
