@@ -66,12 +66,8 @@ impl MaskSet {
         own_name: impl Fn(&str) -> Option<String>,
         context: &str,
     ) -> Result<FittedMask> {
-        let mut fitted = FittedMask {
-            mask: self.clone(),
-            whole: Vec::new(),
-            left_out: Vec::new(),
-            prefixes: BTreeMap::new(),
-        };
+        let mut fitted =
+            FittedMask { mask: self.clone(), whole: Vec::new(), left_out: Vec::new(), prefixes: BTreeMap::new() };
         if self.layout() == layout {
             return Ok(fitted);
         }
@@ -98,10 +94,9 @@ impl MaskSet {
                     let other = self.layout().tensors()[other].name();
                     problems.push(format!("`{other}` and `{name}` are both `{}`", theirs.name()));
                 }
-                None if tensor.shape() != theirs.shape() => problems.push(other_shape(
-                    (name, tensor.shape()),
-                    (theirs.name().as_str(), theirs.shape()),
-                )),
+                None if tensor.shape() != theirs.shape() => {
+                    problems.push(other_shape((name, tensor.shape()), (theirs.name().as_str(), theirs.shape())))
+                }
                 None if !prefix.is_empty() => *fitted.prefixes.entry(prefix.to_owned()).or_default() += 1,
                 None => {}
             }
@@ -231,7 +226,10 @@ mod tests {
         assert_eq!((fitted.mask.pruned(), fitted.whole.len()), (1, 0));
         named.push(("embeddings", &[3]));
         let refused = halves(&named).fitted_to(&model, own, "m and a model").unwrap_err().to_string();
-        assert!(refused.starts_with("m and a model: 3 problems:\n  - `cls.decoder` prunes 1 of 2 entries"), "{refused}");
+        assert!(
+            refused.starts_with("m and a model: 3 problems:\n  - `cls.decoder` prunes 1 of 2 entries"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod hub;
 mod index;
 mod listed;
 mod locate;
+mod masks;
 mod names;
 mod pickle;
 mod regular;
@@ -25,6 +26,7 @@ mod torch;
 
 pub use checkpoint::Checkpoint;
 pub use hub::{HubSettings, resolve, resolve_present};
+pub use masks::{GivenMask, ModelMask, record_model_options, saved_model_options};
 pub use pickle::{Pickle, Value};
 pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;

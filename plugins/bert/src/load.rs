@@ -69,7 +69,7 @@ pub(crate) fn load<S: Source>(
 }
 
 /// This crate's name for a checkpoint's, or `None` for what no task head needs: the heads of pre-training and buffers.
-fn canonical(name: &str) -> Option<String> {
+pub(crate) fn canonical(name: &str) -> Option<String> {
     if name.starts_with("cls.")
         || name.ends_with("embeddings.position_ids")
         || name.ends_with("embeddings.token_type_ids")
