@@ -9,6 +9,7 @@ mod disk;
 mod fixture;
 mod golden;
 mod masks;
+mod masks_of_others;
 mod paper;
 mod runs;
 mod speech;

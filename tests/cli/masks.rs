@@ -63,13 +63,9 @@ fn options_of_the_model_plugin_reach_every_command() {
     let info = f.run(&["mask", "info", "np", "--json"]).json();
     assert_eq!(info["tensors"].as_array().unwrap().len(), 12);
 
-    let apply = ["mask", "apply", "np", "classifier", "--out", "applied"];
-    refused(&f, &apply, &["bert.pooler.dense.weight"]);
-    f.run(&with(&apply)).ok();
+    f.run(&with(&["mask", "apply", "np", "classifier", "--out", "applied"])).ok();
     f.run(&["mask", "convert", "np", "--out", "np.safetensors"]).ok();
-    let convert = ["mask", "convert", "np.safetensors", "--model", "classifier", "--out", "back"];
-    refused(&f, &convert, &["bert.pooler.dense.weight"]);
-    f.run(&with(&convert)).ok();
+    f.run(&with(&["mask", "convert", "np.safetensors", "--model", "classifier", "--out", "back"])).ok();
     assert_eq!(f.run(&["mask", "iou", "np", "back", "--json"]).json()["iou"], 1.0);
 
     let predict = ["predict", "np", "--text", "The good film", "--json"];
@@ -156,7 +152,7 @@ fn state_dicts_of_torch_are_read() {
     refused(
         &f,
         &["mask", "convert", "m", "--model", "model", "--out", "x"],
-        &["fc.weight", "query.weight", "problems"],
+        &["none of the mask's 2 tensors (`a.weight`, `fc.weight`) is one that the model offers", "query.weight"],
     );
 }
 
@@ -183,8 +179,9 @@ fn files_of_torch_save_are_converted() {
         convert("n", &[]);
         assert_eq!(positions(&f, "n", prefix), kept, "{name}");
     }
-    let parts = ["26 problems", "`module.bert.encoder.layer.0.attention.self.key.weight` is missing", "and 16 more"];
-    refused(&f, &["mask", "apply", "n", "model", "--out", "o"], &parts);
+    // The model tells it.
+    f.run(&["mask", "apply", "n", "model", "--out", "o"]).ok();
+    assert_eq!(positions(&f, "o", ""), kept);
 }
 
 /// The kept positions of a mask file, by the names behind `prefix`.
@@ -208,7 +205,55 @@ fn two_masks_of_one_tensor_are_not_mixed_up() {
     let one = |name: &'static str| (name, vec![16, 16], vec![1.0; 256]);
     state_dict(&f, "two.safetensors", &[one(name), one("module.bert.pooler.dense.weight_mask")]);
     let convert = ["mask", "convert", "two.safetensors", "--out", "m", "--model", "model"];
-    refused(&f, &convert, &["`module.bert.pooler.dense.weight`", "missing from"]);
+    refused(
+        &f,
+        &convert,
+        &["`bert.pooler.dense.weight` and `module.bert.pooler.dense.weight` are both `bert.pooler.d"],
+    );
+}
+
+/// What is the model's must have its shape, and what is not may prune nothing.
+#[test]
+fn masks_that_do_not_fit_are_refused_with_all_that_is_wrong() {
+    let f = Fixture::new();
+    let ones = |name, shape: &[usize]| (name, shape.to_vec(), vec![1.0; shape.iter().product()]);
+    let half = |name, shape: &[usize]| {
+        let (name, shape, mut values) = ones(name, shape);
+        values[0] = 0.0;
+        (name, shape, values)
+    };
+    state_dict(
+        &f,
+        "m.safetensors",
+        &[
+            half("encoder.layer.0.intermediate.dense.weight_mask", &[16, 32]),
+            half("encoder.layer.0.attention.self.query.weight_mask", &[20, 20]),
+            half("encoder.layer.2.output.dense.weight_mask", &[16, 32]),
+            // Tied to the word embeddings.
+            half("cls.predictions.decoder.weight_mask", &[17, 16]),
+            half("classifier.weight_mask", &[2, 16]),
+            ones("classifier.bias_mask", &[2]),
+            ones("pooler.dense.weight_mask", &[16, 16]),
+        ],
+    );
+    let parts = [
+        "m.safetensors and the model do not fit: 5 problems",
+        "`classifier.weight` prunes 1 of 32 entries, and this model does not offer it for pruning",
+        "`cls.predictions.decoder.weight` prunes 1 of 272",
+        "`encoder.layer.0.intermediate.dense.weight` has shape [16, 32] in the mask and, there \
+         `bert.encoder.layer.0.intermediate.dense.weight`, [32, 16] in the model: it is transposed",
+        "`encoder.layer.0.attention.self.query.weight` has shape [20, 20]",
+        "`encoder.layer.2.output.dense.weight` prunes 1 of 512",
+    ];
+    f.config("run.toml", "method = 'transfer'\nmask = './m.safetensors'");
+    for command in [
+        &["mask", "apply", "m.safetensors", "classifier", "--out", "o"][..],
+        &["mask", "convert", "m.safetensors", "--model", "model", "--out", "o"],
+        &["mask", "iou", "m.safetensors", "m.safetensors", "--model", "model"],
+        &["plan", "run.toml"],
+    ] {
+        refused(&f, command, &parts);
+    }
 }
 
 #[test]
@@ -228,8 +273,22 @@ fn what_is_no_mask_of_torch_is_named() {
     );
     let parts = ["4 problems", "a_mask[2] = 0.5", "b_mask[0] = NaN", "no \"c_mask\"", "\"d_mask\" has shape [1]"];
     refused(&f, &convert, &parts);
-    state_dict(&f, "bad.safetensors", &[("a.weight", vec![1], vec![1.0])]);
-    refused(&f, &convert, &["bad.safetensors", "NAME_mask"]);
+    state_dict(&f, "bad.safetensors", &[("a.weight", vec![2], vec![1.0, 0.25])]);
+    refused(&f, &convert, &["bad.safetensors", "no tensor is called NAME_mask, and a.weight[1] = 0.25"]);
+    // Packed bits, truths other than 1, and a type that is none of numbers.
+    let bytes = [0u8, 1, 193, 0, 1, 1, 2, 0];
+    let view = |dtype, shape, range: std::ops::Range<usize>| TensorView::new(dtype, shape, &bytes[range]).unwrap();
+    let packed = [
+        ("a.weight", view(Dtype::U8, vec![4], 0..4)),
+        ("b.weight", view(Dtype::BOOL, vec![3], 4..7)),
+        ("c.weight", view(Dtype::C64, vec![1], 0..8)),
+    ];
+    f.write("bad.safetensors", safetensors::serialize(packed, None).unwrap());
+    let parts = ["3 problems", "a.weight[2] = 193", "numpy.unpackbits", "b.weight[2] = 2", "c.weight = C64 values"];
+    refused(&f, &convert, &parts);
+    let none: [(&str, TensorView<'_>); 0] = [];
+    f.write("bad.safetensors", safetensors::serialize(none, None).unwrap());
+    refused(&f, &convert, &["bad.safetensors: is empty: it holds no tensor"]);
     f.write("bad.safetensors", b"PK\x03\x04 and what follows in a file of torch.save");
     refused(&f, &convert, &["bad.safetensors", "zip archive"]);
     assert!(!f.path("m").exists());

@@ -4,7 +4,7 @@
 //! The fuzz targets in `fuzz/` and the test beside this file call the same functions.
 
 use lopper::weights::{
-    Checkpoint, Dtype, OutputNames, Pickle, Value, load_tensors, load_tensors_verified, save_tensors,
+    Checkpoint, Dtype, GivenMask, OutputNames, Pickle, Value, load_tensors, load_tensors_verified, save_tensors,
 };
 use lopper::{
     Dataset, DatasetRequest, Error, Experiment, Features, Head, Input, Inputs, MaskSet, Model, ModelRequest,
@@ -30,7 +30,7 @@ use tempfile::TempDir;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the table in `docs/fuzzing.md`.
-pub(crate) const TARGETS: [Target; 20] = [
+pub(crate) const TARGETS: &[Target] = &[
     ("mask_file", mask_file),
     ("checkpoint_record", checkpoint_record),
     ("stage_record", stage_record),
@@ -42,6 +42,7 @@ pub(crate) const TARGETS: [Target; 20] = [
     ("safetensors_index", safetensors_index),
     ("pickle", pickle),
     ("torch_file", torch_file),
+    ("given_mask", given_mask),
     ("bert_config", bert_config),
     ("vocabulary", vocabulary),
     ("tokenizer", tokenizer),
@@ -318,6 +319,24 @@ pub(crate) fn pickle(bytes: &[u8]) {
 pub(crate) fn torch_file(bytes: &[u8]) {
     torch_checkpoint(bytes);
     torch_checkpoint(&torch_archive(bytes, &[("0", 24), ("1", 4)]));
+}
+
+/// A mask as anybody's; and the input as the pickle of an archive, as for [`torch_file`]. What is accepted can be written as a
+/// mask of Lopper's, and is the same when it is read again.
+pub(crate) fn given_mask(bytes: &[u8]) {
+    a_mask(bytes);
+    a_mask(&torch_archive(bytes, &[("0", 24), ("1", 4)]));
+}
+
+fn a_mask(bytes: &[u8]) {
+    with_directory(|directory| {
+        let path = put(directory, "mask.pt", bytes);
+        let Some(given) = bounded(bytes, || GivenMask::read(&path)) else { return };
+        let written = given.mask.to_file_bytes(&given.origin).expect("what was read can be written");
+        let path = put(directory, "mask.safetensors", &written);
+        let again = GivenMask::read(&path).expect("what was written can be read");
+        assert!(again.own && again.mask == given.mask && again.origin == given.origin);
+    });
 }
 
 fn torch_checkpoint(bytes: &[u8]) {

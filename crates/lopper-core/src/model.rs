@@ -85,6 +85,18 @@ pub trait Model: Send {
     /// The tensors offered for ranking, the same for every task so that masks transfer. The order breaks ties.
     fn prunable(&self) -> &[ParameterName];
 
+    /// The model's name for a tensor that a checkpoint or a mask of another library calls `name`; `None` for what the model has
+    /// no use for. The name itself unless overridden: what means nothing to the model keeps its name.
+    fn own_name(&self, name: &str) -> Option<String> {
+        Some(name.to_owned())
+    }
+
+    /// The options, with their values, that made [`prunable`](Self::prunable) another list than by default. Masks are saved with
+    /// them, so that the model can be opened alike for a mask. Nothing unless overridden.
+    fn prunable_options(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::new()
+    }
+
     /// The loss over a batch that carries targets. The batch lies on the model's device.
     ///
     /// # Errors

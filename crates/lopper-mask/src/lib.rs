@@ -51,6 +51,7 @@
 mod allocation;
 mod bits;
 mod error;
+mod fit;
 mod layout;
 mod mask;
 mod mask_file;
@@ -64,6 +65,7 @@ mod sparsity;
 pub use allocation::Allocation;
 pub use bits::{LANES, WORD, pack_bits, pack_bits_into};
 pub use error::{Cause, Error, Result};
+pub use fit::FittedMask;
 pub use layout::{Layout, TensorLayout};
 pub use mask::{Comparison, MaskSet};
 pub use mask_file::{MASK_METADATA_KEY, MaskOrigin};

@@ -1,10 +1,13 @@
 //! The stages of a run, checked and identified before anything is trained.
 
 use crate::identity::{Before, StartContent, Surroundings, mask_content, plan_key, training_key};
-use crate::store::read_mask;
 use crate::weights::Weights;
 use crate::{RunIdentity, StageStore};
-use lopper_core::{Among, Error, HeadStart, InitialMask, MaskSet, RandomKind, Result, RewindPoint, RunSpec, Stage};
+use lopper_core::{
+    Among, Error, HeadStart, InitialMask, MaskSet, Model, RandomKind, Result, RewindPoint, RunSpec, Sparsity, Stage,
+};
+use lopper_weights::GivenMask;
+use std::path::Path;
 use std::sync::Arc;
 
 /// A planned stage and what is known of its result.
@@ -29,6 +32,10 @@ pub struct PlannedStage {
     pub(crate) loaded: Option<Arc<MaskSet>>,
 }
 
+/// What a given mask may differ by from a sparsity that is given beside it, as a share of all entries. Other tools round tensor
+/// by tensor, or round after round; a run asks for no more than a few digits.
+const ROUNDED: f64 = 1e-3;
+
 /// Whom stages are identified for.
 pub(crate) struct Identification<'a> {
     pub(crate) surroundings: &'a Surroundings,
@@ -36,6 +43,8 @@ pub(crate) struct Identification<'a> {
     /// Hash of theta_0 with its fresh head.
     pub(crate) pretrained: &'a str,
     pub(crate) weights: &'a Weights,
+    /// Whose names given masks are read by.
+    pub(crate) model: &'a dyn Model,
     pub(crate) store: &'a StageStore,
 }
 
@@ -46,7 +55,7 @@ impl Identification<'_> {
     /// Everything that keeps a plan from being run, together: a mask file that cannot be read or is of another model or
     /// sparsity, a schedule that no plugin has, rewind points that no stage has.
     pub(crate) fn identify(&self, stages: &[Stage], spec: &RunSpec) -> Result<Vec<PlannedStage>> {
-        let loaded = check(stages, spec, self.weights)?;
+        let loaded = check(stages, spec, self.weights, self.model)?;
         let without_versions = self.surroundings.without_versions();
         let mut plan: Vec<PlannedStage> = Vec::new();
         for (index, (stage, loaded)) in stages.iter().zip(loaded).enumerate() {
@@ -105,7 +114,7 @@ impl Identification<'_> {
 }
 
 /// Refuses plans that cannot be run, before anything is trained; all problems at once. Returns the masks that stages load.
-fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<Vec<Option<Arc<MaskSet>>>> {
+fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights, model: &dyn Model) -> Result<Vec<Option<Arc<MaskSet>>>> {
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
     if stages.is_empty() {
@@ -114,25 +123,10 @@ fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<Vec<Opti
     for (index, stage) in stages.iter().enumerate() {
         let mut mask = None;
         if let InitialMask::Load(path) = &stage.mask {
-            match read_mask(path) {
+            let last = stage.schedule.is_none() && index + 1 == stages.len();
+            match given(path, model, last.then_some(spec.sparsity)) {
+                Ok(given) => mask = Some(Arc::new(given)),
                 Err(e) => problems.push(e),
-                Ok(read) => {
-                    if let Err(e) =
-                        read.layout().check_same(weights.layout(), &format!("{} and the model", path.display()))
-                    {
-                        problems.push(e.into());
-                    } else if stage.schedule.is_none() && index + 1 == stages.len() {
-                        let wanted = spec.sparsity.pruned_of(weights.layout().entries());
-                        if read.pruned() != wanted {
-                            problems.push(Error::invalid(
-                                "prune.sparsity",
-                                spec.sparsity,
-                                format!("{} is the sparsity of {}", read.sparsity(), path.display()),
-                            ));
-                        }
-                    }
-                    mask = Some(Arc::new(read));
-                }
             }
         }
         loaded.push(mask);
@@ -159,6 +153,32 @@ fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights) -> Result<Vec<Opti
     }
     Error::all(problems)?;
     Ok(loaded)
+}
+
+/// The mask of a file as one of the model; what it needed for that is told. Where the run ends with it, `wanted` is the run's
+/// sparsity, which must be the mask's but for rounding.
+fn given(path: &Path, model: &dyn Model, wanted: Option<Sparsity>) -> Result<MaskSet> {
+    let fitted = GivenMask::read(path)?.for_model(model)?;
+    for note in fitted.notes {
+        tracing::warn!(mask = %path.display(), "{note}");
+    }
+    let mask = fitted.mask;
+    let (entries, pruned) = (mask.layout().entries(), mask.pruned());
+    let Some((wanted, asked)) = wanted.map(|sparsity| (sparsity.pruned_of(entries), sparsity)) else { return Ok(mask) };
+    // Rounding one tensor after another is off by one in each.
+    let rounded = (ROUNDED * entries as f64).max(mask.layout().tensors().len() as f64);
+    let is = format!("{} prunes {pruned} of {entries} entries, {:.6}", path.display(), mask.sparsity().get());
+    if pruned.abs_diff(wanted) as f64 > rounded {
+        let turned = (entries - pruned).abs_diff(wanted) as f64 <= rounded;
+        let hint =
+            if turned { "; if 1 means pruned in it, `lopper mask convert --inverted` turns it round" } else { "" };
+        let expected = format!("{is}: leave it out, and the mask is taken as it is{hint}");
+        return Err(Error::invalid("prune.sparsity", asked, expected));
+    }
+    if pruned != wanted {
+        tracing::warn!("{is}, where sparsity {asked} would be {wanted}: it is taken as it is");
+    }
+    Ok(mask)
 }
 
 /// Whether the stage after `index` goes on from the state of its method.

@@ -106,6 +106,7 @@ impl Session {
             identity,
             pretrained: pretrained.hash(),
             weights: &weights,
+            model,
             store: &store,
         }
         .identify(&stages, &spec)?;
@@ -223,7 +224,7 @@ impl Session {
 
     fn origin(&self, planned: &PlannedStage) -> MaskOrigin {
         let identity = &self.participants.identity;
-        [
+        let mut origin: MaskOrigin = [
             ("lopper", env!("CARGO_PKG_VERSION").to_owned()),
             ("method", identity.strategy.clone()),
             ("model", identity.model.clone()),
@@ -234,7 +235,9 @@ impl Session {
         ]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
-        .collect()
+        .collect();
+        lopper_weights::record_model_options(&mut origin, self.participants.model.as_ref());
+        origin
     }
 
     /// Saves the pruned model and the record.

@@ -14,6 +14,8 @@ use tch::Kind;
 pub const MARKER: &str = "lopper.json";
 const WEIGHTS: &str = "model.safetensors";
 const FORMAT: u32 = 1;
+/// Longest [`MARKER`] that is read, far above any that is written.
+const LONGEST_MARKER: u64 = 1 << 20;
 
 /// What may be in the way of a saved model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -97,6 +99,12 @@ struct Marker {
     /// All files that were written, so that they can be replaced together.
     files: BTreeSet<String>,
     origin: MaskOrigin,
+}
+
+/// Where the mask of a model came from that Lopper saved; `None` for any other directory.
+pub(crate) fn origin_of(dir: &Path) -> Option<MaskOrigin> {
+    let bytes = crate::read_regular(&dir.join(MARKER), LONGEST_MARKER).ok()?;
+    serde_json::from_slice::<Marker>(&bytes).ok().map(|marker| marker.origin)
 }
 
 /// [`save_model_with`], replacing only what Lopper saved, in float32.

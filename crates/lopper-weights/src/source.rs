@@ -3,7 +3,7 @@
 use crate::header::{SafetensorsFile, look_alike, open_regular, start_of};
 use crate::names::is_pickled;
 use crate::tensor_file::TensorFile;
-use crate::torch::{TorchFile, is_torch};
+use crate::torch::{TorchFile, Which, every_tensor, is_torch, state_dict};
 use lopper_core::{Error, Result};
 use std::path::Path;
 
@@ -12,10 +12,19 @@ const START: u64 = 512;
 
 /// Opens a file by its content.
 pub(crate) fn open(path: &Path) -> Result<Box<dyn TensorFile>> {
+    open_with(path, state_dict)
+}
+
+/// As [`open`], with the tensors of all dictionaries of a file of `torch.save`, which may hold one another.
+pub(crate) fn open_nested(path: &Path) -> Result<Box<dyn TensorFile>> {
+    open_with(path, every_tensor)
+}
+
+fn open_with(path: &Path, which: Which) -> Result<Box<dyn TensorFile>> {
     let (mut file, length) = open_regular(path)?;
     let start = start_of(path, &mut file, START)?;
     if is_torch(&start) {
-        return Ok(Box::new(TorchFile::read(path, file, length, &start)?));
+        return Ok(Box::new(TorchFile::read(path, file, length, &start, which)?));
     }
     // Content decides, but where there is none of either kind the name tells what was expected.
     if is_pickled(&path.to_string_lossy()) && start.get(8) != Some(&b'{') {

@@ -73,7 +73,7 @@ options! {
     pub struct PruneOptions {
         /// The pruning method, a strategy plugin. Required.
         method: String = String::new(),
-        /// Share of prunable entries that are pruned in the end, 0 (dense) to 1. Required.
+        /// Share of prunable entries that are pruned in the end, 0 (dense) to 1. Required, but where a mask is given that the run ends with.
         sparsity: Option<f64> = None,
     }
 }

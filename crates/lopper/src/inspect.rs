@@ -7,7 +7,7 @@ use lopper_core::{
     PruningStrategy, Result, RunSpec, Split, Targets, Task,
 };
 use lopper_session::{check_disk_for_model, check_text};
-use lopper_weights::read_mask;
+use lopper_weights::GivenMask;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tch::Device;
@@ -174,14 +174,8 @@ pub(crate) fn named_one(error: Error, keys: &Keys) -> Error {
 
 /// Reads a mask file and holds it against the model.
 fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
-    let (mask, _) = read_mask(path)?;
-    match model {
-        Some(model) => {
-            let differ = format!("{} (first) and the model (second) differ", path.display());
-            Ok(mask.layout().check_same(&model.layout()?, &differ)?)
-        }
-        None => Ok(()),
-    }
+    let given = GivenMask::read(path)?;
+    model.map_or(Ok(()), |model| given.for_model(model).map(drop))
 }
 
 /// Refuses data that nothing can be learned from: no training examples, or examples of one class alone.

@@ -122,6 +122,16 @@ pub(crate) struct OptionArguments {
     model_options: Vec<Setting>,
 }
 
+impl OptionArguments {
+    /// These, and before them those that a record names, each `KEY=VALUE`, where none of the same key is given.
+    pub(crate) fn recorded(&self, record: &[String]) -> Self {
+        let is_given = |setting: &Setting| self.model_options.iter().any(|given| given.key() == setting.key());
+        let recorded =
+            record.iter().filter_map(|text| text.parse::<Setting>().ok()).filter(|setting| !is_given(setting));
+        Self { model_options: recorded.chain(self.model_options.iter().cloned()).collect() }
+    }
+}
+
 /// The name under which errors know these options.
 const OPTION: &str = "--model-option";
 

@@ -73,7 +73,7 @@ pub(crate) fn load<S: Source>(
 }
 
 /// This crate's name for a checkpoint's, or `None` for buffers, which every program makes for itself.
-fn canonical(name: &str) -> Option<String> {
+pub(crate) fn canonical(name: &str) -> Option<String> {
     if name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids") {
         return None;
     }

@@ -149,6 +149,15 @@ impl Model for BertModel {
         &self.prunable
     }
 
+    fn own_name(&self, name: &str) -> Option<String> {
+        crate::load::canonical(name)
+    }
+
+    fn prunable_options(&self) -> BTreeMap<&'static str, String> {
+        let is_ranked = self.prunable.iter().any(|name| name.as_str() == POOLER);
+        if is_ranked { BTreeMap::new() } else { BTreeMap::from([("prune_pooler", "false".to_owned())]) }
+    }
+
     fn loss(&self, batch: &Batch, mode: Mode) -> Result<Loss> {
         let (head, logits) = self.logits(batch, mode)?;
         let rows = logits.size()[0];

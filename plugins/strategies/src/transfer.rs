@@ -6,7 +6,7 @@ use std::path::PathBuf;
 options! {
     /// Options of a transfer.
     pub struct TransferOptions {
-        /// The mask file; its sparsity must be the run's.
+        /// The mask, in a file or a directory; the run's sparsity is its own, and need not be given.
         mask: PathBuf = PathBuf::new(),
     }
 }

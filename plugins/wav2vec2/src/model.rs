@@ -187,6 +187,15 @@ impl Model for Wav2Vec2Model {
         &self.prunable
     }
 
+    fn own_name(&self, name: &str) -> Option<String> {
+        crate::names::canonical(name)
+    }
+
+    fn prunable_options(&self) -> BTreeMap<&'static str, String> {
+        let biases = self.prunable.iter().any(|name| name.as_str().ends_with(".bias"));
+        if biases { BTreeMap::new() } else { BTreeMap::from([("prune_biases", "false".to_owned())]) }
+    }
+
     /// The sum over sentences of their CTC losses, and the number of sentences, those that cannot be aligned included, as
     /// fairseq counts them.
     fn loss(&self, batch: &Batch, mode: Mode) -> Result<Loss> {

@@ -47,7 +47,7 @@ impl Naming {
 
 /// This crate's name for a checkpoint's tensor, which is Hugging Face's with the `wav2vec2.` prefix and the older keys of
 /// weight norm, or `None` for what only pre-training or another head uses. Names that mean nothing here stay as they are.
-fn canonical(name: &str) -> Option<String> {
+pub(crate) fn canonical(name: &str) -> Option<String> {
     // torchaudio's pipelines and fairseq's finetuned models wrap the encoder.
     let wrapped = ["w2v_encoder.w2v_model.", "w2v_model.", "wav2vec2.", "model."];
     let bare = wrapped.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name);

@@ -423,10 +423,5 @@ impl StoredStage {
     }
 }
 
-/// The mask of a mask file; errors name the path.
-pub(crate) fn read_mask(path: &Path) -> Result<MaskSet> {
-    lopper_weights::read_mask(path).map(|(mask, _)| mask)
-}
-
 #[cfg(test)]
 pub(crate) mod tests;

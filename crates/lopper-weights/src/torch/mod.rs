@@ -6,11 +6,12 @@ mod view;
 mod zip;
 
 use crate::listed::MAX_PROBLEMS;
-use crate::pickle::{Id, Input, Node, Pickle, TensorNode, Value};
+use crate::pickle::{Input, Node, Pickle, TensorNode, Value};
 use crate::tensor_file::TensorFile;
 use lopper_core::{Error, Result};
 use safetensors::Dtype;
 use state::StateDict;
+pub(crate) use state::nested::every_tensor;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -46,6 +47,14 @@ pub(crate) struct TorchFile {
     verified: Mutex<BTreeSet<u64>>,
 }
 
+/// Finds the tensors of a pickled object.
+pub(crate) type Which = fn(&Pickle) -> Result<StateDict, String>;
+
+/// The state dict: under the key that training scripts put it, or else at the top level.
+pub(crate) fn state_dict(pickle: &Pickle) -> Result<StateDict, String> {
+    StateDict::find(pickle)
+}
+
 /// Whether a file that starts so is meant for [`TorchFile`].
 pub(crate) fn is_torch(start: &[u8]) -> bool {
     start.starts_with(b"PK\x03\x04") || is_pickle(start) || is_tar(start)
@@ -61,8 +70,8 @@ fn is_tar(start: &[u8]) -> bool {
 }
 
 impl TorchFile {
-    /// Reads what the file says of its tensors, and checks it against the file's length.
-    pub(crate) fn read(path: &Path, mut file: File, length: u64, start: &[u8]) -> Result<Self> {
+    /// Reads what the file says of its tensors, and checks it against the file's length. `which` finds them in what is pickled.
+    pub(crate) fn read(path: &Path, mut file: File, length: u64, start: &[u8], which: Which) -> Result<Self> {
         let refuse = |reason: String| Error::file(path, reason);
         let (pickle, storages) = if is_tar(start) {
             return Err(refuse(
@@ -75,7 +84,7 @@ impl TorchFile {
         } else {
             archived(&mut file, length).map_err(refuse)?
         };
-        let state = StateDict::find(&pickle).map_err(refuse)?;
+        let state = which(&pickle).map_err(refuse)?;
         let read =
             Self { path: path.to_owned(), file: Mutex::new(file), pickle, state, storages, verified: Mutex::default() };
         let problems = read.problems(length);
@@ -84,12 +93,11 @@ impl TorchFile {
 
     fn problems(&self, length: u64) -> Vec<String> {
         let (mut problems, mut total) = (Vec::new(), 0u64);
-        for &(name, tensor) in &self.state.tensors {
+        for (name, tensor) in &self.state.tensors {
             if problems.len() == MAX_PROBLEMS {
                 break;
             }
-            let name = self.pickle.value(name);
-            let Node::Tensor(node) = self.pickle.node(tensor) else { continue };
+            let Node::Tensor(node) = self.pickle.node(*tensor) else { continue };
             match self.place(node).and_then(|(_, view)| self.dtype_of(node).map(|_| view)) {
                 Ok(view) => total = total.saturating_add(view.size),
                 Err(reason) => problems.push(format!("{name:?} {reason}")),
@@ -123,8 +131,7 @@ impl TorchFile {
     }
 
     fn find(&self, name: &str) -> Option<&TensorNode> {
-        let literal = |id: Id| self.pickle.value(id).literal().unwrap_or_default();
-        let at = self.state.tensors.binary_search_by(|(key, _)| literal(*key).cmp(name)).ok()?;
+        let at = self.state.tensors.binary_search_by(|(key, _)| (**key).cmp(name)).ok()?;
         match self.pickle.node(self.state.tensors[at].1) {
             Node::Tensor(tensor) => Some(tensor),
             _ => None,
@@ -183,7 +190,7 @@ impl TensorFile for TorchFile {
     }
 
     fn names(&self) -> Vec<&str> {
-        self.state.tensors.iter().filter_map(|(name, _)| self.pickle.value(*name).literal()).collect()
+        self.state.tensors.iter().map(|(name, _)| &**name).collect()
     }
 
     fn describe(&self, name: &str) -> Option<(Dtype, &[u64])> {

@@ -3,6 +3,8 @@
 use crate::listed::first_names;
 use crate::pickle::{Id, Node, Pickle, Value};
 
+pub(crate) mod nested;
+
 /// Where training scripts put the state dict: fairseq and Hugging Face's trainers, Lightning, many others, DeepSpeed.
 const KEYS: [&str; 4] = ["model", "state_dict", "model_state_dict", "module"];
 /// Most tensors.
@@ -13,7 +15,7 @@ const MAX_NAME: usize = 1024;
 /// Names and tensors, in the order of names.
 #[derive(Debug)]
 pub(crate) struct StateDict {
-    pub(crate) tensors: Vec<(Id, Id)>,
+    pub(crate) tensors: Vec<(Box<str>, Id)>,
     /// Whether it is the whole of what is pickled.
     pub(crate) whole: bool,
 }
@@ -33,22 +35,30 @@ impl StateDict {
         };
         let mut tensors = Vec::new();
         for (name, tensor) in named(dict) {
-            if tensors.len() == MAX_TENSORS {
-                return Err(format!("holds more than {MAX_TENSORS} tensors"));
-            }
-            let length = name.literal().map_or(0, str::len);
-            if length > MAX_NAME {
-                return Err(format!("a tensor has a name of {length} bytes; {MAX_NAME} are accepted"));
-            }
-            tensors.push((name.id(), tensor.id()));
+            add(&mut tensors, name.literal().unwrap_or_default(), tensor.id())?;
         }
-        let name = |(name, _): &(Id, Id)| pickle.value(*name).literal().unwrap_or_default();
-        tensors.sort_by(|a, b| name(a).cmp(name(b)));
-        if let Some(twice) = tensors.windows(2).find(|pair| name(&pair[0]) == name(&pair[1])) {
-            return Err(format!("holds two tensors {:?}", name(&twice[0])));
-        }
-        Ok(Self { tensors, whole: nested.is_none() })
+        Self::sorted(tensors, nested.is_none())
     }
+
+    /// Brings them into order.
+    fn sorted(mut tensors: Vec<(Box<str>, Id)>, whole: bool) -> Result<Self, String> {
+        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        if let Some(twice) = tensors.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(format!("holds two tensors {:?}", twice[0].0));
+        }
+        Ok(Self { tensors, whole })
+    }
+}
+
+fn add(tensors: &mut Vec<(Box<str>, Id)>, name: &str, tensor: Id) -> Result<(), String> {
+    if tensors.len() == MAX_TENSORS {
+        return Err(format!("holds more than {MAX_TENSORS} tensors"));
+    }
+    if name.len() > MAX_NAME {
+        return Err(format!("a tensor has a name of {} bytes; {MAX_NAME} are accepted", name.len()));
+    }
+    tensors.push((name.into(), tensor));
+    Ok(())
 }
 
 fn named<'a>(value: Value<'a>) -> impl Iterator<Item = (Value<'a>, Value<'a>)> {

@@ -3,7 +3,7 @@
 use super::ConfigArguments;
 use crate::Outline;
 use crate::output::{self, Table, count, quantity, size};
-use lopper_core::Result;
+use lopper_core::{Result, Sparsity};
 use lopper_session::{DiskNeeds, StoreCache};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ pub(super) struct Arguments {
 struct Plan {
     method: &'static str,
     task: Option<String>,
-    sparsity: f64,
+    /// Absent from an outline that leaves it to a mask.
+    sparsity: Option<f64>,
     finetunings: usize,
     /// Finetunings that are not in the store; absent from an outline.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,8 +77,7 @@ impl Arguments {
             experiment.locate_model()?;
             return output::report(json, &experiment.to_table(), || experiment.to_toml());
         }
-        let (method, task, sparsity) =
-            (experiment.method(), experiment.task().name.clone(), experiment.sparsity().get());
+        let (method, task) = (experiment.method(), experiment.task().name.clone());
         let (store_dir, out_dir) = (experiment.store().to_owned(), experiment.out().to_owned());
         let session = experiment.into_session(Default::default(), &StoreCache::new(&store_dir, false))?;
         let stages = session.plan();
@@ -85,7 +85,7 @@ impl Arguments {
         let plan = Plan {
             method,
             task: Some(task),
-            sparsity,
+            sparsity: Some(session.spec().sparsity.get()),
             finetunings: finetunings().count(),
             to_train: Some(finetunings().filter(|planned| !planned.done).count()),
             updates: stages.iter().map(|planned| planned.stage.updates).sum(),
@@ -110,7 +110,7 @@ impl Plan {
         Self {
             method,
             task,
-            sparsity: sparsity.get(),
+            sparsity: sparsity.map(Sparsity::get),
             finetunings: stages.iter().filter(|stage| stage.is_finetuning()).count(),
             to_train: None,
             updates: stages.iter().map(|stage| stage.updates).sum(),
@@ -144,9 +144,9 @@ fn text(plan: &Plan) -> String {
         format!("\ndisk, at the most: {store} in {store_dir}, {out} in {out_dir}, {together} in both at a time")
     });
     format!(
-        "{}{on} at sparsity {}\n\n{}\n{}{to_train}, {}{epoch}{}",
+        "{}{on} at {}\n\n{}\n{}{to_train}, {}{epoch}{}",
         plan.method,
-        plan.sparsity,
+        plan.sparsity.map_or("the sparsity of its mask".to_owned(), |sparsity| format!("sparsity {sparsity}")),
         table.render(),
         quantity(plan.finetunings as u64, "finetuning"),
         quantity(plan.updates, "update"),

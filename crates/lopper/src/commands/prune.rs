@@ -134,6 +134,7 @@ impl Arguments {
             ("model".to_owned(), open.entry.name.to_owned()),
             ("source".to_owned(), self.model.source()),
         ]);
+        lopper_weights::record_model_options(&mut origin, model);
         let layout = Arc::new(model.layout()?);
         let by = match drawn {
             None => self.by.name().to_owned(),

@@ -60,7 +60,7 @@ impl Draft<'_> {
             method: prune
                 .made
                 .as_deref()
-                .zip(self.sparsity.map(|sparsity| given.training.nominal_spec(sparsity, seed))),
+                .zip(self.sparsity.map(|sparsity| given.training.nominal_spec(sparsity.nominal(), seed))),
             method_options: &prune.options,
             cache: None,
             tokenise: false,

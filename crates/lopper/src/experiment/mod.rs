@@ -8,6 +8,7 @@ mod outline;
 mod recipe;
 mod resolved;
 mod table;
+mod target;
 mod written;
 
 pub use outline::Outline;

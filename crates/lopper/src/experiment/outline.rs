@@ -14,8 +14,8 @@ pub struct Outline {
     pub method: &'static str,
     /// The task; `None` where only the data tell.
     pub task: Option<String>,
-    /// The sparsity to end at.
-    pub sparsity: Sparsity,
+    /// The sparsity to end at; `None` for that of the mask which the run is given.
+    pub sparsity: Option<Sparsity>,
     /// The stages, in order.
     pub stages: Vec<Stage>,
 }
@@ -39,8 +39,13 @@ impl Experiment {
         let (Some(strategy), Some(sparsity)) = (prune.settled(), sparsity) else {
             return Err(Error::Other(format!("{context}: incomplete")));
         };
-        let spec = given.training.nominal_spec(sparsity, given.general.seed);
+        let spec = given.training.nominal_spec(sparsity.nominal(), given.general.seed);
         let stages = lopper_torch::guarded("the strategy", || strategy.made.plan(&spec))?;
-        Ok(Outline { method: strategy.entry.name, task: data.made.map(|task| task.name), sparsity, stages })
+        Ok(Outline {
+            method: strategy.entry.name,
+            task: data.made.map(|task| task.name),
+            sparsity: sparsity.given(),
+            stages,
+        })
     }
 }

@@ -3,6 +3,7 @@
 use super::defaults::with_defaults;
 use super::recipe::Length;
 use super::table::{Draft, Given, Settled, read};
+use super::target::Target;
 use crate::config::{ModelOptions, Setting, Split};
 use crate::inspect::{self, Inspection, Part};
 use crate::models;
@@ -23,7 +24,7 @@ pub struct Experiment {
     pub(super) given: Given,
     pub(super) data: Settled<DatasetEntry, Task>,
     pub(super) prune: Settled<StrategyEntry, Box<dyn PruningStrategy>>,
-    pub(super) sparsity: Sparsity,
+    pub(super) sparsity: Target,
     out: PathBuf,
 }
 
@@ -100,9 +101,9 @@ impl Experiment {
         self.prune.entry.name
     }
 
-    /// The sparsity to end at.
-    pub fn sparsity(&self) -> Sparsity {
-        self.sparsity
+    /// The sparsity to end at; `None` for that of the mask which the run is given.
+    pub fn sparsity(&self) -> Option<Sparsity> {
+        self.sparsity.given()
     }
 
     /// Finds the checkpoint directory, fetching it first when it is the hub's, and settles which plugin reads it.
@@ -137,7 +138,7 @@ impl Experiment {
         keep(&mut problems, inspect::check_directory("[run] store", self.store()));
         let configuration = Some(self.to_toml());
         let Self { given, data, prune, sparsity, out } = self;
-        let nominal = given.training.nominal_spec(sparsity, seed);
+        let mut nominal = given.training.nominal_spec(sparsity.nominal(), seed);
         let entry = given.model.entry;
         let inspection = Inspection {
             device: device.unwrap_or(Device::Cpu),
@@ -159,6 +160,7 @@ impl Experiment {
             return Err(Error::all(problems).err().unwrap_or_else(|| Error::Other("no model plugin".into())));
         };
         Error::all(problems)?;
+        nominal.sparsity = sparsity.settled(prune.made.as_ref(), &nominal, model.as_ref())?;
         stop.check("opening the model and the data")?;
         let per_epoch = updates_per_epoch(dataset.as_ref(), &given.training.recipe, seed)?;
         let updates = match given.training.length {

@@ -1,6 +1,7 @@
 //! A configuration's table under check: each section for itself, so that one thing that is wrong hides no other.
 
 use super::recipe::{MOST_ROWS, Training};
+use super::target::{Target, ends_with_given_mask};
 use crate::config::{
     self, CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions,
     Setting, Split, StoreOptions, TABLES, TrainOptions,
@@ -60,7 +61,7 @@ pub(super) struct Draft<'a> {
     pub(super) given: Given,
     pub(super) data: Choice<DatasetEntry, Task>,
     pub(super) prune: Choice<StrategyEntry, Box<dyn PruningStrategy>>,
-    pub(super) sparsity: Option<Sparsity>,
+    pub(super) sparsity: Option<Target>,
 }
 
 /// A configuration file with the recipe it names and `settings` put into it.
@@ -124,7 +125,7 @@ fn data(section: &Table, problems: &mut Vec<Error>) -> Choice<DatasetEntry, Task
 fn prune(
     section: &Table,
     problems: &mut Vec<Error>,
-) -> (Choice<StrategyEntry, Box<dyn PruningStrategy>>, Option<Sparsity>) {
+) -> (Choice<StrategyEntry, Box<dyn PruningStrategy>>, Option<Target>) {
     let mut prune = Split::new(section, PruneOptions::DOCS);
     let keys = parse_leniently(&prune.own, PruneOptions::parse, "[prune]", problems);
     let entry = named(problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
@@ -132,10 +133,16 @@ fn prune(
     problems.extend(prune.refuse_unknown("[prune]", PruneOptions::DOCS, &docs));
     let made = entry.and_then(|entry| keep(problems, (entry.open)(&prune.plugin)));
     let share = "a number from 0 (dense) to 1 (everything pruned)";
+    if keys.sparsity.is_none()
+        && !prune.own.contains_key("sparsity")
+        && made.as_deref().is_some_and(ends_with_given_mask)
+    {
+        return (Choice { entry, options: prune.plugin, made }, Some(Target::OfMask));
+    }
     require(problems, &prune.own, "prune", "sparsity", share);
     let sparsity = |value| Sparsity::new(value).map_err(|_| Error::invalid("[prune] sparsity", value, share));
     let sparsity = keys.sparsity.and_then(|value| keep(problems, sparsity(value)));
-    (Choice { entry, options: prune.plugin, made }, sparsity)
+    (Choice { entry, options: prune.plugin, made }, sparsity.map(Target::Given))
 }
 
 /// The options of a plugin; of every plugin of its kind, each name once, when it is not known which one is meant.

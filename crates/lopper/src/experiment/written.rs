@@ -3,8 +3,8 @@
 use super::defaults::{joined, with_defaults};
 use super::resolved::Experiment;
 use crate::config::{DataOptions, GeneralOptions, ModelOptions, PruneOptions, TABLES};
-use lopper_core::OptionDoc;
 use lopper_core::registry::Entry;
+use lopper_core::{OptionDoc, Sparsity};
 use std::fmt::Write;
 use toml::{Table, Value};
 
@@ -45,7 +45,10 @@ impl Experiment {
                 (joined(keys, with_defaults(&data.options, data.entry.options)), data.entry.options)
             }
             "prune" => {
-                let keys = PruneOptions { method: prune.entry.name.into(), sparsity: Some(self.sparsity.get()) };
+                let keys = PruneOptions {
+                    method: prune.entry.name.into(),
+                    sparsity: self.sparsity.given().map(Sparsity::get),
+                };
                 let options = with_defaults(&prune.options, prune.entry.options);
                 (joined(keys.to_table(), options), prune.entry.options)
             }

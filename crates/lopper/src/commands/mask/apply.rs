@@ -1,15 +1,16 @@
 //! `lopper mask apply`: a model with a mask's zeros in place.
 
-use super::read;
+use super::given::{fit, record};
 use crate::commands::prune::{DtypeArgument, save};
 use crate::models::ModelArguments;
 use lopper_core::{Error, Result};
+use lopper_weights::{GivenMask, record_model_options};
 use std::path::PathBuf;
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub(in crate::commands) struct Arguments {
-    /// Mask file, or a directory with a mask.safetensors
+    /// Mask file of Lopper or of torch, or a directory that holds one. What the model has and it has not is kept whole
     mask: PathBuf,
 
     #[command(flatten)]
@@ -25,15 +26,17 @@ pub(in crate::commands) struct Arguments {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
-        let (file, open) = match (read(&self.mask), self.model.open()) {
-            (Ok(file), Ok(open)) => (file, open),
-            (file, open) => return Error::all(file.err().into_iter().chain(open.err()).collect()),
-        };
-        let model = open.model.as_ref();
-        // A mask says what goes, whatever the order in which its tensors were ranked.
-        let mask = file.mask.in_order_of(&std::sync::Arc::new(model.layout()?))?;
-        let mut origin = file.origin;
+        let device = lopper_torch::resolve_device(&self.model.device);
+        let found = Error::both(device, self.model.locate());
+        let (given, (device, (path, entry))) = Error::both(GivenMask::read(&self.mask), found)?;
+        // The mask knows what there was to prune where it was made.
+        let options = self.model.options.recorded(&record(&[&given], &path));
+        let model = options.open(entry, path, device)?;
+        let model = model.as_ref();
+        let mask = fit(&given, model)?;
+        let mut origin = given.origin;
         origin.insert("applied_to".into(), self.model.source());
+        record_model_options(&mut origin, model);
         let by = format!("the mask {}", self.mask.display());
         save((&self.out, self.dtype), model, &self.model.source(), &mask, &origin, by, json)
     }

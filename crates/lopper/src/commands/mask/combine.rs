@@ -1,6 +1,7 @@
 //! `lopper mask union` and `lopper mask intersect`.
 
-use super::{check_free, read_all, write};
+use super::given::{ForModel, read_all};
+use super::{check_free, write};
 use crate::output::{self, count};
 use lopper_core::{Error, MaskOrigin, Result};
 use serde::Serialize;
@@ -23,6 +24,9 @@ pub(in crate::commands) struct Arguments {
     /// File for the new mask; a mask file that Lopper wrote is replaced
     #[arg(long)]
     out: PathBuf,
+
+    #[command(flatten)]
+    of: ForModel,
 }
 
 #[derive(Serialize)]
@@ -38,7 +42,7 @@ struct Combined {
 
 impl Arguments {
     pub(super) fn execute(&self, operation: Operation, json: bool) -> Result<()> {
-        let files = match (read_all(&self.masks), check_free(&self.out)) {
+        let files = match (read_all(&self.masks, &self.of), check_free(&self.out)) {
             (Ok(files), Ok(())) => files,
             (files, free) => return Error::all(files.err().into_iter().chain(free.err()).collect()),
         };

@@ -1,6 +1,6 @@
 //! `lopper mask diff`: where two masks differ.
 
-use super::read_all;
+use super::given::{ForModel, read_all};
 use crate::output::{self, Table, count};
 use lopper_core::{Error, Result};
 use serde::Serialize;
@@ -24,8 +24,8 @@ struct TensorDifference {
     only_b: u64,
 }
 
-pub(super) fn diff(a: &Path, b: &Path, json: bool) -> Result<()> {
-    let files = read_all(&[a.to_owned(), b.to_owned()])?;
+pub(super) fn diff(a: &Path, b: &Path, of: &ForModel, json: bool) -> Result<()> {
+    let files = read_all(&[a.to_owned(), b.to_owned()], of)?;
     let [a, b] = files.as_slice() else { return Err(Error::Other("two masks are compared".into())) };
     let tensors: Vec<_> = a
         .mask

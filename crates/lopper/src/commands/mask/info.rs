@@ -1,8 +1,8 @@
 //! `lopper mask info`: what a mask keeps.
 
-use super::read;
 use crate::output::{self, Table, count};
 use lopper_core::{MaskOrigin, Result};
+use lopper_weights::GivenMask;
 use serde::Serialize;
 use std::path::Path;
 
@@ -28,7 +28,7 @@ struct TensorInfo {
 }
 
 pub(super) fn info(path: &Path, json: bool) -> Result<()> {
-    let file = read(path)?;
+    let file = GivenMask::read(path)?;
     let mask = &file.mask;
     let tensors =
         mask.layout().tensors().iter().zip(mask.tensors()).map(|(tensor, (name, entries, kept, sparsity))| {

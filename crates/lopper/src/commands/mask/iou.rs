@@ -1,6 +1,6 @@
 //! `lopper mask iou`: how much of what masks keep they share.
 
-use super::{MaskFile, read_all};
+use super::given::{ForModel, MaskFile, read_all};
 use crate::output::{self, count};
 use lopper_core::{Comparison, Result};
 use serde::Serialize;
@@ -27,8 +27,8 @@ struct Matrix {
     agreement: Vec<Vec<f64>>,
 }
 
-pub(super) fn iou(paths: &[PathBuf], json: bool) -> Result<()> {
-    let files = read_all(paths)?;
+pub(super) fn iou(paths: &[PathBuf], of: &ForModel, json: bool) -> Result<()> {
+    let files = read_all(paths, of)?;
     let name = |file: &MaskFile| file.path.display().to_string();
     if let [a, b] = files.as_slice() {
         let compared = a.mask.compare(&b.mask)?;

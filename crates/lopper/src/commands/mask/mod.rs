@@ -4,14 +4,15 @@ mod apply;
 mod combine;
 mod convert;
 mod diff;
+mod given;
 mod info;
 mod iou;
 
 use lopper_core::{Error, MASK_METADATA_KEY, MaskOrigin, MaskSet, Result};
-use lopper_weights::read_mask;
 use std::path::{Path, PathBuf};
 
-/// The command's arguments. A mask is a mask file, or a directory that holds a mask.safetensors.
+/// The command's arguments. A mask is a mask file of Lopper, NAME_mask tensors of torch.nn.utils.prune in safetensors or in a
+/// file of torch.save, or a directory that holds one.
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     /// Exact counts, over all and for each tensor, and where the mask came from
@@ -24,6 +25,9 @@ pub(super) enum Command {
         /// Mask files, or directories with a mask.safetensors
         #[arg(required = true, num_args = 2..)]
         masks: Vec<PathBuf>,
+
+        #[command(flatten)]
+        of: given::ForModel,
     },
     /// Entries that only one of two masks keeps, for each tensor
     Diff {
@@ -31,6 +35,9 @@ pub(super) enum Command {
         a: PathBuf,
         /// Another
         b: PathBuf,
+
+        #[command(flatten)]
+        of: given::ForModel,
     },
     /// Save a model with the mask's zeros in place and the mask beside it
     Apply(apply::Arguments),
@@ -46,8 +53,8 @@ impl Command {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         match self {
             Self::Info { mask } => info::info(mask, json),
-            Self::Iou { masks } => iou::iou(masks, json),
-            Self::Diff { a, b } => diff::diff(a, b, json),
+            Self::Iou { masks, of } => iou::iou(masks, of, json),
+            Self::Diff { a, b, of } => diff::diff(a, b, of, json),
             Self::Apply(arguments) => arguments.execute(json),
             Self::Union(arguments) => arguments.execute(combine::Operation::Union, json),
             Self::Intersect(arguments) => arguments.execute(combine::Operation::Intersection, json),
@@ -58,54 +65,6 @@ impl Command {
 
 /// In the metadata of a file of torch's masks that Lopper wrote.
 const TORCH_KEY: &str = "lopper.torch_masks";
-
-struct MaskFile {
-    path: PathBuf,
-    mask: MaskSet,
-    origin: MaskOrigin,
-}
-
-fn read(path: &Path) -> Result<MaskFile> {
-    let file = match path.is_dir() {
-        true => mask_inside(path).ok_or_else(|| {
-            Error::file(
-                path,
-                "holds no mask.safetensors, nor does its model/; a mask file or such a directory was expected",
-            )
-        })?,
-        false => path.to_owned(),
-    };
-    let (mask, origin) = read_mask(&file)?;
-    Ok(MaskFile { path: path.to_owned(), mask, origin })
-}
-
-/// The mask file in a model's or a run's directory.
-fn mask_inside(directory: &Path) -> Option<PathBuf> {
-    let inside = ["mask.safetensors", "model/mask.safetensors"].map(|name| directory.join(name));
-    inside.into_iter().find(|file| file.is_file())
-}
-
-fn read_all(paths: &[PathBuf]) -> Result<Vec<MaskFile>> {
-    let (mut files, mut problems) = (Vec::new(), Vec::new());
-    for path in paths {
-        match read(path) {
-            Ok(file) => files.push(file),
-            Err(e) => problems.push(e),
-        }
-    }
-    Error::all(problems)?;
-    if let Some((first, others)) = files.split_first() {
-        for other in others {
-            let context = format!("{} and {}", first.path.display(), other.path.display());
-            let (one, another) = (first.mask.layout(), other.mask.layout());
-            one.check_same_tensors(another, &context)?;
-            one.check_same(another, &context).map_err(|error| {
-                Error::Other(format!("{error}; `lopper mask convert --model` gives masks of torch their model's order"))
-            })?;
-        }
-    }
-    Ok(files)
-}
 
 /// Fails when something is in the way of a file of masks that Lopper did not write.
 fn check_free(path: &Path) -> Result<()> {
