@@ -3,6 +3,9 @@
 //!
 //! The fuzz targets in `fuzz/` and the test beside this file call the same functions.
 
+#[path = "recordings.rs"]
+mod recordings;
+
 use lopper::weights::{Checkpoint, Dtype, Pickle, Value, load_tensors, load_tensors_verified, save_tensors};
 use lopper::{
     Dataset, DatasetRequest, Error, Experiment, Features, Input, Inputs, MaskSet, Model, ModelRequest, Preprocessor,
@@ -27,7 +30,7 @@ use tempfile::TempDir;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the table in `docs/fuzzing.md`.
-pub(crate) const TARGETS: [Target; 19] = [
+pub(crate) const TARGETS: [Target; 22] = [
     ("mask_file", mask_file),
     ("checkpoint_record", checkpoint_record),
     ("stage_record", stage_record),
@@ -47,6 +50,9 @@ pub(crate) const TARGETS: [Target; 19] = [
     ("dictionary", dictionary),
     ("transcripts", transcripts),
     ("audio", recording),
+    ("plain_samples", recordings::plain_samples),
+    ("mp3_tag", recordings::mp3_tag),
+    ("opus", recordings::opus),
 ];
 
 /// Runs `parse`, which may hold at most 64 MiB and four times the input at once. An error must say something.
