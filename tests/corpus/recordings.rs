@@ -57,7 +57,8 @@ fn page(flags: u8, granule: u64, number: u32, packets: &[&[u8]]) -> Vec<u8> {
         lengths.push((packet.len() % 255) as u8);
     }
     lengths.truncate(255);
-    let mut page = [b"OggS\0", &[flags][..], &granule.to_le_bytes(), &[7, 0, 0, 0], &number.to_le_bytes(), &[0; 4]].concat();
+    let mut page =
+        [b"OggS\0", &[flags][..], &granule.to_le_bytes(), &[7, 0, 0, 0], &number.to_le_bytes(), &[0; 4]].concat();
     page.push(lengths.len() as u8);
     page.extend(lengths);
     page.extend(packets.concat());

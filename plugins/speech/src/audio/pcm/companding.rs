@@ -3,7 +3,7 @@
 /// The number that a byte of µ-law stands for (G.711, table 2; 14 bits, times 4).
 pub(super) fn mu_law(byte: u8) -> i16 {
     let byte = !byte;
-    let size = ((i16::from(byte & 0x0f) << 3) + 0x84 << ((byte >> 4) & 7)) - 0x84;
+    let size = (((i16::from(byte & 0x0f) << 3) + 0x84) << ((byte >> 4) & 7)) - 0x84;
     if byte & 0x80 == 0 { size } else { -size }
 }
 
