@@ -3,6 +3,9 @@
 //!
 //! The fuzz targets in `fuzz/` and the test beside this file call the same functions.
 
+#[path = "recordings.rs"]
+mod recordings;
+
 use lopper::weights::{
     Checkpoint, Dtype, GivenMask, OutputNames, Pickle, Value, load_tensors, load_tensors_verified, save_tensors,
 };
@@ -53,6 +56,9 @@ pub(crate) const TARGETS: &[Target] = &[
     ("transcripts", transcripts),
     ("audio", recording),
     ("added_tokens", added_tokens),
+    ("plain_samples", recordings::plain_samples),
+    ("mp3_tag", recordings::mp3_tag),
+    ("opus", recordings::opus),
 ];
 
 /// Runs `parse`, which may hold at most 64 MiB and four times the input at once. An error must say something.

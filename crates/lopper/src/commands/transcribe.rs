@@ -17,7 +17,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
 
-    /// Recordings: FLAC, WAV, MP3 or Ogg Vorbis, of any rate and number of channels
+    /// Recordings: FLAC, WAV, MP3, Ogg Vorbis or Opus, SPHERE, AIFF, CAF or AU, of any rate and number of channels
     #[arg(required = true, value_name = "AUDIO")]
     recordings: Vec<PathBuf>,
 
