@@ -1,8 +1,9 @@
 """Peak memory of a run, of its continuation and of its plan, and the time from SIGINT to the end, of one or more Loppers.
 
-    python benches/reference/memory.py WORK NAME=BINARY [NAME=BINARY ...] [--model xlsr|bert] [--rounds 3]
+    python benches/reference/memory.py WORK NAME=BINARY [NAME=BINARY ...] [--model xlsr|bert] [--rounds 3] [--torch PYTHON]
 
-Needs nothing but Python. Into WORK it writes, once, a checkpoint with random weights of the size of XLSR-53 (315 438 720
+Needs nothing but Python; with --torch also an interpreter that has torch and transformers, whose dense training of the same
+checkpoint with AdamW is measured beside: the floor of what training takes there, without any pruning. Into WORK it writes, once, a checkpoint with random weights of the size of XLSR-53 (315 438 720
 parameters of the encoder) or of BERT-base, and data of a few short examples. Rounds of all binaries take turns. A peak is
 the largest of all rounds, because a kernel may report less than there was, less that of the same binary on a model of
 nearly no parameters. Times are medians.
@@ -246,17 +247,46 @@ def measure(binary, folder, model):
     return found
 
 
+TORCH = """
+import sys, torch, transformers
+from transformers import AutoModelForSequenceClassification, Wav2Vec2ForCTC
+path, kind, updates = sys.argv[1], sys.argv[2], int(sys.argv[3])
+transformers.logging.set_verbosity_error()
+if kind == "bert":
+    model = AutoModelForSequenceClassification.from_pretrained(path)
+    batch = dict(input_ids=torch.tensor([[2, 5, 6, 5, 6, 3]]), labels=torch.tensor([1]))
+else:
+    model = Wav2Vec2ForCTC.from_pretrained(path, vocab_size=32, ctc_loss_reduction="mean")
+    batch = dict(input_values=torch.randn(1, 16000), labels=torch.tensor([[5, 6, 7, 8, 9, 10, 11, 12, 13]]))
+model.train()
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
+for _ in range(updates):
+    optimizer.zero_grad()
+    model(**batch).loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+"""
+
+
+def torch_peak(python, folder, name, model):
+    return end(start(python, ["-c", TORCH, folder / name, model, 4]), 0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=pathlib.Path)
     parser.add_argument("binaries", nargs="+", metavar="NAME=BINARY")
     parser.add_argument("--model", choices=["xlsr", "bert"], default="xlsr")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--torch", metavar="PYTHON")
     options = parser.parse_args()
     folder, parameters = prepare(options.work.absolute(), options.model)
     binaries = dict(binary.split("=", 1) for binary in options.binaries)
     rounds = {name: [] for name in binaries}
+    reference = []
     for _ in range(options.rounds):
+        if options.torch:
+            reference.append([torch_peak(options.torch, folder, name, options.model) for name in ["idle", "model"]])
         for name, binary in binaries.items():
             rounds[name].append(measure(binary, folder, options.model))
     for name, found in rounds.items():
@@ -266,6 +296,10 @@ def main():
         for what in ["seconds to stop", "seconds to stop, nothing saved before"]:
             line[what] = round(statistics.median(one[what] for one in found), 2)
         print(json.dumps({"binary": name, "model": options.model, "parameters": parameters, **line}, indent=2))
+    if reference:
+        idle, run = (max(one[which] for one in reference) for which in [0, 1])
+        line = {"idle": f"{idle / 2**20:.0f} MiB", "run": f"{(run - idle) / parameters:.2f} bytes a parameter"}
+        print(json.dumps({"reference": "torch and transformers", "model": options.model, **line}, indent=2))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed test panics")]
 
 mod bad_input;
+mod checkpoints;
 mod commands;
 mod crash;
 mod disk;
@@ -12,6 +13,7 @@ mod masks_of_others;
 mod paper;
 mod runs;
 mod speech;
+mod speech_kinds;
 mod start;
 mod stop;
 mod two_runs;

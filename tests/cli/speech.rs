@@ -82,6 +82,7 @@ impl Speech {
         for file in ["config.json", "model.safetensors"] {
             speech.f.write(&format!("small/{file}"), fs::read(fixture("base").join(file)).unwrap());
         }
+        speech.f.write("small/preprocessor_config.json", r#"{"do_normalize": false}"#);
         speech.split("train", &TRAIN);
         speech.split("valid", &VALID);
         speech.config("");

@@ -3,14 +3,20 @@
 //!
 //! The fuzz targets in `fuzz/` and the test beside this file call the same functions.
 
-use lopper::weights::{Checkpoint, Dtype, GivenMask, Pickle, Value, load_tensors, load_tensors_verified, save_tensors};
+#[path = "recordings.rs"]
+mod recordings;
+
+use lopper::weights::{
+    Checkpoint, Dtype, GivenMask, OutputNames, Pickle, Value, load_tensors, load_tensors_verified, save_tensors,
+};
 use lopper::{
-    Dataset, DatasetRequest, Error, Experiment, Features, Input, Inputs, MaskSet, Model, ModelRequest, Preprocessor,
-    Setting, Split, Targets, session,
+    Dataset, DatasetRequest, Error, Experiment, Features, Head, Input, Inputs, MaskSet, Model, ModelRequest,
+    Preprocessor, Setting, Split, Targets, session,
 };
 use lopper_bert::{BertConfig, BertTokenizer};
 use lopper_glue::read::{Format, parse};
 use lopper_glue::{GlueTask, TASKS};
+use lopper_speech::decode::Spelling;
 use lopper_speech::{Dictionary, audio};
 use lopper_text::{Example, Label};
 use lopper_wav2vec2::{Wav2Vec2Config, Wav2Vec2Model};
@@ -27,7 +33,7 @@ use tempfile::TempDir;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the table in `docs/fuzzing.md`.
-pub(crate) const TARGETS: [Target; 20] = [
+pub(crate) const TARGETS: &[Target] = &[
     ("mask_file", mask_file),
     ("checkpoint_record", checkpoint_record),
     ("stage_record", stage_record),
@@ -46,8 +52,13 @@ pub(crate) const TARGETS: [Target; 20] = [
     ("wav2vec2_config", wav2vec2_config),
     ("wav2vec2_files", wav2vec2_files),
     ("dictionary", dictionary),
+    ("output_names", output_names),
     ("transcripts", transcripts),
     ("audio", recording),
+    ("added_tokens", added_tokens),
+    ("plain_samples", recordings::plain_samples),
+    ("mp3_tag", recordings::mp3_tag),
+    ("opus", recordings::opus),
 ];
 
 /// Runs `parse`, which may hold at most 64 MiB and four times the input at once. An error must say something.
@@ -424,6 +435,35 @@ pub(crate) fn vocabulary(bytes: &[u8]) {
     });
 }
 
+/// Tokens that are added to a vocabulary or to a `tokenizer.json`: `added_tokens.json`, and the `added_tokens_decoder` of
+/// `tokenizer_config.json`. The first byte chooses among the four.
+pub(crate) fn added_tokens(bytes: &[u8]) {
+    const WORDS: &[u8] = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\ncat\na\n##t\n";
+    const WHOLE: &str = r###"{"version": "1.0", "added_tokens": [], "normalizer": {"type": "BertNormalizer"},
+        "pre_tokenizer": {"type": "BertPreTokenizer"}, "model": {"type": "WordPiece", "unk_token": "[UNK]", "vocab":
+        {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4, "the": 5, "cat": 6, "a": 7, "##t": 8},
+        "continuing_subword_prefix": "##", "max_input_chars_per_word": 100}}"###;
+    let Some((choice, content)) = bytes.split_first() else { return };
+    let choice = choice.wrapping_sub(b'A') % 4;
+    with_directory(|directory| {
+        let directory = directory.join("added");
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).expect("room for a directory");
+        match choice {
+            0 | 1 => put(&directory, "vocab.txt", WORDS),
+            _ => put(&directory, "tokenizer.json", WHOLE.as_bytes()),
+        };
+        match choice {
+            0 | 2 => put(&directory, "added_tokens.json", content),
+            _ => {
+                let text = [b"{\"added_tokens_decoder\": ".as_slice(), content, b"}"].concat();
+                put(&directory, "tokenizer_config.json", &text)
+            }
+        };
+        tokenize(bytes, &directory);
+    });
+}
+
 /// `tokenizer.json`.
 pub(crate) fn tokenizer(bytes: &[u8]) {
     with_directory(|directory| {
@@ -459,10 +499,18 @@ pub(crate) fn wav2vec2_config(bytes: &[u8]) {
     assert!(field > 0 && config.steps(field) == 1 && config.steps(field - 1) == 0);
 }
 
-/// What lies beside the weights of a wav2vec 2.0. The first byte chooses among `preprocessor_config.json`, `vocab.json` and a
-/// dictionary of fairseq.
+/// What lies beside the weights of a wav2vec 2.0. The first byte chooses among `preprocessor_config.json`, `vocab.json`, a
+/// dictionary of fairseq, and the files of transformers 5 and of its tokenizers.
 pub(crate) fn wav2vec2_files(bytes: &[u8]) {
-    const FILES: [&str; 3] = ["preprocessor_config.json", "vocab.json", "dict.ltr.txt"];
+    const FILES: [&str; 7] = [
+        "preprocessor_config.json",
+        "vocab.json",
+        "dict.ltr.txt",
+        "processor_config.json",
+        "tokenizer_config.json",
+        "added_tokens.json",
+        "special_tokens_map.json",
+    ];
     let Some((choice, content)) = bytes.split_first() else { return };
     let name = FILES[usize::from(choice.saturating_sub(b'A')) % FILES.len()];
     with_directory(|directory| {
@@ -479,6 +527,9 @@ pub(crate) fn wav2vec2_files(bytes: &[u8]) {
         for file in FILES {
             let _ = std::fs::remove_file(model.join(file));
         }
+        if ["tokenizer_config.json", "added_tokens.json"].contains(&name) {
+            put(&model, FILES[1], br#"{"<s>": 0, "|": 1, "a": 4}"#);
+        }
         put(&model, name, content);
         let options = toml::Table::new();
         let device = tch::Device::Cpu;
@@ -486,7 +537,35 @@ pub(crate) fn wav2vec2_files(bytes: &[u8]) {
         let Some(model) = bounded(bytes, || Wav2Vec2Model::open(&request)) else { return };
         let artifacts = model.artifacts().expect("what was read can be written");
         assert!(artifacts.iter().any(|artifact| artifact.name == FILES[0]));
+        if let Some(Head::Ctc { vocabulary, .. }) = model.head() {
+            let different: std::collections::BTreeSet<_> = vocabulary.iter().collect();
+            assert_eq!((vocabulary.len(), different.len()), (11, 11));
+        }
     });
+}
+
+/// The names of a CTC head's outputs and how they are spelled. A byte is the number of outputs; then come `vocab.json`,
+/// `added_tokens.json` and `tokenizer_config.json`, divided by lines `=`.
+pub(crate) fn output_names(bytes: &[u8]) {
+    let Some((outputs, files)) = bytes.split_first() else { return };
+    let Ok(files) = std::str::from_utf8(files) else { return };
+    let objects = files.splitn(3, "\n=\n").map(|text| serde_json::from_str::<serde_json::Map<_, _>>(text));
+    let Ok(mut objects) = objects.collect::<Result<Vec<_>, _>>() else { return };
+    objects.resize_with(3, serde_json::Map::new);
+    let outputs = usize::from(*outputs);
+    let named = || OutputNames::of(&objects[0], &objects[1], &objects[2], outputs);
+    let Some(names) = bounded(bytes, named) else { return };
+    assert_eq!((names.symbols.len(), names.told().is_some()), (outputs, !names.unnamed.is_empty()));
+    // Names are different, so a dictionary takes them.
+    let dictionary = Dictionary::of_head(names.symbols.clone(), 0).expect("every name once");
+    let ids: Vec<u32> = (0..outputs as u32).collect();
+    let spelling = Spelling::of_tokenizer(&objects[2], None);
+    let text = spelling.text(&ids, &dictionary);
+    assert_eq!(text, text.trim());
+    // What was named is named again by a vocabulary of those names.
+    let ids: serde_json::Map<_, _> = (0..).zip(&names.symbols).map(|(id, s)| (s.clone(), json!(id))).collect();
+    let none = serde_json::Map::new();
+    assert_eq!(OutputNames::of(&ids, &none, &none, outputs).map(|again| again.symbols), Ok(names.symbols));
 }
 
 /// Symbols of a CTC head: fairseq's `dict.*.txt`, and `vocab.json` of transformers.

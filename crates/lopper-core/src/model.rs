@@ -5,7 +5,7 @@ use crate::{Batch, Error, Features, Head, Input, Inputs, Layout, ParameterName, 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// Whether dropout and the like are active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +67,12 @@ pub trait Preprocessor: Send + Sync {
     /// When a feature is of another kind, or `features` is empty.
     fn collate(&self, features: &[&Features]) -> Result<Inputs>;
 
+    /// The longest input, in tokens or samples, that [`features`](Self::features) may be asked to truncate to; `None` where
+    /// any length is taken.
+    fn longest(&self) -> Option<u32> {
+        None
+    }
+
     /// Everything that the features depend on (vocabulary, casing, maximal length) as a hash or short text.
     fn identity(&self) -> String;
 }
@@ -114,6 +120,27 @@ pub trait Model: Send {
         None
     }
 
+    /// What the checkpoint's own head is for, where it is none that this model answers from, such as
+    /// "BertForTokenClassification, a head for token classification". `None` where there is no such head.
+    fn other_head(&self) -> Option<&str> {
+        None
+    }
+
+    /// The type that a weight had in the checkpoint: float32 unless it was float16 or bfloat16. That of most weights for one
+    /// that was not there.
+    fn loaded_kind(&self, _name: &ParameterName) -> Kind {
+        Kind::Float
+    }
+
+    /// Tensors of the checkpoint that this model neither computes with nor trains, under the names and in the types that
+    /// they have there: a saved model keeps them as they are. They are read when this is asked. Nothing unless overridden.
+    ///
+    /// # Errors
+    /// When they can no longer be read.
+    fn carried(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
+    }
+
     /// How raw inputs become batches. `None` when the dataset makes tensors itself.
     fn preprocessor(&self) -> Option<Arc<dyn Preprocessor>> {
         None
@@ -146,6 +173,21 @@ pub trait Model: Send {
     /// # Errors
     /// When a file cannot be made.
     fn artifacts(&self) -> Result<Vec<Artifact>>;
+
+    /// Prunable entries that are exactly zero now, of either sign: in a model that was pruned before, those that are.
+    ///
+    /// # Errors
+    /// Errors of libtorch.
+    fn zeros(&self) -> Result<u64> {
+        let tensors = self.prunable().iter().filter_map(|name| self.parameters().get(name));
+        tensors
+            .map(|parameter| {
+                let tensor = parameter.tensor.f_detach()?;
+                let other = tensor.f_count_nonzero(None::<i64>)?.f_int64_value(&[])?;
+                Ok(tensor.numel() as u64 - other as u64)
+            })
+            .sum()
+    }
 
     /// Names and shapes of the prunable tensors.
     ///

@@ -64,6 +64,11 @@ impl<'a, S: Source> Named<'a, S> {
         self.names.contains_key(name)
     }
 
+    /// The checkpoint's name of what has that name here.
+    pub fn original(&self, name: &str) -> Option<&str> {
+        self.names.get(name).map(String::as_str)
+    }
+
     /// Dimensions of the tensor of that name, outermost first.
     pub fn shape(&self, name: &str) -> Option<Vec<u64>> {
         self.source.shape(self.names.get(name)?)

@@ -151,6 +151,9 @@ pub struct RunRecord {
     pub pruned: u64,
     /// Prunable entries.
     pub entries: u64,
+    /// Prunable entries of the pre-trained model that were zero before anything was trained: it was pruned already.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub zeros_at_start: u64,
     /// Stages that train, shared ones included (paper, Table 1).
     pub finetunings: u64,
     /// Finetunings that this run trained itself.
@@ -172,6 +175,10 @@ pub struct RunRecord {
     pub precision: Precision,
     /// The run's seed.
     pub seed: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl RunRecord {

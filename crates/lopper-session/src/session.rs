@@ -58,6 +58,8 @@ pub struct Session {
     whole: BTreeSet<ArtefactId>,
     /// What the dataset counts before anything of it was used: the same however often a run is continued.
     counts: BTreeMap<String, Counts>,
+    /// Prunable entries of the pre-trained model that are zero.
+    zeros_at_start: u64,
 }
 
 /// Updates of one pass over the training split.
@@ -114,6 +116,7 @@ impl Session {
         let made_by = Provenance::here(settings.device, plugin_versions);
         let selector = Selector::new();
         let counts = plugins.dataset(|| counts(dataset))?;
+        let zeros_at_start = plugins.model(|| model.zeros())?;
         let mut session = Self {
             participants,
             plugins,
@@ -129,6 +132,7 @@ impl Session {
             selector,
             whole: BTreeSet::new(),
             counts,
+            zeros_at_start,
         };
         session.find_done()?;
         Ok(session)
@@ -251,7 +255,9 @@ impl Session {
                 self.weights.check_pruned_are_zero(&mask)?;
                 self.plugins.model(|| {
                     let model = self.participants.model.as_ref();
-                    lopper_weights::save_model(model_dir, model, Some(&mask), &self.origin(&planned))
+                    let (origin, over) = (self.origin(&planned), lopper_weights::Overwrite::default());
+                    let dtype = self.settings.save_dtype;
+                    lopper_weights::save_model_with(model_dir, model, Some(&mask), &origin, over, dtype)
                 })?;
                 files::remove_file(&lone_mask)?;
             }
@@ -289,6 +295,7 @@ impl Session {
             sparsity: mask.sparsity().get(),
             pruned: mask.pruned(),
             entries: mask.layout().entries(),
+            zeros_at_start: self.zeros_at_start,
             finetunings: self.plan.iter().filter(|p| p.stage.is_finetuning()).count() as u64,
             trained: ended
                 .iter()

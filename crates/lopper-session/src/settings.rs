@@ -1,6 +1,7 @@
 //! How a run is carried out, apart from what it trains.
 
 use crate::Stop;
+use lopper_weights::SaveDtype;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub struct SessionSettings {
     /// Whether the pruned model is written into the run's directory. Without it only the mask is, and with [`Keep::Needed`] a
     /// pruned stage's last weights go as well, once they are judged.
     pub save_model: bool,
+    /// The type of the saved model's weights.
+    pub save_dtype: SaveDtype,
     /// Kept as `config.toml` in the run's directory, for whoever wants to know or repeat what was done.
     pub configuration: Option<String>,
     /// Updates in a row that may be skipped for a loss or gradient that is not finite.

@@ -273,6 +273,7 @@ impl Run {
             checkpoint: self.checkpoint,
             checkpoints_kept: 2,
             save_model: true,
+            save_dtype: lopper_weights::SaveDtype::Float32,
             max_skipped: self.max_skipped,
             ..common::settings(&self.spec, &self.out(), &self.directory.join("store"), stop)
         };

@@ -200,6 +200,7 @@ impl Run {
             checkpoint: self.checkpoint,
             checkpoints_kept: 1,
             save_model: true,
+            save_dtype: lopper_weights::SaveDtype::Float32,
             ..common::settings(&self.spec, out, store, stop)
         };
         (Session::new(participants, self.spec.clone(), settings).unwrap(), diary)

@@ -8,9 +8,10 @@ use crate::pickle::Value;
 use crate::source;
 use crate::tensor_file::TensorFile;
 use crate::tensors;
+use crate::wrapped::{pair_of, pruned_names, shared_prefix};
 use lopper_core::{Error, Result, nearest};
 use safetensors::Dtype;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use tch::{Kind, Tensor};
 
@@ -20,8 +21,24 @@ use tch::{Kind, Tensor};
 pub struct Checkpoint {
     source: PathBuf,
     files: Vec<Box<dyn TensorFile>>,
-    /// Name → place in `files`.
-    places: BTreeMap<String, usize>,
+    places: BTreeMap<String, Place>,
+}
+
+/// Where a tensor lies.
+#[derive(Debug, Clone)]
+struct Place {
+    /// Place in `files`.
+    file: usize,
+    /// Its name there.
+    name: Box<str>,
+    /// Where the mask lies that it is multiplied with, if torch's pruning left it in two parts.
+    mask: Option<(usize, Box<str>)>,
+}
+
+impl Place {
+    fn new(name: &str, file: usize) -> (String, Self) {
+        (name.to_owned(), Self { file, name: name.into(), mask: None })
+    }
 }
 
 impl Checkpoint {
@@ -39,9 +56,53 @@ impl Checkpoint {
         if is_index(&file.to_string_lossy()) { Self::sharded(path, &file) } else { Self::single(path, &file) }
     }
 
+    /// Opens the checkpoint of a model as [`open`](Self::open) does, and takes away what others wrapped around it, each
+    /// with one warning: the prefix that all names share (`module.`, `_orig_mod.`, `model.`), and torch's pruning, which
+    /// stores NAME as `NAME_orig` and `NAME_mask` while it is on: read is their product, which is what such a model computes
+    /// with. `anchors` are spellings of a name that every checkpoint of the architecture has, the longest first.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open); [`Error::File`] for a prefix that not all names share.
+    pub fn open_model(path: &Path, anchors: &[&str]) -> Result<Self> {
+        let mut checkpoint = Self::open(path)?;
+        checkpoint.fold_pruning()?;
+        let names: Vec<&str> = checkpoint.names().collect();
+        let prefix = shared_prefix(&names, anchors).map_err(|reason| Error::file(path, reason))?.map(str::to_owned);
+        if let Some(prefix) = prefix {
+            tracing::warn!(checkpoint = %path.display(), prefix, "all names begin with a prefix, which is left out");
+            let places = std::mem::take(&mut checkpoint.places).into_iter();
+            checkpoint.places = places.map(|(name, place)| (name[prefix.len()..].to_owned(), place)).collect();
+        }
+        Ok(checkpoint)
+    }
+
+    /// Puts the product in the place of what torch's pruning keeps in two parts.
+    fn fold_pruning(&mut self) -> Result<()> {
+        let names: BTreeSet<&str> = self.names().collect();
+        let pruned: Vec<String> = pruned_names(&names).into_iter().map(str::to_owned).collect();
+        for name in &pruned {
+            let [original, mask] = pair_of(name);
+            let shapes = (self.shape(&original), self.shape(&mask));
+            if shapes.0 != shapes.1 {
+                let reason = format!("{original:?} has the shape {:?}, its mask {:?}", shapes.0, shapes.1);
+                return Err(Error::file(&self.source, reason));
+            }
+            if let (Some(place), Some(mask)) = (self.places.remove(&original), self.places.remove(&mask)) {
+                self.places.insert(name.clone(), Place { mask: Some((mask.file, mask.name)), ..place });
+            }
+        }
+        if !pruned.is_empty() {
+            tracing::warn!(
+                checkpoint = %self.source.display(), tensors = pruned.len(),
+                "saved while torch's pruning was on (NAME_orig, NAME_mask): their product is read"
+            );
+        }
+        Ok(())
+    }
+
     fn single(source: &Path, path: &Path) -> Result<Self> {
         let file = source::open(path)?;
-        let places: BTreeMap<_, _> = file.names().into_iter().map(|name| (name.to_owned(), 0)).collect();
+        let places: BTreeMap<_, _> = file.names().into_iter().map(|name| Place::new(name, 0)).collect();
         if places.is_empty() {
             return Err(Error::file(path, "holds no tensor"));
         }
@@ -78,7 +139,7 @@ impl Checkpoint {
                 problems.push(Error::file(file.path(), format!("holds what {own} does not place there: {extra}")));
             }
             let place = files.len();
-            places.extend(file.names().into_iter().map(|name| (name.to_owned(), place)));
+            places.extend(file.names().into_iter().map(|name| Place::new(name, place)));
             files.push(file);
         }
         Error::all(problems)?;
@@ -102,12 +163,22 @@ impl Checkpoint {
 
     /// A tensor's dimensions, outermost first; empty for a scalar.
     pub fn shape(&self, name: &str) -> Option<&[u64]> {
-        self.file(name)?.describe(name).map(|(_, shape)| shape)
+        self.find(name).ok().map(|(.., shape)| shape)
     }
 
     /// A tensor's type in the file.
     pub fn dtype(&self, name: &str) -> Option<Dtype> {
-        self.file(name)?.describe(name).map(|(dtype, _)| dtype)
+        self.find(name).ok().map(|(_, _, dtype, _)| dtype)
+    }
+
+    /// A tensor's type where it is float16 or bfloat16, and float32 for every other floating one; `None` for others.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        match self.dtype(name)? {
+            Dtype::F16 => Some(Kind::Half),
+            Dtype::BF16 => Some(Kind::BFloat16),
+            Dtype::F32 | Dtype::F64 => Some(Kind::Float),
+            _ => None,
+        }
     }
 
     /// What a file of `torch.save` holds around its state dict, such as the `args` or `cfg` of fairseq: the whole pickled
@@ -125,14 +196,27 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::File`] for an unknown name or a file that can no longer be read, [`Error::Unsupported`] for other types.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let (file, dtype, shape) = self.find(name)?;
-        let stored = tensors::tensor_of(file.path(), name, dtype, shape, &file.bytes(name)?)?;
+        let stored = self.stored(name)?;
         let kind = if matches!(stored.f_kind()?, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double) {
             Kind::Float
         } else {
             Kind::Int64
         };
         Ok(stored.f_to_kind(kind)?)
+    }
+
+    /// One tensor on the CPU in the type that it has in the file; booleans as uint8.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn stored(&self, name: &str) -> Result<Tensor> {
+        let (place, file, dtype, shape) = self.find(name)?;
+        let stored = tensors::tensor_of(file.path(), name, dtype, shape, &file.bytes(&place.name)?)?;
+        let Some((at, mask)) = &place.mask else { return Ok(stored) };
+        let file = &self.files[*at];
+        let described = file.describe(mask).ok_or_else(|| self.absent(mask))?;
+        let mask = tensors::tensor_of(file.path(), mask, described.0, described.1, &file.bytes(mask)?)?;
+        Ok(stored.f_mul(&mask.f_to_kind(stored.f_kind()?)?)?)
     }
 
     /// The values of a floating tensor as float32, row-major.
@@ -142,7 +226,7 @@ impl Checkpoint {
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>> {
         let tensor = self.tensor(name)?;
         if tensor.f_kind()? != Kind::Float {
-            let (file, dtype, _) = self.find(name)?;
+            let (_, file, dtype, _) = self.find(name)?;
             return Err(Error::Unsupported {
                 what: format!("{}: {name:?} of type {dtype}", file.path().display()),
                 feature: "reading as float32".into(),
@@ -161,7 +245,7 @@ impl Checkpoint {
     pub fn content_hash(&self) -> Result<String> {
         let mut hasher = blake3::Hasher::new_derive_key("Lopper checkpoint content, version 1");
         for name in self.names() {
-            let (file, dtype, shape) = self.find(name)?;
+            let (place, file, dtype, shape) = self.find(name)?;
             // Lengths go first, so that no two contents are the same bytes.
             for text in [name, &dtype.to_string()] {
                 hasher.update(&(text.len() as u64).to_le_bytes()).update(text.as_bytes());
@@ -170,26 +254,28 @@ impl Checkpoint {
             for dimension in shape {
                 hasher.update(&dimension.to_le_bytes());
             }
-            file.stream(name, &mut |piece| {
+            file.stream(&place.name, &mut |piece| {
                 hasher.update(piece);
             })?;
+            if let Some((at, mask)) = &place.mask {
+                self.files[*at].stream(mask, &mut |piece| {
+                    hasher.update(piece);
+                })?;
+            }
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    fn file(&self, name: &str) -> Option<&dyn TensorFile> {
-        Some(&*self.files[*self.places.get(name)?])
+    /// A tensor's place, its file, its type and its shape.
+    fn find(&self, name: &str) -> Result<(&Place, &dyn TensorFile, Dtype, &[u64])> {
+        let place = self.places.get(name).ok_or_else(|| self.absent(name))?;
+        let file = &*self.files[place.file];
+        let (dtype, shape) = file.describe(&place.name).ok_or_else(|| self.absent(name))?;
+        Ok((place, file, dtype, shape))
     }
 
-    /// The file of a tensor, the tensor's type and its shape.
-    fn find(&self, name: &str) -> Result<(&dyn TensorFile, Dtype, &[u64])> {
-        let found = self.file(name).and_then(|file| file.describe(name).map(|(dtype, shape)| (file, dtype, shape)));
-        match found {
-            Some(found) => Ok(found),
-            None => {
-                let hint = nearest(name, self.names()).map(|near| format!("; the most similar is {near:?}"));
-                Err(Error::file(&self.source, format!("holds no tensor {name:?}{}", hint.unwrap_or_default())))
-            }
-        }
+    fn absent(&self, name: &str) -> Error {
+        let hint = nearest(name, self.names()).map(|near| format!("; the most similar is {near:?}"));
+        Error::file(&self.source, format!("holds no tensor {name:?}{}", hint.unwrap_or_default()))
     }
 }

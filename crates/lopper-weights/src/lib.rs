@@ -4,6 +4,7 @@
 //! Every file is checked whole before a tensor of it is used, and every write either happens completely or leaves what
 //! was there before.
 
+mod architectures;
 mod checkpoint;
 pub mod files;
 mod header;
@@ -13,6 +14,7 @@ mod listed;
 mod locate;
 mod masks;
 mod names;
+mod output_names;
 mod pickle;
 mod regular;
 mod save;
@@ -23,14 +25,17 @@ mod stamp;
 mod tensor_file;
 mod tensors;
 mod torch;
+mod wrapped;
 
+pub use architectures::{check_config, other_architecture};
 pub use checkpoint::Checkpoint;
 pub use hub::{HubSettings, resolve, resolve_present};
 pub use masks::{GivenMask, ModelMask, record_model_options, saved_model_options};
+pub use output_names::OutputNames;
 pub use pickle::{Pickle, Value};
 pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;
-pub use save::{MARKER, Overwrite, save_model, save_model_with};
+pub use save::{MARKER, Overwrite, SaveDtype, save_model, save_model_with};
 pub use sealed::SealedTensors;
 pub use space::{FreeSpace, check_writable, free_space};
 pub use stamp::{FileStamp, recall, remember};

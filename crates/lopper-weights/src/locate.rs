@@ -1,7 +1,7 @@
 //! Which file of what the user named holds the weights.
 
 use crate::listed::first_names;
-use crate::names::{MASK, WEIGHTS, is_pickled};
+use crate::names::{PREFERRED, WEIGHTS, may_be_weights};
 use lopper_core::{Error, Result, nearest};
 use std::path::{Path, PathBuf};
 
@@ -19,11 +19,25 @@ pub(crate) fn locate(path: &Path) -> Result<PathBuf> {
         return Ok(path.join(name));
     }
     let entries = list(path);
+    let others: Vec<&str> = entries.iter().map(String::as_str).filter(|name| may_be_weights(name)).collect();
+    let described = entries.iter().any(|name| name == "config.json");
+    let preferred = PREFERRED.into_iter().find(|name| others.contains(name));
+    let only = || (described && others.len() == 1).then(|| others[0]);
+    if let Some(name) = preferred.or_else(only) {
+        tracing::info!(file = %path.join(name).display(), "no weights have a usual name; this file is read");
+        return Ok(path.join(name));
+    }
     let looked = format!("holds no weights: none of {}", WEIGHTS.join(", "));
-    let other = |name: &&String| *name != MASK && name.ends_with(".safetensors") || is_pickled(name);
     Err(Error::file(
         path,
-        if let Some(name) = entries.iter().find(other) {
+        if let Some(adapter) = entries.iter().find(|name| name.starts_with("adapter_model.")) {
+            format!(
+                "{looked}; {adapter:?} is an adapter of peft, which changes another checkpoint: save what its \
+                 `merge_and_unload()` gives"
+            )
+        } else if described && others.len() > 1 {
+            format!("{looked}; leave one of {} beside config.json", first_names(others.iter().copied()))
+        } else if let Some(name) = others.first() {
             format!("{looked}; to read {name:?} give its own path")
         } else if entries.is_empty() {
             format!("{looked}; the directory is empty")

@@ -3,7 +3,7 @@
 use crate::files::{create_dir, parent, replace_dir, staging_dir, sync_directory, write_atomic};
 use crate::names::{MASK, is_plain_name};
 use crate::tensors::{Item, Prepare, write};
-use lopper_core::{Error, MaskOrigin, MaskSet, Model, Result};
+use lopper_core::{Artifact, Error, MaskOrigin, MaskSet, Model, ParameterName, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,6 +27,70 @@ pub enum Overwrite {
     Anything,
 }
 
+/// The type of floating weights in a saved model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum SaveDtype {
+    /// Each tensor's own in the checkpoint; of what was not there, that of most others.
+    #[serde(rename = "as loaded")]
+    AsLoaded,
+    /// 32 bits, as they were computed with.
+    #[default]
+    #[serde(rename = "float32")]
+    Float32,
+    /// 16 bits after IEEE 754.
+    #[serde(rename = "float16")]
+    Float16,
+    /// 16 bits with the exponent of float32.
+    #[serde(rename = "bfloat16")]
+    Bfloat16,
+}
+
+impl SaveDtype {
+    /// Each with its name.
+    pub const ALL: [(&'static str, Self); 4] = [
+        ("as loaded", Self::AsLoaded),
+        ("float32", Self::Float32),
+        ("float16", Self::Float16),
+        ("bfloat16", Self::Bfloat16),
+    ];
+
+    fn of(self, model: &dyn Model, name: &ParameterName) -> Kind {
+        match self {
+            Self::AsLoaded => model.loaded_kind(name),
+            Self::Float32 => Kind::Float,
+            Self::Float16 => Kind::Half,
+            Self::Bfloat16 => Kind::BFloat16,
+        }
+    }
+
+    /// The type of most of a model's weights in a saved copy: `float32`, `float16` or `bfloat16`.
+    pub fn usual_name(self, model: &dyn Model) -> &'static str {
+        match self.usual(model) {
+            Kind::Half => "float16",
+            Kind::BFloat16 => "bfloat16",
+            _ => "float32",
+        }
+    }
+
+    fn usual(self, model: &dyn Model) -> Kind {
+        let entries = |kind: Kind| {
+            let those = model.parameters().iter().filter(|parameter| self.of(model, &parameter.name) == kind);
+            those.map(|parameter| parameter.tensor.numel()).sum::<usize>()
+        };
+        [Kind::Float, Kind::Half, Kind::BFloat16].into_iter().max_by_key(|kind| entries(*kind)).unwrap_or(Kind::Float)
+    }
+}
+
+impl std::str::FromStr for SaveDtype {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Self::ALL.map(|(name, _)| format!("`{name}`")).join(", ");
+        let found = Self::ALL.into_iter().find(|(name, _)| *name == text);
+        found.map(|(_, dtype)| dtype).ok_or_else(|| format!("give one of {}", names()))
+    }
+}
+
 /// The content of [`MARKER`].
 #[derive(Serialize, Deserialize)]
 struct Marker {
@@ -43,33 +107,35 @@ pub(crate) fn origin_of(dir: &Path) -> Option<MaskOrigin> {
     serde_json::from_slice::<Marker>(&bytes).ok().map(|marker| marker.origin)
 }
 
-/// [`save_model_with`], replacing only what Lopper saved.
+/// [`save_model_with`], replacing only what Lopper saved, in float32.
 ///
 /// # Errors
 /// As [`save_model_with`].
 pub fn save_model(dir: &Path, model: &dyn Model, mask: Option<&MaskSet>, origin: &MaskOrigin) -> Result<()> {
-    save_model_with(dir, model, mask, origin, Overwrite::default())
+    save_model_with(dir, model, mask, origin, Overwrite::default(), SaveDtype::Float32)
 }
 
-/// Saves mask ⊙ weights as a Hugging Face directory: `model.safetensors`, the model's artifacts, `mask.safetensors` if
-/// there is a mask, and [`MARKER`]. The model's own tensors are only read. The whole directory appears at once, also in
-/// the place of an older one; a failure leaves that one as it was.
+/// Saves mask ⊙ weights as a Hugging Face directory: `model.safetensors`, which also has the tensors that the model carries
+/// along, the model's artifacts, `mask.safetensors` if there is a mask, and [`MARKER`]. The model's own tensors are only read. The whole directory appears at once, also in
+/// the place of an older one; a failure leaves that one as it was. Zeros are zeros in every type.
 ///
 /// # Errors
 /// [`Error::Layout`] when the mask is not one for this model; [`Error::File`] when `dir` is not free or cannot be
-/// written; the model's errors.
+/// written, or holds a value that the type does not; the model's errors.
 pub fn save_model_with(
     dir: &Path,
     model: &dyn Model,
     mask: Option<&MaskSet>,
     origin: &MaskOrigin,
     overwrite: Overwrite,
+    dtype: SaveDtype,
 ) -> Result<()> {
     let replaced = occupant(dir, overwrite)?;
     if let Some(mask) = mask {
         model.layout()?.check_same(mask.layout(), "this model, and the mask to save it with")?;
     }
-    let artifacts = model.artifacts()?;
+    let mut artifacts = model.artifacts()?;
+    describe(&mut artifacts, dtype.usual_name(model));
     let mut files: BTreeSet<String> = [WEIGHTS, MARKER].map(str::to_owned).into();
     files.extend(mask.map(|_| MASK.to_owned()));
     let refused = artifacts
@@ -101,7 +167,7 @@ pub fn save_model_with(
     let marker = Marker { format: FORMAT, lopper_version, files, origin: origin.clone() };
     let json = serde_json::to_vec_pretty(&marker).map_err(|e| Error::file(dir, e))?;
     write_atomic(&at.join(MARKER), &json)?;
-    write_weights(&at.join(WEIGHTS), model, mask)?;
+    write_weights(&at.join(WEIGHTS), model, mask, dtype)?;
 
     if let Some(obsolete) = replaced {
         keep_foreign(&place, staging.path(), &obsolete)
@@ -172,10 +238,24 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Result<()> {
+/// Puts the type of most weights into a `config.json` that states one.
+fn describe(artifacts: &mut [Artifact], name: &str) {
+    for artifact in artifacts.iter_mut().filter(|artifact| artifact.name == "config.json") {
+        let Ok(mut config) = serde_json::from_slice::<serde_json::Map<_, _>>(&artifact.bytes) else { continue };
+        if config.get("dtype").is_some_and(|stated| *stated != name) {
+            config.insert("dtype".into(), name.into());
+            if let Ok(bytes) = serde_json::to_vec_pretty(&config) {
+                artifact.bytes = bytes;
+            }
+        }
+    }
+}
+
+fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>, dtype: SaveDtype) -> Result<()> {
     let places: BTreeMap<&str, usize> = mask.map_or_else(BTreeMap::new, |mask| {
         mask.layout().tensors().iter().enumerate().map(|(index, tensor)| (tensor.name().as_str(), index)).collect()
     });
+    let carried = model.carried()?;
     let mut items = Vec::new();
     for parameter in model.parameters().iter() {
         let name = parameter.name.as_str();
@@ -189,7 +269,12 @@ fn write_weights(path: &Path, model: &dyn Model, mask: Option<&MaskSet>) -> Resu
         }
         let prepare =
             masked.map(|(mask, index)| -> Prepare<'_> { Box::new(move |values| Ok(mask.apply(index, values)?)) });
-        items.push(Item { name, tensor: &parameter.tensor, kept: None, prepare });
+        let kind = match parameter.tensor.f_kind()? {
+            Kind::Float => Some(dtype.of(model, &parameter.name)).filter(|kind| *kind != Kind::Float),
+            _ => None,
+        };
+        items.push(Item { name, tensor: &parameter.tensor, kept: None, prepare, kind });
     }
+    items.extend(carried.iter().map(|(name, tensor)| Item { name, tensor, kept: None, prepare: None, kind: None }));
     write(path, items, &BTreeMap::from([("format".to_owned(), "pt".to_owned())]), None)
 }

@@ -18,7 +18,8 @@ pub(crate) const PIECE: i64 = 1 << 20;
 pub(crate) const WORD: usize = 64;
 
 /// Writes named tensors and metadata as one safetensors file, all or nothing: the same input gives the same bytes.
-/// Tensors may lie on any device and may be non-contiguous; float32, float64, int64 and uint8 are accepted and kept.
+/// Tensors may lie on any device and may be non-contiguous; floating types of 16 to 64 bits and integers of 8 to 64 bits are
+/// accepted and kept.
 /// At most one tensor's copy and a buffer are held beside the tensors themselves. Returns the hash, in hexadecimal.
 ///
 /// # Errors
@@ -44,7 +45,10 @@ pub fn save_kept_tensors<'a>(
 ) -> Result<String> {
     let mut metadata = metadata.clone();
     metadata.insert(HASH.into(), NO_HASH.into());
-    let items = tensors.into_iter().map(|(name, tensor, kept)| Item { name, tensor, kept, prepare: None }).collect();
+    let items = tensors
+        .into_iter()
+        .map(|(name, tensor, kept)| Item { name, tensor, kept, prepare: None, kind: None })
+        .collect();
     let mut hash = String::new();
     write(path, items, &metadata, Some(&mut hash))?;
     Ok(hash)
@@ -60,12 +64,19 @@ pub(crate) struct Item<'a> {
     /// Bits of the entries that are written; `None` for all.
     pub(crate) kept: Option<&'a [u64]>,
     pub(crate) prepare: Option<Prepare<'a>>,
+    /// The type that it is written in; `None` for its own.
+    pub(crate) kind: Option<Kind>,
 }
 
 impl Item<'_> {
     /// As it stands in the file.
     fn shape(&self) -> Vec<i64> {
         self.kept.map_or_else(|| self.tensor.size(), |words| vec![ones(words) as i64])
+    }
+
+    /// The type in the file.
+    fn kind(&self) -> Result<Kind, tch::TchError> {
+        self.kind.map_or_else(|| self.tensor.f_kind(), Ok)
     }
 
     fn entries(&self) -> usize {
@@ -111,7 +122,11 @@ pub(crate) fn write(
             problems.push(Error::invalid(item.name, "an undefined tensor", "a tensor with values"));
         } else if dtype(item.tensor.f_kind()?).is_none() {
             let kind = item.tensor.f_kind()?;
-            problems.push(Error::invalid(item.name, format!("{kind:?} values"), "float32, float64, int64 or uint8"));
+            problems.push(Error::invalid(
+                item.name,
+                format!("{kind:?} values"),
+                "floating types of 16 to 64 bits, or integers of 8 to 64",
+            ));
         } else if let Some(words) = item.kept {
             problems.extend(kept_problem(item.name, item.tensor.f_kind()?, item.tensor.numel(), words));
         }
@@ -119,7 +134,7 @@ pub(crate) fn write(
     Error::all(problems)?;
 
     // Wider types first, as the format's own library does: every tensor starts at a multiple of its entry's size.
-    let width = |item: &Item<'_>| item.tensor.f_kind().map_or(0, |kind| kind.elt_size_in_bytes());
+    let width = |item: &Item<'_>| item.kind().map_or(0, |kind| kind.elt_size_in_bytes());
     items.sort_by(|a, b| width(b).cmp(&width(a)).then_with(|| a.name.cmp(b.name)));
     let mut lines = BTreeMap::new();
     if !metadata.is_empty() {
@@ -129,7 +144,7 @@ pub(crate) fn write(
     for item in &items {
         let start = end;
         end += (item.entries() * width(item)) as u64;
-        let dtype = dtype(item.tensor.f_kind()?).expect("checked above");
+        let dtype = dtype(item.kind()?).expect("checked above");
         lines.insert(item.name, Line::Tensor(Place { dtype, shape: item.shape(), data_offsets: (start, end) }));
     }
     let mut header = serde_json::to_vec(&lines).map_err(|e| Error::file(path, e))?;
@@ -183,6 +198,13 @@ fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>
             .and_then(|t| t.f_copy_data(&mut values, t.numel()))
             .map_err(io::Error::other)?;
         prepare(&mut values).map_err(io::Error::other)?;
+        if let Some(kind) = item.kind.filter(|kind| *kind != Kind::Float) {
+            for piece in values.chunks(PIECE as usize) {
+                let piece = Tensor::f_from_slice(piece).map_err(io::Error::other)?;
+                take(&converted(item.name, &piece, kind)?)?;
+            }
+            return Ok(());
+        }
         let mut bytes = Vec::with_capacity(values.len().min(PIECE as usize) * 4);
         for piece in values.chunks(PIECE as usize) {
             bytes.clear();
@@ -196,6 +218,12 @@ fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>
     let mut start = 0;
     while start < entries {
         let length = PIECE.min(entries - start);
+        if let Some(kind) = item.kind {
+            let piece = tensor.f_narrow(0, start, length).map_err(io::Error::other)?;
+            take(&converted(item.name, &piece, kind)?)?;
+            start += length;
+            continue;
+        }
         let bytes = &mut bytes[..length as usize * width];
         tensor
             .f_narrow(0, start, length)
@@ -209,6 +237,22 @@ fn for_each_piece(item: &Item<'_>, mut take: impl FnMut(&[u8]) -> io::Result<()>
         start += length;
     }
     Ok(())
+}
+
+/// A piece's values in another type, nearest to what they were.
+fn converted(name: &str, piece: &Tensor, kind: Kind) -> io::Result<Vec<u8>> {
+    let convert = || {
+        let piece = piece.f_to_device(Device::Cpu)?.f_to_kind(kind)?;
+        let finite = bool::try_from(piece.f_isfinite()?.f_all()?)?;
+        let mut bytes = vec![0; piece.numel() * kind.elt_size_in_bytes()];
+        piece.f_copy_data_u8(&mut bytes, piece.numel())?;
+        Ok::<_, tch::TchError>((finite, bytes))
+    };
+    let (finite, bytes) = convert().map_err(io::Error::other)?;
+    if finite {
+        return Ok(bytes);
+    }
+    Err(io::Error::other(format!("{name} has a value that {kind:?} does not hold; save it as float32")))
 }
 
 /// The places of the bits of a word that are 1, from the lowest.
@@ -348,6 +392,11 @@ pub(crate) fn dtype(kind: Kind) -> Option<Dtype> {
         Kind::Double => Some(Dtype::F64),
         Kind::Int64 => Some(Dtype::I64),
         Kind::Uint8 => Some(Dtype::U8),
+        Kind::Half => Some(Dtype::F16),
+        Kind::BFloat16 => Some(Dtype::BF16),
+        Kind::Int => Some(Dtype::I32),
+        Kind::Int16 => Some(Dtype::I16),
+        Kind::Int8 => Some(Dtype::I8),
         _ => None,
     }
 }

@@ -370,10 +370,10 @@ fn an_empty_set_of_tensors_comes_back() {
 fn what_cannot_be_saved_is_listed_before_anything_is_written() {
     let case = Case::new();
     let path = case.dir.path().join("t");
-    let (float, half) = (numbers(0, &[1]), numbers(0, &[1]).to_kind(Kind::Half));
-    let tensors = [("a", &float), ("a", &float), ("h", &half), ("__metadata__", &float), ("u", &Tensor::new())];
+    let (float, truth) = (numbers(0, &[1]), numbers(0, &[1]).to_kind(Kind::Bool));
+    let tensors = [("a", &float), ("a", &float), ("h", &truth), ("__metadata__", &float), ("u", &Tensor::new())];
     let error = save_tensors(&path, tensors, &BTreeMap::new()).unwrap_err().to_string();
-    for part in ["4 problems", "\"a\"", "Half", "__metadata__", "undefined"] {
+    for part in ["4 problems", "\"a\"", "Bool", "__metadata__", "undefined"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert!(!path.exists());
@@ -512,4 +512,78 @@ proptest! {
         prop_assert_eq!(case.open().unwrap().names().count(), sizes.len());
         exercise(&bytes);
     }
+}
+
+/// The anchors of an architecture whose embeddings are called so.
+const ANCHORS: [&str; 2] = ["bert.words", "words"];
+
+#[test]
+fn a_prefix_of_all_names_is_left_out() {
+    let (a, b) = (numbers(1, &[3]), numbers(2, &[2, 2]));
+    let plain = Case::new();
+    save(&plain.dir.path().join("model.safetensors"), &[("bert.words", &a), ("head", &b)]);
+    let expected = Checkpoint::open_model(plain.dir.path(), &ANCHORS).unwrap();
+    for prefix in ["module.", "_orig_mod.", "model.", "module._orig_mod."] {
+        let case = Case::new();
+        let names = ["bert.words", "head"].map(|name| format!("{prefix}{name}"));
+        save(&case.dir.path().join("model.safetensors"), &[(&names[0], &a), (&names[1], &b)]);
+        assert!(case.open().unwrap().contains(&names[0]), "as they are unless a model is asked for");
+        let found = Checkpoint::open_model(case.dir.path(), &ANCHORS).unwrap();
+        assert!(found.names().eq(expected.names()), "{prefix}");
+        assert_eq!((found.tensor("head").unwrap(), found.shape("head")), (b.copy(), Some(&[2, 2][..])));
+        assert_eq!(found.content_hash().unwrap(), expected.content_hash().unwrap());
+    }
+    let case = Case::new();
+    save(&case.dir.path().join("model.safetensors"), &[("model.bert.words", &a), ("loss.weight", &b)]);
+    let error = Checkpoint::open_model(case.dir.path(), &ANCHORS).unwrap_err().to_string();
+    assert!(error.contains("below `model.`, and beside them \"loss.weight\"") && !error.contains('\n'), "{error}");
+}
+
+#[test]
+fn what_torch_prunes_is_read_as_its_product() {
+    let values = numbers(1, &[2, 3]);
+    let mask = Tensor::from_slice(&[1f32, 0.0, 1.0, 0.0, 0.0, 1.0]).view([2, 3]);
+    let case = Case::new();
+    let path = case.dir.path().join("model.safetensors");
+    save(&path, &[("module.words_orig", &values), ("module.words_mask", &mask), ("module.b_mask", &mask)]);
+    let found = Checkpoint::open_model(case.dir.path(), &ANCHORS).unwrap();
+    assert_eq!(found.names().collect::<Vec<_>>(), ["b_mask", "words"]);
+    assert_eq!(found.tensor("words").unwrap(), &values * &mask);
+    assert_eq!((found.shape("words"), found.dtype("words")), (Some(&[2, 3][..]), Some(Dtype::F32)));
+    // A mask of another type, as torch keeps it for half precision and as others write it.
+    let byte = mask.to_kind(Kind::Uint8);
+    save(&path, &[("words_orig", &values.to_kind(Kind::BFloat16)), ("words_mask", &byte)]);
+    let found = Checkpoint::open_model(case.dir.path(), &ANCHORS).unwrap();
+    assert_eq!(found.stored("words").unwrap(), values.to_kind(Kind::BFloat16) * &mask.to_kind(Kind::BFloat16));
+    let hash = found.content_hash().unwrap();
+    save(&path, &[("words_orig", &values.to_kind(Kind::BFloat16)), ("words_mask", &byte.ones_like())]);
+    assert_ne!(hash, Checkpoint::open_model(case.dir.path(), &ANCHORS).unwrap().content_hash().unwrap());
+    save(&path, &[("words_orig", &values), ("words_mask", &byte.view([3, 2]))]);
+    let error = Checkpoint::open_model(case.dir.path(), &ANCHORS).unwrap_err().to_string();
+    assert!(error.contains("\"words_orig\" has the shape Some([2, 3]), its mask Some([3, 2])"), "{error}");
+}
+
+#[test]
+fn weights_of_training_scripts_are_found_beside_a_configuration() {
+    let case = Case::new();
+    let put = |name: &str| save(&case.dir.path().join(name), &[(name, &numbers(1, &[1]))]);
+    let found = || case.open().map(|found| found.names().next().unwrap().to_owned()).map_err(|e| e.to_string());
+    case.put("config.json", b"{}");
+    for beside in ["optimizer.pt", "training_args.bin", "rng_state_0.pth", "mask.safetensors"] {
+        put(beside);
+    }
+    assert!(found().unwrap_err().contains("holds no weights"));
+    put("model.fp16.safetensors");
+    assert_eq!(found().unwrap(), "model.fp16.safetensors");
+    put("epoch=3-step=12.ckpt");
+    assert!(found().unwrap_err().contains("leave one of \"epoch=3-step=12.ckpt\", \"model.fp16.safetensors\" beside"));
+    put("wav2vec2.ckpt");
+    assert_eq!(found().unwrap(), "wav2vec2.ckpt");
+    put("last.ckpt");
+    assert_eq!(found().unwrap(), "last.ckpt");
+    put("model.safetensors");
+    assert_eq!(found().unwrap(), "model.safetensors");
+    let adapter = Case::new();
+    adapter.put("adapter_model.safetensors", b"");
+    assert!(adapter.open().unwrap_err().to_string().contains("is an adapter of peft"));
 }

@@ -202,6 +202,8 @@ fn repository() -> BTreeMap<String, Vec<u8>> {
     [
         ("config.json", b"{\"model_type\":\"bert\"}".to_vec()),
         ("vocab.txt", b"[PAD]\n[UNK]\n".to_vec()),
+        ("processor_config.json", b"{\"feature_extractor\":{\"do_normalize\":false}}".to_vec()),
+        ("added_tokens.json", b"{\"<s>\":32}".to_vec()),
         ("README.md", b"not needed".to_vec()),
         ("model.safetensors", weights(&["a"])),
     ]
@@ -227,7 +229,10 @@ fn a_model_is_fetched_once_and_then_needs_no_server() {
     let settings = HubSettings { token: Some("secret".into()), ..server.settings(cache.path()) };
     let path = settings.resolve("hf:org/tiny").unwrap();
     assert_eq!(std::fs::read(path.join("config.json")).unwrap(), repository()["config.json"]);
-    assert!(path.join("vocab.txt").is_file() && !path.join("README.md").exists());
+    for file in ["vocab.txt", "processor_config.json", "added_tokens.json"] {
+        assert_eq!(std::fs::read(path.join(file)).unwrap(), repository()[file]);
+    }
+    assert!(!path.join("README.md").exists());
     assert_eq!(Checkpoint::open(&path).unwrap().read_f32("a").unwrap()[499], 499.0);
     assert!(server.requests().iter().all(|request| request.ends_with("Bearer secret")));
 

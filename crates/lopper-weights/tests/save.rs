@@ -5,15 +5,17 @@ use lopper_core::{
     Artifact, Batch, Error, Loss, MaskOrigin, MaskSet, Mode, Model, Parameter, ParameterName, Parameters, Predictions,
     Result, Role, Sparsity,
 };
-use lopper_weights::{Checkpoint, MARKER, Overwrite, save_model, save_model_with};
+use lopper_weights::{Checkpoint, Dtype, MARKER, Overwrite, SaveDtype, save_model, save_model_with};
 use std::path::Path;
 use std::sync::Arc;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 struct Toy {
     parameters: Parameters,
     prunable: Vec<ParameterName>,
     artifacts: Vec<Artifact>,
+    /// The type that all but `norm` had.
+    loaded: Kind,
 }
 
 impl Toy {
@@ -30,6 +32,7 @@ impl Toy {
             parameters: Parameters::new(parameters).unwrap(),
             prunable: vec!["b.weight".into(), "a.weight".into()],
             artifacts: vec![artifact],
+            loaded: Kind::Float,
         }
     }
 }
@@ -53,6 +56,14 @@ impl Model for Toy {
 
     fn identity(&self) -> String {
         "toy".into()
+    }
+
+    fn loaded_kind(&self, name: &ParameterName) -> Kind {
+        if name.as_str() == "norm" { Kind::Float } else { self.loaded }
+    }
+
+    fn carried(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(vec![("cls.bias".into(), Tensor::from_slice(&[0.5f32, -3.0]).to_kind(self.loaded))])
     }
 
     fn artifacts(&self) -> Result<Vec<Artifact>> {
@@ -118,13 +129,13 @@ fn what_lopper_did_not_save_is_not_replaced_unless_told() {
     let error = save_model(&dir, &Toy::new(2.0), None, &origin()).unwrap_err().to_string();
     assert!(error.contains(dir.to_str().unwrap()) && error.contains(MARKER), "{error}");
     assert_eq!(first_value(&dir), 1.0);
-    save_model_with(&dir, &Toy::new(2.0), None, &origin(), Overwrite::Anything).unwrap();
+    save_model_with(&dir, &Toy::new(2.0), None, &origin(), Overwrite::Anything, SaveDtype::Float32).unwrap();
     assert_eq!(first_value(&dir), 2.0);
     assert_eq!(std::fs::read_to_string(dir.join("README.md")).unwrap(), "theirs");
 
     let file = parent.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    assert!(save_model_with(&file, &Toy::new(1.0), None, &origin(), Overwrite::Anything).is_err());
+    assert!(save_model_with(&file, &Toy::new(1.0), None, &origin(), Overwrite::Anything, SaveDtype::Float32).is_err());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "x");
 }
 
@@ -195,4 +206,63 @@ fn pruned_weights_are_zeros_in_the_file_and_the_model_is_untouched() {
 
     save_model(&dir, &toy, None, &origin()).unwrap();
     assert!(!dir.join("mask.safetensors").exists(), "the mask of an older save does not stay beside dense weights");
+}
+
+#[test]
+fn weights_are_saved_in_the_type_that_is_asked_for() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("toy");
+    let mut toy = Toy::new(1.0 / 3.0);
+    toy.loaded = Kind::BFloat16;
+    toy.artifacts[0].bytes = br#"{"dtype": "float32", "other": 1}"#.to_vec();
+    let mask = MaskSet::random(Arc::new(toy.layout().unwrap()), Sparsity::new(0.5).unwrap(), 1);
+    for (dtype, a, norm, stated) in [
+        (SaveDtype::AsLoaded, Dtype::BF16, Dtype::F32, "bfloat16"),
+        (SaveDtype::Float32, Dtype::F32, Dtype::F32, "float32"),
+        (SaveDtype::Float16, Dtype::F16, Dtype::F16, "float16"),
+        (SaveDtype::Bfloat16, Dtype::BF16, Dtype::BF16, "bfloat16"),
+    ] {
+        save_model_with(&dir, &toy, Some(&mask), &origin(), Overwrite::Saved, dtype).unwrap();
+        assert_eq!(dtype.usual_name(&toy), stated);
+        let config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(dir.join("config.json")).unwrap()).unwrap();
+        assert_eq!((&config["dtype"], &config["other"]), (&stated.into(), &1.into()));
+        let saved = Checkpoint::open(&dir).unwrap();
+        assert_eq!(
+            (saved.dtype("a.weight"), saved.dtype("b.weight"), saved.dtype("norm")),
+            (Some(a), Some(a), Some(norm))
+        );
+        // What is carried along is as it was.
+        assert_eq!(saved.dtype("cls.bias"), Some(Dtype::BF16));
+        let (mut zeros, mut index) = (0, 0);
+        for name in ["b.weight", "a.weight"] {
+            let own = &toy.parameters.get(&name.into()).unwrap().tensor;
+            let mut values = Vec::<f32>::try_from(own.detach().view([-1])).unwrap();
+            mask.apply(index, &mut values).unwrap();
+            let kind = match a {
+                Dtype::F16 => Kind::Half,
+                Dtype::BF16 => Kind::BFloat16,
+                _ => Kind::Float,
+            };
+            let rounded = Tensor::from_slice(&values).to_kind(kind).to_kind(Kind::Float);
+            let read = saved.tensor(name).unwrap().view([-1]);
+            assert!(read == rounded, "{dtype:?}: {name}");
+            zeros += Vec::<f32>::try_from(read).unwrap().iter().filter(|value| **value == 0.0).count();
+            index += 1;
+        }
+        assert_eq!(zeros as u64, mask.pruned());
+    }
+    assert_eq!("as loaded".parse(), Ok(SaveDtype::AsLoaded));
+    assert!("half".parse::<SaveDtype>().unwrap_err().contains("`bfloat16`"));
+}
+
+#[test]
+fn a_value_that_the_type_does_not_hold_is_named() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("toy");
+    let save = |dtype| save_model_with(&dir, &Toy::new(1e5), None, &origin(), Overwrite::Saved, dtype);
+    let error = save(SaveDtype::Float16).unwrap_err().to_string();
+    assert!(error.contains("a.weight has a value that Half does not hold; save it as float32"), "{error}");
+    assert!(!dir.exists());
+    save(SaveDtype::Bfloat16).unwrap();
 }

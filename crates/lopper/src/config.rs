@@ -4,6 +4,7 @@ use crate::interval::Interval;
 use lopper_core::registry::{self, Entry};
 use lopper_core::{DatasetEntry, Error, ModelEntry, OptionDoc, Result, StrategyEntry, nearest, options};
 use lopper_session::{Keep, Precision};
+use lopper_weights::SaveDtype;
 use lopper_weights::open_regular;
 use serde::{Deserialize, Serialize};
 use std::io::Read;
@@ -160,6 +161,8 @@ options! {
         out: Option<String> = None,
         /// Whether the pruned model is written. Without it a run leaves its mask and metrics alone: for experiments of many runs.
         save_model: bool = true,
+        /// The type of the saved model's weights: "float32", in which they were trained; "float16" or "bfloat16", which round them; or "as loaded", that of the checkpoint. Metrics are those of float32.
+        save_dtype: SaveDtype = SaveDtype::Float32,
     }
 }
 

@@ -57,6 +57,7 @@ impl Inspection<'_> {
             keep(problems, named(opened, &model_key(path)))
         });
         if let Some(model) = &model {
+            keep(problems, tell_zeros(model.as_ref()));
             keep(problems, check_disk_for_model(model.as_ref(), self.out));
         }
         let dataset = self.dataset.as_ref().and_then(|part| self.open_data(part, model.as_deref(), problems));
@@ -113,6 +114,20 @@ impl Inspection<'_> {
             problems.extend(named(check_mask(&path, model), &keys).err());
         }
     }
+}
+
+/// Warns of a model that was pruned before. A few weights are zero in any.
+fn tell_zeros(model: &dyn Model) -> Result<()> {
+    let (zeros, entries) = (model.zeros()?, model.layout()?.entries());
+    if zeros.saturating_mul(1000) >= entries.max(1) {
+        tracing::warn!(
+            zeros,
+            entries,
+            "the checkpoint was pruned before: what is trained without a mask of these zeros, as `dense` is, fills them again \
+             (`transfer` keeps them with the mask.safetensors beside it)"
+        );
+    }
+    Ok(())
 }
 
 /// The key of a model's path.

@@ -68,11 +68,19 @@ fn unrecognised(directory: &Path, names: &str) -> Error {
     let read = open_regular(&config).and_then(|(file, _)| file.take(LONGEST_CONFIG).read_to_end(&mut text));
     let what = match read {
         Err(e) if e.kind() == ErrorKind::NotFound => {
+            if directory.join("adapter_config.json").is_file() {
+                let what =
+                    "is an adapter of peft, which changes another checkpoint; save what its `merge_and_unload()` gives";
+                return Error::file(directory, what);
+            }
             "holds no config.json, nor a checkpoint that is known without one".to_owned()
         }
         Err(e) => return Error::file_caused(config, "cannot be read", e),
         Ok(_) => match serde_json::from_slice::<serde_json::Value>(&text) {
             Err(e) => return Error::file_caused(config, "is not JSON", e),
+            Ok(config) if let Some(sentence) = config.as_object().and_then(lopper_weights::other_architecture) => {
+                return Error::file(directory, sentence);
+            }
             Ok(config) => match config.get("model_type").and_then(|kind| kind.as_str()) {
                 Some(kind) => format!("is a {kind:?} by its config.json"),
                 None => "has a config.json without a \"model_type\"".to_owned(),

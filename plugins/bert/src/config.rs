@@ -1,8 +1,9 @@
 //! `config.json` of a BERT checkpoint.
 
+use crate::head::OURS;
 use lopper_core::{Error, Head, Result};
 use lopper_nn::{Activation, MAX_BYTES, Reader};
-use lopper_weights::read_regular;
+use lopper_weights::{check_config, read_regular};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -35,10 +36,11 @@ impl BertConfig {
     /// Hugging Face's `BertConfig`, which are those of BERT-base. `path` names the file in errors.
     ///
     /// # Errors
-    /// [`Error::File`] when it is no JSON object, [`Error::Unsupported`] for another model type, and every value that
-    /// cannot be used, together.
+    /// [`Error::File`] when it is no JSON object, describes quantised weights, or an encoder that is easily taken for BERT;
+    /// [`Error::Unsupported`] for another model type, and every value that cannot be used, together.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
         let source = Reader::object(text, path)?;
+        check_config(&source, path)?;
         if !is_bert(&source) {
             let found = source.get("model_type").or_else(|| source.get("architectures"));
             return Err(Error::Unsupported {
@@ -215,14 +217,39 @@ impl BertConfig {
         self.head.as_ref()
     }
 
-    /// `config.json` for this architecture with `head`, in Hugging Face's form. Keys of the original stay.
-    pub fn to_json(&self, head: Option<&Head>) -> Value {
+    /// The class that `architectures` names first.
+    pub fn architecture(&self) -> Option<&str> {
+        self.source.get("architectures")?.get(0)?.as_str()
+    }
+
+    /// The class of tokenizers that it names; that of the tokenizer's own files counts before it.
+    pub fn tokenizer_class(&self) -> Option<&str> {
+        self.source.get("tokenizer_class")?.as_str()
+    }
+
+    /// `config.json` as it was read, for a copy whose head is the checkpoint's own or, `without_head`, gone: nothing of what
+    /// it says of labels and problem was trained here. Dropout is that of the file.
+    pub fn as_read(&self, without_head: bool) -> Value {
+        let mut out = self.common();
+        if without_head {
+            out.insert("architectures".into(), json!(["BertModel"]));
+        }
+        Value::Object(out)
+    }
+
+    fn common(&self) -> Map<String, Value> {
         let mut out = self.source.clone();
-        let architecture = if head.is_some() { "BertForSequenceClassification" } else { "BertModel" };
-        out.insert("architectures".into(), json!([architecture]));
         out.insert("model_type".into(), json!("bert"));
         out.remove("torch_dtype");
         out.insert("dtype".into(), json!("float32"));
+        out
+    }
+
+    /// `config.json` for this architecture with `head`, in Hugging Face's form. Keys of the original stay.
+    pub fn to_json(&self, head: Option<&Head>) -> Value {
+        let mut out = self.common();
+        let architecture = if head.is_some() { OURS } else { "BertModel" };
+        out.insert("architectures".into(), json!([architecture]));
         for key in ["num_labels", "id2label", "label2id", "problem_type"] {
             out.remove(key);
         }
@@ -256,19 +283,28 @@ fn head(r: &mut Reader<'_>) -> Option<Head> {
         if v.is_null() {
             return Some(None);
         }
-        let map = v.as_object().filter(|m| !m.is_empty())?;
-        let labels = (0..map.len()).map(|id| Some(map.get(&id.to_string())?.as_str()?.to_owned()));
-        labels.collect::<Option<Vec<_>>>().map(Some)
+        let map = v.as_object().filter(|m| m.len() as i64 <= MAX_LABELS)?;
+        // transformers takes numbers and truth values as they are, and an id that is not there only fails when it is printed.
+        let text = |(id, label): (usize, Option<&Value>)| match label {
+            None | Some(Value::Null) => Some(format!("LABEL_{id}")),
+            Some(Value::String(label)) => Some(label.clone()),
+            Some(label @ (Value::Number(_) | Value::Bool(_))) => Some(label.to_string()),
+            Some(_) => None,
+        };
+        let whole = map.values().all(|label| text((0, Some(label))).is_some());
+        let labels = (0..map.len()).map(|id| text((id, map.get(&id.to_string()))));
+        labels.collect::<Option<Vec<_>>>().filter(|_| whole).map(|labels| Some(labels).filter(|all| !all.is_empty()))
     });
-    let count = r.field("num_labels", None, &format!("an integer from 1 to {MAX_LABELS}"), |v| {
-        v.as_i64().filter(|n| (1..=MAX_LABELS).contains(n)).map(Some)
+    let count = r.field("num_labels", None, &format!("null, or an integer from 1 to {MAX_LABELS}"), |v| {
+        if v.is_null() { Some(None) } else { v.as_i64().filter(|n| (1..=MAX_LABELS).contains(n)).map(Some) }
     });
     let labels = match (labels, count) {
-        (Some(labels), Some(count)) if labels.len() as i64 != count => {
-            r.refuse("num_labels", count, &format!("the {} labels of id2label", labels.len()));
+        (Some(labels), count) => {
+            if let Some(count) = count.filter(|count| labels.len() as i64 != *count) {
+                tracing::warn!(num_labels = count, id2label = labels.len(), "two numbers of labels; id2label counts");
+            }
             labels
         }
-        (Some(labels), _) => labels,
         (None, count) => (0..count.unwrap_or(2)).map(|id| format!("LABEL_{id}")).collect(),
     };
     let problem =

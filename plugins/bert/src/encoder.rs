@@ -112,17 +112,18 @@ pub(crate) struct Encoder {
     segments: Tensor,
     embedding_norm: LayerNorm,
     blocks: Vec<Block>,
-    pooler: Linear,
+    pooler: Option<Linear>,
     padding_id: i64,
     dropout: Dropout,
 }
 
 impl Encoder {
-    /// Takes every tensor of the encoder by its Hugging Face name, with the `bert.` prefix.
+    /// Takes every tensor of the encoder by its Hugging Face name, with the `bert.` prefix; those of the pooler where it
+    /// `pools`.
     ///
     /// # Errors
     /// Those of `take`.
-    pub(crate) fn new(config: &BertConfig, take: &mut impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
+    pub(crate) fn new(config: &BertConfig, pools: bool, take: &mut impl FnMut(&str) -> Result<Tensor>) -> Result<Self> {
         Ok(Self {
             words: take("bert.embeddings.word_embeddings.weight")?,
             positions: take("bert.embeddings.position_embeddings.weight")?,
@@ -131,7 +132,7 @@ impl Encoder {
             blocks: (0..config.num_hidden_layers())
                 .map(|i| Block::new(&format!("bert.encoder.layer.{i}"), config, take))
                 .collect::<Result<_>>()?,
-            pooler: Linear::new("bert.pooler.dense", take)?,
+            pooler: if pools { Some(Linear::new("bert.pooler.dense", take)?) } else { None },
             // libtorch's word for no padding token.
             padding_id: config.pad_token_id().unwrap_or(-1),
             dropout: Dropout { hidden: config.hidden_dropout(), attention: config.attention_dropout() },
@@ -142,9 +143,13 @@ impl Encoder {
     /// and `token_type_ids`, all `[batch, length]` int64.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] for inputs of another shape, too long, or with a row whose first token is padding, and
-    /// errors of libtorch, an id outside the vocabulary among them.
+    /// [`Error::Unsupported`] without a pooler; [`Error::InvalidValue`] for inputs of another shape, too long, or with a row
+    /// whose first token is padding; and errors of libtorch, an id outside the vocabulary among them.
     pub(crate) fn forward(&self, batch: &Batch, mode: Mode) -> Result<Tensor> {
+        let pooler = self.pooler.as_ref().ok_or_else(|| Error::Unsupported {
+            what: "this BERT, which has no pooler,".into(),
+            feature: "answers for whole texts".into(),
+        })?;
         let p = if mode == Mode::Train { self.dropout } else { Dropout { hidden: 0.0, attention: 0.0 } };
         let ids = batch.input("input_ids")?;
         let (mask, segments) = (batch.inputs.get("attention_mask"), batch.inputs.get("token_type_ids"));
@@ -173,7 +178,7 @@ impl Encoder {
             // The pooler reads first tokens only, so the last block computes no other row.
             x = block.forward(&x, &tokens, p, i == last)?;
         }
-        Ok(self.pooler.forward(&x)?.f_tanh()?)
+        Ok(pooler.forward(&x)?.f_tanh()?)
     }
 
     fn check(&self, ids: &Tensor, others: &[(&str, Option<&Tensor>)]) -> Result<[i64; 2]> {

@@ -4,6 +4,7 @@
 
 mod config;
 mod encoder;
+mod head;
 mod load;
 mod model;
 mod shapes;

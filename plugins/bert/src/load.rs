@@ -18,9 +18,14 @@ pub(crate) enum HeadWeights {
     Checkpoint(usize),
 }
 
+/// A name that every checkpoint of a BERT holds, the longest spelling first.
+pub(crate) const ANCHORS: [&str; 2] = ["bert.embeddings.word_embeddings.weight", "embeddings.word_embeddings.weight"];
+
 /// The tensors of a model in its order, float32 on the CPU.
 pub(crate) struct Weights {
     pub(crate) tensors: Vec<(ParameterName, Tensor)>,
+    /// Whether there is a pooler.
+    pub(crate) pools: bool,
     /// Whether the checkpoint had no pooler, so that it was drawn.
     pub(crate) fresh_pooler: bool,
 }
@@ -30,13 +35,9 @@ pub(crate) fn named<S: Source>(source: &S) -> Named<'_, S> {
     Named::new(source, canonical)
 }
 
-/// Outputs of the checkpoint's head for whole inputs, if there is one.
-pub(crate) fn classifier_outputs<S: Source>(named: &Named<'_, S>) -> Option<u64> {
-    Some(named.shape("classifier.weight")?.first().copied().unwrap_or_default())
-}
-
-/// Reads all tensors of `config`'s architecture; `path` names the checkpoint in errors. What is not there and may be
-/// fresh is drawn from `seed`.
+/// Reads all tensors of `config`'s architecture; `path` names the checkpoint in errors. What is not there and a head needs
+/// is drawn from `seed`: the head itself, and the pooler below it. Without a head nothing is drawn, and a pooler that is not
+/// there is left out. Tensors outside the encoder may be there.
 ///
 /// # Errors
 /// Those of [`Named::load`].
@@ -51,7 +52,8 @@ pub(crate) fn load<S: Source>(
         HeadWeights::Absent => None,
         HeadWeights::Fresh(n) | HeadWeights::Checkpoint(n) => Some(n),
     };
-    let fresh_pooler = !named.names().any(|name| name.starts_with("bert.pooler."));
+    let stored_pooler = named.names().any(|name| name.starts_with("bert.pooler."));
+    let (pools, fresh_pooler) = (stored_pooler || outputs.is_some(), !stored_pooler && outputs.is_some());
     let is_fresh = |name: &str| {
         fresh_pooler && name.starts_with("bert.pooler.")
             || name.starts_with("classifier.") && matches!(head, HeadWeights::Fresh(_))
@@ -60,21 +62,24 @@ pub(crate) fn load<S: Source>(
         let deviation = if name.ends_with(".bias") { 0.0 } else { config.initializer_range() };
         fresh::normal(name, seed, shape, deviation)
     };
-    let known = |name: &str| name.starts_with("classifier.");
-    let tensors = named.load(parameter_shapes(config, outputs), is_fresh, known, draw, (path, "config.json"))?;
+    let known = |name: &str| !name.starts_with("bert.");
+    let mut expected = parameter_shapes(config, outputs);
+    expected.retain(|(name, _)| pools || !name.as_str().starts_with("bert.pooler."));
+    let tensors = named.load(expected, is_fresh, known, draw, (path, "config.json"))?;
     if fresh_pooler {
         tracing::warn!(checkpoint = %path.display(), seed, "the checkpoint has no pooler: a fresh one is drawn");
     }
-    Ok(Weights { tensors, fresh_pooler })
+    Ok(Weights { tensors, pools, fresh_pooler })
 }
 
-/// This crate's name for a checkpoint's, or `None` for what no task head needs: the heads of pre-training and buffers.
+/// This crate's name for a checkpoint's, or `None` for buffers, which every program makes for itself.
 pub(crate) fn canonical(name: &str) -> Option<String> {
-    if name.starts_with("cls.")
-        || name.ends_with("embeddings.position_ids")
-        || name.ends_with("embeddings.token_type_ids")
-    {
+    if name.ends_with("embeddings.position_ids") || name.ends_with("embeddings.token_type_ids") {
         return None;
+    }
+    // Those of other heads stay as they are.
+    if ["cls.", "qa_outputs.", "classifier."].iter().any(|head| name.starts_with(head)) {
+        return Some(name.to_owned());
     }
     let name = match name.strip_suffix(".gamma") {
         Some(layer) => format!("{layer}.weight"),
@@ -128,7 +133,13 @@ mod tests {
         };
         for rename in [|n: &str| n.to_owned(), |n: &str| n.trim_start_matches("bert.").to_owned(), old] {
             let mut source = checkpoint(rename);
-            for extra in ["cls.predictions.bias", "embeddings.position_ids", "bert.embeddings.position_ids"] {
+            for extra in [
+                "cls.predictions.bias",
+                "qa_outputs.weight",
+                "cls.predictions.transform.LayerNorm.gamma",
+                "embeddings.position_ids",
+                "bert.embeddings.position_ids",
+            ] {
                 source.0.insert(extra.into(), Tensor::from(1.0f32));
             }
             let weights = read(&source, HeadWeights::Checkpoint(3)).unwrap();
@@ -177,7 +188,10 @@ mod tests {
         assert!(get("bert.pooler.dense.weight").abs().max().double_value(&[]) < 0.2);
         let again = read(&source, HeadWeights::Fresh(2)).unwrap();
         assert!(again.tensors.iter().zip(&weights.tensors).all(|(a, b)| a.1 == b.1));
-        assert_eq!(read(&source, HeadWeights::Absent).unwrap().tensors.len(), weights.tensors.len() - 2);
+        // Without a head nothing is drawn.
+        let without = read(&source, HeadWeights::Absent).unwrap();
+        assert!(!without.pools && !without.fresh_pooler);
+        assert_eq!(without.tensors.len(), weights.tensors.len() - 4);
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 use crate::config::BertConfig;
 use crate::encoder::Encoder;
-use crate::load::{HeadWeights, Weights, classifier_outputs, load, named};
+use crate::head::{StoredHead, others, stored_head};
+use crate::load::{ANCHORS, HeadWeights, Weights, load, named};
 use crate::shapes::{POOLER, is_prunable};
 use crate::tokenizer::BertTokenizer;
 use lopper_core::{
     Artifact, Batch, Error, Head, Loss, Mode, Model, ModelRequest, Parameter, ParameterName, Parameters, Predictions,
     Preprocessor, Result, Role, Targets, options,
 };
-use lopper_nn::{Linear, Named, Source, dropout, fresh};
+use lopper_nn::{Linear, Named, dropout, fresh};
+use lopper_weights::Checkpoint;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -40,6 +42,16 @@ pub struct BertModel {
     prunable: Vec<ParameterName>,
     tokenizer: Option<Arc<BertTokenizer>>,
     fresh_pooler: Option<u64>,
+    /// Whether the head, or its absence, is the checkpoint's own.
+    as_read: bool,
+    /// What the checkpoint's head is for, where it is none of ours.
+    other_head: Option<String>,
+    /// The types in the checkpoint of the weights that are not of the usual one.
+    loaded: BTreeMap<ParameterName, Kind>,
+    /// The type of most of them.
+    usual_kind: Kind,
+    /// The checkpoint and the names in it of what a saved copy takes over unread; `None` where there is nothing.
+    carried: Option<(Checkpoint, Vec<String>)>,
 }
 
 impl BertModel {
@@ -58,10 +70,23 @@ impl BertModel {
         let config = BertConfig::read(&request.path).and_then(|config| {
             config.with_dropout(options.hidden_dropout, options.attention_dropout, options.classifier_dropout)
         });
-        let (config, checkpoint) = Error::both(config, lopper_weights::Checkpoint::open(&request.path))?;
+        // What is another kind of model, or no configuration at all, says nothing of the weights.
+        let config = match config {
+            Err(error @ (Error::File { .. } | Error::Unsupported { .. })) => return Err(error),
+            config => config,
+        };
+        let checkpoint = Checkpoint::open_model(&request.path, &ANCHORS);
+        let (config, checkpoint) = Error::both(config, checkpoint)?;
         let weights = head_and_weights(request, &config, &named(&checkpoint), from_checkpoint);
-        let (tokenizer, (head, weights)) = Error::both(BertTokenizer::read(&request.path, &config), weights)?;
+        let (tokenizer, (head, weights, other_head)) =
+            Error::both(BertTokenizer::read(&request.path, &config), weights)?;
         let tokenizer = tokenizer.map(Arc::new);
+        let carried = match request.task {
+            None => unread(&named(&checkpoint), &weights),
+            Some(_) => Vec::new(),
+        };
+        let (usual_kind, loaded) = kinds(&named(&checkpoint), &checkpoint, &weights);
+        let carried = (!carried.is_empty()).then_some((checkpoint, carried));
 
         let mut entries = Vec::with_capacity(weights.tensors.len());
         for (name, tensor) in weights.tensors {
@@ -74,12 +99,26 @@ impl BertModel {
             let tensor = by_name.get(name).ok_or_else(|| Error::Other(format!("no tensor `{name}` was loaded")))?;
             Ok(tensor.shallow_clone())
         };
-        let encoder = Encoder::new(&config, &mut take)?;
+        let encoder = Encoder::new(&config, weights.pools, &mut take)?;
         let head = head.map(|head| Ok::<_, Error>((head, Linear::new("classifier", &mut take)?))).transpose()?;
         let ranked = |name: &str| is_prunable(name) && (options.prune_pooler || name != POOLER);
         let prunable = entries.iter().map(|p| &p.name).filter(|name| ranked(name.as_str())).cloned().collect();
         let fresh_pooler = weights.fresh_pooler.then_some(request.seed);
-        Ok(Self { config, encoder, head, parameters: Parameters::new(entries)?, prunable, tokenizer, fresh_pooler })
+        let (parameters, as_read) = (Parameters::new(entries)?, request.task.is_none());
+        Ok(Self {
+            config,
+            encoder,
+            head,
+            parameters,
+            prunable,
+            tokenizer,
+            fresh_pooler,
+            as_read,
+            other_head,
+            loaded,
+            usual_kind,
+            carried,
+        })
     }
 
     /// The architecture.
@@ -89,10 +128,11 @@ impl BertModel {
 
     fn logits(&self, batch: &Batch, mode: Mode) -> Result<(&Head, Tensor)> {
         let Some((head, classifier)) = &self.head else {
-            return Err(Error::Unsupported {
-                what: "this BERT, an encoder without a head,".into(),
-                feature: "predictions; finetune it on a task first".into(),
-            });
+            let what = match &self.other_head {
+                Some(other) => format!("this BERT, whose head is that of {other},"),
+                None => "this BERT, an encoder without a head,".into(),
+            };
+            return Err(Error::Unsupported { what, feature: "predictions; finetune it on a task first".into() });
         };
         let p = if mode == Mode::Train { self.config.classifier_dropout() } else { 0.0 };
         let logits = classifier.forward(&dropout(self.encoder.forward(batch, mode)?, p)?)?;
@@ -153,6 +193,20 @@ impl Model for BertModel {
         self.head.as_ref().map(|(head, _)| head)
     }
 
+    fn other_head(&self) -> Option<&str> {
+        self.other_head.as_deref()
+    }
+
+    fn loaded_kind(&self, name: &ParameterName) -> Kind {
+        self.loaded.get(name).copied().unwrap_or(self.usual_kind)
+    }
+
+    fn carried(&self) -> Result<Vec<(String, Tensor)>> {
+        let carried =
+            self.carried.iter().flat_map(|(checkpoint, names)| names.iter().map(move |name| (checkpoint, name)));
+        carried.map(|(checkpoint, name)| Ok((name.clone(), checkpoint.stored(name)?))).collect()
+    }
+
     fn preprocessor(&self) -> Option<Arc<dyn Preprocessor>> {
         self.tokenizer.clone().map(|t| t as Arc<dyn Preprocessor>)
     }
@@ -182,7 +236,11 @@ impl Model for BertModel {
     }
 
     fn artifacts(&self) -> Result<Vec<Artifact>> {
-        let config = serde_json::to_vec_pretty(&self.config.to_json(self.head()))
+        let config = match (self.as_read, self.head()) {
+            (true, head) => self.config.as_read(head.is_none() && self.carried.is_none()),
+            (false, head) => self.config.to_json(head),
+        };
+        let config = serde_json::to_vec_pretty(&config)
             .map_err(|e| Error::Other(format!("config.json cannot be written: {e}")))?;
         let mut all = vec![Artifact { name: "config.json".into(), bytes: config }];
         all.extend(self.tokenizer.iter().flat_map(|t| t.artifacts()).cloned());
@@ -190,38 +248,73 @@ impl Model for BertModel {
     }
 }
 
-/// The head that is asked for, or else the checkpoint's own, and the weights of the whole.
-fn head_and_weights<S: Source>(
+/// The head that is asked for, or else the checkpoint's own, the weights of the whole, and what the checkpoint's head is
+/// where it is kept and none of ours.
+fn head_and_weights(
     request: &ModelRequest<'_>,
     config: &BertConfig,
-    named: &Named<'_, S>,
+    named: &Named<'_, Checkpoint>,
     from_checkpoint: bool,
-) -> Result<(Option<Head>, Weights)> {
-    let head = match request.task {
-        Some(task) => Some(task.head.clone()),
-        None if classifier_outputs(named).is_some() => {
-            Some(config.head().cloned().ok_or_else(|| Error::Unsupported {
-                what: "the model plugin `bert`".into(),
-                feature: format!("the head of {}: multi-label, or several regressions", request.path.display()),
-            })?)
+) -> Result<(Option<Head>, Weights, Option<String>)> {
+    let stored = stored_head(named, config);
+    let (head, source, other) = match (request.task, stored) {
+        (None, StoredHead::Absent) => (None, HeadWeights::Absent, None),
+        (None, StoredHead::Other(what)) => (None, HeadWeights::Absent, Some(what)),
+        (None, StoredHead::Ours(head)) => {
+            check_head(&head)?;
+            (Some(head.clone()), HeadWeights::Checkpoint(head.outputs()), None)
         }
-        None => None,
-    };
-    if let Some(head) = &head {
-        check_head(head)?;
-    }
-    let source = match (&head, request.task) {
-        (None, _) => HeadWeights::Absent,
-        (Some(head), Some(_)) if !from_checkpoint => HeadWeights::Fresh(head.outputs()),
-        (Some(head), task) => {
-            if task.is_some() {
-                check_labels(head, config, classifier_outputs(named))?;
-            }
-            HeadWeights::Checkpoint(head.outputs())
+        (Some(task), stored) => {
+            check_head(&task.head)?;
+            let outputs = task.head.outputs();
+            let source = if from_checkpoint {
+                check_stored(&task.head, &stored, config, named)?;
+                HeadWeights::Checkpoint(outputs)
+            } else {
+                tell_left_out(&stored, named, request);
+                HeadWeights::Fresh(outputs)
+            };
+            (Some(task.head.clone()), source, None)
         }
     };
     let weights = load(named, config, source, &request.path, request.seed)?;
-    Ok((head, weights))
+    Ok((head, weights, other))
+}
+
+/// One line on what a fresh head takes the place of.
+fn tell_left_out(stored: &StoredHead, named: &Named<'_, Checkpoint>, request: &ModelRequest<'_>) {
+    let tensors = others(named).count();
+    let head = match stored {
+        StoredHead::Absent => return,
+        StoredHead::Ours(_) => "its classifier",
+        StoredHead::Other(what) => what,
+    };
+    tracing::warn!(
+        checkpoint = %request.path.display(), head, tensors,
+        "the checkpoint's head is left out: a fresh one is drawn for the task"
+    );
+}
+
+/// The type of most weights in the checkpoint, and those of the others.
+fn kinds(
+    named: &Named<'_, Checkpoint>,
+    checkpoint: &Checkpoint,
+    weights: &Weights,
+) -> (Kind, BTreeMap<ParameterName, Kind>) {
+    let kind = |name: &ParameterName| checkpoint.kind(named.original(name.as_str())?);
+    let all = || weights.tensors.iter().filter_map(|(name, tensor)| Some((name, kind(name)?, tensor.numel())));
+    let entries =
+        |wanted: Kind| all().filter(|(_, kind, _)| *kind == wanted).map(|(.., entries)| entries).sum::<usize>();
+    let usual =
+        [Kind::BFloat16, Kind::Half, Kind::Float].into_iter().max_by_key(|kind| entries(*kind)).unwrap_or(Kind::Float);
+    let others = all().filter(|(_, kind, _)| *kind != usual).map(|(name, kind, _)| (name.clone(), kind));
+    (usual, others.collect())
+}
+
+/// The checkpoint's names of the tensors that the model does not have.
+fn unread(named: &Named<'_, Checkpoint>, weights: &Weights) -> Vec<String> {
+    let ours = |name: &str| weights.tensors.iter().any(|(own, _)| own.as_str() == name);
+    others(named).filter(|name| !ours(name)).filter_map(|name| Some(named.original(name)?.to_owned())).collect()
 }
 
 fn check_head(head: &Head) -> Result<()> {
@@ -234,9 +327,8 @@ fn check_head(head: &Head) -> Result<()> {
     }
 }
 
-/// A checkpoint's classifier only means what the task means when its classes are the task's, in order. `outputs` are
-/// those of the checkpoint's classifier, if it has one.
-fn check_labels(head: &Head, config: &BertConfig, outputs: Option<u64>) -> Result<()> {
+/// A checkpoint's classifier only means what the task means when its classes are the task's, in order.
+fn check_stored(head: &Head, stored: &StoredHead, config: &BertConfig, named: &Named<'_, Checkpoint>) -> Result<()> {
     let wanted = match head {
         Head::Classification { labels } => format!("the task's labels {}", labels.join(", ")),
         _ => "one output, for a number".to_owned(),
@@ -245,7 +337,10 @@ fn check_labels(head: &Head, config: &BertConfig, outputs: Option<u64>) -> Resul
         let expected = format!("a checkpoint whose head has {wanted}, or head = \"fresh\"");
         Err(Error::invalid("[model] head", format!("\"checkpoint\", {found},"), expected))
     };
-    match outputs {
+    if let StoredHead::Other(what) = stored {
+        return refuse(format!("whose head is that of {what}"));
+    }
+    match named.shape("classifier.weight").and_then(|shape| shape.first().copied()) {
         None => return refuse("which holds no classifier.weight".into()),
         Some(outputs) if outputs != head.outputs() as u64 => {
             return refuse(format!("whose head has {outputs} outputs"));

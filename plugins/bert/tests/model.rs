@@ -111,8 +111,13 @@ fn encoders_without_head_or_pooler_can_be_opened() {
     let json: Value = serde_json::from_slice(&model.artifacts().unwrap()[0].bytes).unwrap();
     assert_eq!(json["architectures"][0], "BertModel");
 
+    // A classifier without its pooler is one of tokens: it is kept, and answers nothing.
     let bare = without_weights("padded", "pooler");
-    let fresh = open(bare.path(), "", None).unwrap();
+    let kept = open(bare.path(), "", None).unwrap();
+    assert_eq!(kept.prunable(), &model.prunable()[..model.prunable().len() - 1]);
+    assert!(kept.other_head().is_some_and(|what| what.contains("without a pooler")));
+    assert!(matches!(kept.predict(&inputs), Err(Error::Unsupported { .. })));
+    let fresh = open(bare.path(), "", Some(&task(classes(&["a", "b"])))).unwrap();
     assert_eq!(fresh.prunable(), model.prunable());
     assert!(fresh.identity().contains("\"fresh_pooler_seed\":5"));
     assert!(fresh.predict(&inputs).is_ok());
@@ -261,7 +266,7 @@ fn wrong_configurations_are_refused_with_every_reason() {
     let message = parse(
         r#"{"model_type": "bert", "hidden_size": 30, "num_attention_heads": 4, "hidden_act": "silu", "vocab_size": -1,
         "position_embedding_type": "relative_key", "max_position_embeddings": 9223372036854775807, "layer_norm_eps": 0,
-        "hidden_dropout_prob": 1.0, "pad_token_id": 99999, "id2label": {"0": "a", "2": "b"}, "is_decoder": true,
+        "hidden_dropout_prob": 1.0, "pad_token_id": 99999, "id2label": {"0": "a", "2": {}}, "is_decoder": true,
         "problem_type": "other", "num_hidden_layers": 2.5, "intermediate_size": null, "initializer_range": "x", "unknown": 1}"#,
     )
     .unwrap_err()
@@ -286,7 +291,7 @@ fn wrong_configurations_are_refused_with_every_reason() {
     }
     assert!(message.contains("14 problems"), "{message}");
     let other = parse(r#"{"model_type": "roberta"}"#).unwrap_err().to_string();
-    assert!(other.contains("\"roberta\"") && other.contains("`bert`"), "{other}");
+    assert!(other.contains("\"roberta\"") && other.contains("BERT is read"), "{other}");
     for text in ["", "[]", "null", "{\"model_type\": \"bert\"", "{\"model_type\": 3}", "{}"] {
         assert!(parse(text).is_err(), "{text}");
     }

@@ -1,6 +1,7 @@
 //! From the outputs of a CTC head to symbols and text.
 
 use crate::Dictionary;
+pub use crate::spelling::Spelling;
 use lopper_core::{Error, Predictions, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -105,11 +106,7 @@ pub fn text(ids: &[u32], dictionary: &Dictionary) -> String {
 /// What a reader is shown: letters as [`text`] without any special symbol, and the symbols of a dictionary in which
 /// nothing ends a word, which are phones, between single spaces.
 pub fn transcript(ids: &[u32], dictionary: &Dictionary) -> String {
-    let shown: Vec<u32> = ids.iter().copied().filter(|id| !dictionary.is_special(*id)).collect();
-    if dictionary.id(dictionary.delimiter()).is_some() {
-        return text(&shown, dictionary);
-    }
-    shown.iter().filter_map(|id| dictionary.symbol(*id)).collect::<Vec<_>>().join(" ")
+    Spelling::of_dictionary(dictionary).text(ids, dictionary)
 }
 
 /// The text that `symbols` spell.

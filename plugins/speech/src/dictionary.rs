@@ -2,7 +2,7 @@
 
 use crate::problems::{Problems, count, excerpt};
 use crate::text::{self, Lines};
-use crate::vocabulary::{Padding, symbols};
+use crate::vocabulary::{Beside, Padding, symbols};
 use lopper_core::{Error, Result};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -27,6 +27,8 @@ pub struct Dictionary {
     unknown: Option<u32>,
     /// Ids that no transcript is written with.
     special: Vec<u32>,
+    /// What ends a word, where a tokenizer says it.
+    delimiter: Option<String>,
 }
 
 impl Dictionary {
@@ -72,7 +74,9 @@ impl Dictionary {
 
     /// Reads fairseq's `dict.*.txt` (a symbol and its count a line) or, from a file whose name ends with `.json`, the
     /// `vocab.json` of `transformers`. There the blank is the padding symbol of a `config.json` beside it, or else of a
-    /// `tokenizer_config.json`, and `<pad>` or `[PAD]` where neither names one.
+    /// `tokenizer_config.json`, and `<pad>` or `[PAD]` where neither names one; what ends a word is that file's
+    /// `word_delimiter_token`, where it is a symbol. A `config.json` of a CTC model beside it tells the number of outputs,
+    /// which are then named as those of the model are.
     ///
     /// # Errors
     /// [`Error::File`] and [`Error::Line`], all problems of the file together.
@@ -80,10 +84,12 @@ impl Dictionary {
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) {
             let refuse = |reason| Error::file(path, reason);
             let bytes = text::bytes(path, LONGEST_JSON).map_err(refuse)?;
-            let padding = Padding::beside(path, LONGEST_JSON)?;
-            let symbols = symbols(&bytes).map_err(refuse)?;
-            let blank = padding.output(&symbols).map_err(refuse)?;
-            return Self::of_head(symbols, blank).map_err(refuse);
+            let beside = Beside::read(path, LONGEST_JSON)?;
+            let symbols = beside.symbols(&bytes, path)?;
+            let blank = beside.padding.output(&symbols).map_err(refuse)?;
+            let mut read = Self::of_head(symbols, blank).map_err(refuse)?;
+            read.delimiter = beside.delimiter.filter(|delimiter| read.id(delimiter).is_some());
+            return Ok(read);
         }
         let mut problems = Problems::new(false);
         let lines = Lines::read(path, &mut problems)?;
@@ -133,9 +139,20 @@ impl Dictionary {
                 return Err(format!("the symbol {} is there twice", excerpt(symbol)));
             }
         }
-        let named = |id: &u32| special.contains(&symbols[*id as usize].as_str());
+        // What is called by its number has no name, unless nothing has one.
+        let numbered = |(id, symbol): (usize, &String)| is_number(symbol, id);
+        let all_numbered = symbols.iter().enumerate().all(numbered);
+        let unnamed = |id: u32| !all_numbered && numbered((id as usize, &symbols[id as usize]));
+        let named = |id: &u32| special.contains(&symbols[*id as usize].as_str()) || unnamed(*id);
         let special = (0..symbols.len() as u32).filter(|id| *id as usize == blank || named(id)).collect();
-        Ok(Self { unknown: unknown.and_then(|symbol| ids.get(symbol).copied()), blank, special, symbols, ids })
+        Ok(Self {
+            unknown: unknown.and_then(|symbol| ids.get(symbol).copied()),
+            blank,
+            special,
+            symbols,
+            ids,
+            delimiter: None,
+        })
     }
 
     /// Outputs, special ones counted.
@@ -173,8 +190,11 @@ impl Dictionary {
         self.unknown
     }
 
-    /// What ends a word: `|`, or a space in a dictionary that has no `|`.
+    /// What ends a word: what a tokenizer says, or else `|`, or a space in a dictionary that has no `|`.
     pub fn delimiter(&self) -> &str {
+        if let Some(delimiter) = &self.delimiter {
+            return delimiter;
+        }
         if !self.ids.contains_key("|") && self.ids.contains_key(" ") { " " } else { "|" }
     }
 
@@ -197,4 +217,10 @@ impl Dictionary {
         let more = all.len().saturating_sub(60) as u64;
         if more == 0 { shown } else { format!("{shown} and {}", count(more, "other")) }
     }
+}
+
+/// Whether an output is called by its number, as `<31>` or with more brackets, because nothing names it.
+fn is_number(symbol: &str, id: usize) -> bool {
+    let bare = symbol.trim_start_matches('<').trim_end_matches('>');
+    symbol.starts_with('<') && symbol.ends_with('>') && bare == id.to_string()
 }

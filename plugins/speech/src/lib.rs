@@ -18,6 +18,7 @@ mod problems;
 mod recordings;
 mod rows;
 mod settings;
+mod spelling;
 mod splits;
 mod text;
 mod transcript;

@@ -27,7 +27,7 @@ pub(crate) struct Recordings<'a> {
 impl<'a> Recordings<'a> {
     /// Of no files yet. What `cache` knows under `name` is not looked at again while it has not changed.
     pub(crate) fn new(check: Check, cache: Option<&'a dyn DataCache>, name: &str) -> Self {
-        let cache = cache.map(|cache| (cache, format!("lopper-speech 1: {check:?} {name}")));
+        let cache = cache.map(|cache| (cache, format!("lopper-speech 2: {check:?} {name}")));
         let kept = cache.as_ref().and_then(|(cache, name)| cache.get(name));
         let known = kept.and_then(|bytes| serde_json::from_slice::<Vec<(PathBuf, Found)>>(&bytes).ok());
         let known = known.unwrap_or_default().into_iter().collect();
@@ -78,7 +78,7 @@ impl<'a> Recordings<'a> {
             match self.files.get(path).map(|(_, seen)| seen) {
                 Some(Ok(seen)) => {
                     samples += u64::from(seen.samples);
-                    if let Some(declared) = row.declared.filter(|declared| *declared != seen.frames) {
+                    if let Some(declared) = row.declared.filter(|declared| !seen.has(*declared)) {
                         let found = format!("{} has {} samples", path.display(), seen.frames);
                         wrong.push(format!("{found}, and the manifest says {declared}"));
                     }

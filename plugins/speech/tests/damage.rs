@@ -101,7 +101,7 @@ fn nothing_is_left_out_for_what_may_pass() {
         (whole[..11].to_vec(), "is not audio that can be read"),
         (Vec::new(), "is empty"),
         // The coding of its samples, their rate, and the number of channels.
-        (changed(20, &[0x55, 0x77]), "is not audio that can be read"),
+        (changed(20, &[0x55, 0x77]), "is WAV of codec 0x7755, which is not read"),
         (changed(24, &1u32.to_le_bytes()), "has 1 samples a second"),
     ] {
         fs::write(&path, content).unwrap();

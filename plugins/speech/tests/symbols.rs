@@ -118,6 +118,66 @@ fn a_head_has_a_dictionary() {
     assert_eq!(head(&["a"], 1).unwrap_err(), "has 1 output, and none is the blank 1");
 }
 
+/// What `decode` of transformers 4.57.1 and 5.24.0 gives for the checkpoints of make_checkpoint_kinds.py, but that special
+/// tokens are not shown.
+#[test]
+fn texts_are_spelled_as_transformers_decodes() {
+    let kinds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wav2vec2/tests/fixtures/kinds");
+    let object = |path: std::path::PathBuf| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let mut compared = 0;
+    for version in ["4", "5"] {
+        for kind in ["plain", "added", "gaps", "space", "phones", "languages"] {
+            let directory = kinds.join(format!("{version}_{kind}"));
+            let expected = object(directory.join("expected.json"));
+            let dictionary = Dictionary::read(&directory.join("vocab.json")).unwrap();
+            let spelling = decode::Spelling::of_tokenizer(
+                object(directory.join("tokenizer_config.json")).as_object().unwrap(),
+                None,
+            );
+            let special: Vec<&str> =
+                expected["special"].as_object().unwrap().values().filter_map(|t| t.as_str()).collect();
+            for (path, decoded) in
+                expected["paths"].as_array().unwrap().iter().zip(expected["decoded"].as_array().unwrap())
+            {
+                let ids = path.as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as usize).collect::<Vec<_>>();
+                let text = special.iter().fold(decoded.as_str().unwrap().to_owned(), |text, token| {
+                    text.replace(token, "").replace(&token.to_lowercase(), "")
+                });
+                let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+                let spelled = spelling.text(&collapsed(&ids, dictionary.blank()), &dictionary);
+                assert_eq!(spelled, text, "{version}_{kind}: {path}");
+                compared += 1;
+            }
+        }
+    }
+    assert_eq!(compared, 36);
+}
+
+#[test]
+fn the_files_beside_a_vocabulary_name_the_other_outputs_of_its_model() {
+    let kinds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wav2vec2/tests/fixtures/kinds");
+    let read = |name: &str| Dictionary::read(&kinds.join(name).join("vocab.json")).unwrap();
+    let added = read("5_added");
+    assert_eq!(added.symbols().join(" "), "| A B C [UNK] [PAD] <s> </s>");
+    assert_eq!((added.id("<s>"), added.blank(), added.unknown()), (None, 5, Some(4)));
+    let gaps = read("4_gaps");
+    assert_eq!(gaps.symbols().join(" "), "| A <2> C [UNK] [PAD] <6> <7> <8>");
+    assert!(gaps.id("<2>").is_none() && gaps.is_special(8) && gaps.id("C") == Some(3));
+    assert_eq!((read("5_space").delimiter(), read("4_languages").len()), (" ", 6));
+    // A head of which nothing is known has numbers for symbols.
+    let numbered = Dictionary::of_head(vec!["<0>".into(), "<1>".into()], 0).unwrap();
+    assert_eq!(numbered.id("<1>"), Some(1));
+    // Alone, a vocabulary has no outputs but its own.
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::copy(kinds.join("5_added/vocab.json"), folder.path().join("vocab.json")).unwrap();
+    std::fs::copy(kinds.join("5_added/added_tokens.json"), folder.path().join("added_tokens.json")).unwrap();
+    assert_eq!(Dictionary::read(&folder.path().join("vocab.json")).unwrap().len(), 6);
+    write(&folder.path().join("tokenizer_config.json"), r#"{"word_delimiter_token": "B"}"#);
+    assert_eq!(Dictionary::read(&folder.path().join("vocab.json")).unwrap().delimiter(), "B");
+}
+
 #[test]
 fn a_configuration_may_list_the_symbols() {
     let folder = tempfile::tempdir().unwrap();

@@ -46,7 +46,7 @@ pub(crate) fn other<'a>(names: impl IntoIterator<Item = &'a str>, settings: &Set
             return Some(Other { name, by: format!("the {key} `{given}` in its configuration") });
         }
     }
-    let (mut projection, mut quantizer) = (None, false);
+    let (mut projection, mut quantizer, mut fairseq2) = (None, false, false);
     for tensor in names {
         let dotted = format!(".{tensor}");
         // A mark begins a part of the name.
@@ -55,10 +55,12 @@ pub(crate) fn other<'a>(names: impl IntoIterator<Item = &'a str>, settings: &Set
             return Some(Other { name, by: format!("its tensor `{tensor}`") });
         }
         projection = projection.or(dotted.contains(".final_proj.").then(|| tensor.to_owned()));
+        fairseq2 |= tensor.starts_with("encoder_frontend.");
         quantizer |= dotted.contains("quantizer.") || dotted.contains(".project_q.");
     }
     // The pre-training of a wav2vec 2.0 projects onto what it quantises; that of a HuBERT onto given classes.
-    let tensor = projection.filter(|_| !quantizer && given.is_none())?;
+    // fairseq2 calls its CTC head so.
+    let tensor = projection.filter(|_| !quantizer && given.is_none() && !fairseq2)?;
     Some(Other { name: "HuBERT", by: format!("its tensor `{tensor}` without a quantizer") })
 }
 

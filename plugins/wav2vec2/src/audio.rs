@@ -1,22 +1,15 @@
 //! From audio to what the model reads.
 
-use crate::config::{FeatureNorm, Wav2Vec2Config};
-use crate::fairseq::Settings;
-use crate::head::json_file;
+use crate::config::FeatureNorm;
+use crate::extractor::{Extractor, RATE};
+use crate::load::Found;
+use crate::told;
 use lopper_core::{Artifact, Error, Features, Input, Inputs, Preprocessor, Result};
-use lopper_nn::{MAX_BYTES, Reader};
-use lopper_weights::read_regular;
-use serde_json::{Map, Value, json};
-use std::path::Path;
 use tch::Tensor;
 
-/// Samples a second that every wav2vec 2.0 was trained on.
-const RATE: u32 = 16_000;
 /// Added to the variance, as Hugging Face does; fairseq, whose normalisation is a layer norm of the whole waveform, adds
 /// 1e-5 instead, which differs for near silence alone.
 const EPSILON: f64 = 1e-7;
-/// Hugging Face's file.
-pub(crate) const FILE: &str = "preprocessor_config.json";
 
 /// Turns waveforms of 16 kHz into samples, of zero mean and unit variance where the checkpoint was trained on such.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,35 +19,38 @@ pub struct Wav2Vec2Preprocessor {
     shortest: usize,
     /// Whether transformers shall make an attention mask.
     mask: bool,
-    /// The file as read.
-    source: Map<String, Value>,
+    /// The files as read.
+    files: Extractor,
 }
 
 impl Wav2Vec2Preprocessor {
-    /// For a checkpoint: `asked` decides whether to normalise; otherwise `preprocessor_config.json` in `directory`; then
-    /// the `settings` of a fairseq checkpoint; then the feature encoder, since models with layer norms in it are those
-    /// trained on normalised waveforms.
+    /// For a checkpoint: `asked` decides whether to normalise; otherwise the files of transformers in its directory; then
+    /// the settings inside a fairseq checkpoint. Where nothing says it, a checkpoint of transformers is taken to be
+    /// normalised, as by its own default, and one of another library when it has layer norms in its feature encoder, since
+    /// such were trained on normalised waveforms; that is told.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read, and [`Error::InvalidValue`] for each value that cannot be used.
-    pub(crate) fn read(
-        directory: Option<&Path>,
-        config: &Wav2Vec2Config,
-        settings: &Settings,
-        asked: Option<bool>,
-    ) -> Result<Self> {
-        let source = directory.map(|directory| read(&directory.join(FILE))).transpose()?.flatten();
-        let layered = config.feat_extract_norm() == FeatureNorm::Layer;
-        let stored = source.as_ref().map(|map| {
-            // Hugging Face's default.
-            map.get("do_normalize").and_then(Value::as_bool).unwrap_or(true)
-        });
-        Ok(Self {
-            normalize: asked.or(stored).or(settings.normalize).unwrap_or(layered),
-            shortest: config.receptive_field().try_into().unwrap_or(usize::MAX),
-            mask: layered,
-            source: source.unwrap_or_default(),
-        })
+    pub(crate) fn read(found: &Found, asked: Option<bool>) -> Result<Self> {
+        let layered = found.config.feat_extract_norm() == FeatureNorm::Layer;
+        let path = found.path();
+        let files = if path.is_dir() { Extractor::read(path)? } else { Extractor::default() };
+        let normalize = match asked {
+            Some(asked) => asked,
+            None => files.normalize(path).or(found.settings.normalize).unwrap_or_else(|| {
+                let (assumed, why) = match found.is_of_transformers() {
+                    true => (true, "the default of transformers"),
+                    false => (layered, "as usual for such a feature encoder"),
+                };
+                told::once(format!(
+                    "{}: nothing says whether recordings are normalised (no preprocessor_config.json, no                      processor_config.json): do_normalize = {assumed} is assumed, {why}; `normalize` under [model] says                      otherwise",
+                    path.display()
+                ));
+                assumed
+            }),
+        };
+        let shortest = found.config.receptive_field().try_into().unwrap_or(usize::MAX);
+        Ok(Self { normalize, shortest, mask: layered, files })
     }
 
     /// Whether waveforms get zero mean and unit variance.
@@ -67,40 +63,10 @@ impl Wav2Vec2Preprocessor {
         RATE
     }
 
-    /// `preprocessor_config.json` for transformers.
-    pub(crate) fn artifact(&self) -> Result<Artifact> {
-        let mut map = self.source.clone();
-        for (key, value) in [
-            ("feature_extractor_type", json!("Wav2Vec2FeatureExtractor")),
-            ("feature_size", json!(1)),
-            ("padding_side", json!("right")),
-            ("padding_value", json!(0.0)),
-            ("return_attention_mask", json!(self.mask)),
-        ] {
-            map.entry(key).or_insert(value);
-        }
-        map.insert("do_normalize".into(), json!(self.normalize));
-        map.insert("sampling_rate".into(), json!(RATE));
-        json_file(FILE, &Value::Object(map))
+    /// The files for transformers.
+    pub(crate) fn artifacts(&self) -> Result<Vec<Artifact>> {
+        self.files.artifacts(self.normalize, self.mask)
     }
-}
-
-fn read(path: &Path) -> Result<Option<Map<String, Value>>> {
-    let text = match read_regular(path, MAX_BYTES as u64) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(Error::file_caused(path, "cannot be read", e)),
-    };
-    let map = Reader::object(&text, path)?;
-    let mut r = Reader::new(&map, path);
-    r.field("do_normalize", (), "true or false", |v| v.is_boolean().then_some(()));
-    r.field("sampling_rate", (), &format!("{RATE}, which every wav2vec 2.0 was trained on"), |v| {
-        (v.as_f64() == Some(f64::from(RATE))).then_some(())
-    });
-    r.field("padding_value", (), "0", |v| (v.as_f64() == Some(0.0)).then_some(()));
-    r.field("feature_size", (), "1: mono waveforms", |v| (v == 1).then_some(()));
-    r.finish()?;
-    Ok(Some(map))
 }
 
 impl Preprocessor for Wav2Vec2Preprocessor {

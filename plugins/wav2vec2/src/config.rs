@@ -213,6 +213,11 @@ impl Wav2Vec2Config {
         self.pad_token_id
     }
 
+    /// The class of transformers that it is of, as the `config.json` that was read says.
+    pub(crate) fn class(&self) -> Option<&str> {
+        self.source.get("architectures")?.as_array()?.iter().find_map(Value::as_str)
+    }
+
     /// Whether the `config.json` that was read gives that blank, which is otherwise transformers' default.
     pub(crate) fn names_padding(&self) -> bool {
         self.source.get("pad_token_id").is_some_and(|id| !id.is_null())

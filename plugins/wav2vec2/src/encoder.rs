@@ -4,7 +4,7 @@
 use crate::config::{Dropouts, Wav2Vec2Config};
 use crate::features::FeatureEncoder;
 use crate::masking::{SpanSettings, dropped_blocks, spans};
-use lopper_core::{Mode, Result};
+use lopper_core::{Error, Mode, Result};
 use lopper_nn::{Activation, LayerNorm, Linear, Packing, attend, dropout};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -130,7 +130,7 @@ pub(crate) struct Encoder {
     features: FeatureEncoder,
     projection_norm: LayerNorm,
     projection: Linear,
-    mask: Tensor,
+    mask: Option<Tensor>,
     positions: Positions,
     norm: LayerNorm,
     blocks: Vec<Block>,
@@ -143,13 +143,15 @@ pub(crate) struct Encoder {
 
 impl Encoder {
     /// Takes every tensor of the encoder by its Hugging Face name, with the `wav2vec2.` prefix. With `apart`, rows of
-    /// unlike length go through the feature encoder apart, so that none of them sees padding.
+    /// unlike length go through the feature encoder apart, so that none of them sees padding. `mask` is the vector for
+    /// masked steps, without which it cannot be trained with them.
     ///
     /// # Errors
     /// Those of `take`.
     pub(crate) fn new(
         config: &Wav2Vec2Config,
         apart: bool,
+        mask: Option<Tensor>,
         take: &mut impl FnMut(&str) -> Result<Tensor>,
     ) -> Result<Self> {
         let epsilon = config.layer_norm_eps();
@@ -162,7 +164,7 @@ impl Encoder {
             features: FeatureEncoder::new(config, apart, take)?,
             projection_norm: LayerNorm::new("wav2vec2.feature_projection.layer_norm", epsilon, take)?,
             projection: Linear::new("wav2vec2.feature_projection.projection", take)?,
-            mask: take(crate::shapes::MASK)?,
+            mask,
             positions: Positions::new(config, take)?,
             norm: LayerNorm::new("wav2vec2.encoder.layer_norm", epsilon, take)?,
             blocks: (0..config.num_hidden_layers()).map(|i| Block::new(i, config, take)).collect::<Result<_>>()?,
@@ -249,9 +251,12 @@ impl Encoder {
     /// The learned vector in the place of those steps of `[n, width]`.
     fn mask_steps(&self, x: Tensor, steps: Option<&[i64]>) -> Result<Tensor> {
         let Some(steps) = steps.filter(|steps| !steps.is_empty()) else { return Ok(x) };
+        let mask = self.mask.as_ref().ok_or_else(|| Error::Unsupported {
+            what: "this wav2vec 2.0, which was opened without a task and has no vector for masked steps,".into(),
+            feature: "training with masked steps".into(),
+        })?;
         let index = Tensor::f_from_slice(steps)?.f_to_device(x.device())?;
-        let learned =
-            self.mask.f_to_kind(x.kind())?.f_unsqueeze(0)?.f_expand([steps.len() as i64, self.width], true)?;
+        let learned = mask.f_to_kind(x.kind())?.f_unsqueeze(0)?.f_expand([steps.len() as i64, self.width], true)?;
         Ok(x.f_index_copy(0, &index, &learned)?)
     }
 

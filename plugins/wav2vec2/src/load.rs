@@ -3,8 +3,9 @@
 use crate::architecture::{Other, other};
 use crate::config::Wav2Vec2Config;
 use crate::derive::{PROJECTION, derive};
-use crate::fairseq::Settings;
-use crate::names::canonical;
+use crate::fairseq::{Setting, Settings};
+use crate::foreign::answers_otherwise;
+use crate::names::Naming;
 use crate::shapes::{MASK, parameter_shapes};
 use lopper_core::{Error, ParameterName, Result};
 use lopper_nn::{MAX_BYTES, Named, fresh};
@@ -32,7 +33,10 @@ pub(crate) type Tensors = Vec<(ParameterName, Tensor)>;
 /// A checkpoint whose architecture is known, and whose tensors are still to be read.
 pub(crate) struct Found {
     checkpoint: Checkpoint,
+    naming: Naming,
     path: PathBuf,
+    /// Whether it is a directory of transformers.
+    of_transformers: bool,
     /// What the expected shapes come from.
     by: &'static str,
     pub(crate) config: Wav2Vec2Config,
@@ -49,32 +53,64 @@ impl Found {
     /// checkpoint of another model, which is named.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let described = path.join("config.json").is_file();
-        let checkpoint = weights(path).and_then(|weights| Checkpoint::open(&weights));
+        let file = weights(path);
+        let of_transformers = described && file.as_ref().is_ok_and(|file| !is_torch(file));
+        let checkpoint = file.and_then(|file| Checkpoint::open(&file));
         let (config, checkpoint) = if described {
             Error::both(Wav2Vec2Config::read(path).map(Some), checkpoint)?
         } else {
             (None, checkpoint?)
         };
-        let settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
+        let settings = settings_of(&checkpoint);
         if let Some(Other { name, by }) = other(checkpoint.names(), &settings) {
             let reason = format!("is a {name} by {by}; wav2vec 2.0 and XLSR-53 are read");
             return Err(Error::file(checkpoint.source(), reason));
         }
+        refuse_adapters(&checkpoint)?;
+        let naming = naming_of(&checkpoint);
         let config = match config {
             Some(config) => config,
-            None => derive(&Named::new(&checkpoint, canonical), &settings, path)?,
+            None => derive(&Named::new(&checkpoint, |name| naming.canonical(name)), &settings, path)?,
         };
         let by = if described { "config.json" } else { "configuration" };
-        Ok(Self { checkpoint, path: path.to_owned(), by, config, settings })
+        Ok(Self { checkpoint, naming, path: path.to_owned(), of_transformers, by, config, settings })
+    }
+
+    /// What was opened.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is a directory of transformers, with a `config.json` and weights of its usual name.
+    pub(crate) fn is_of_transformers(&self) -> bool {
+        self.of_transformers
     }
 
     fn named(&self) -> Named<'_, Checkpoint> {
-        Named::new(&self.checkpoint, canonical)
+        Named::new(&self.checkpoint, |name| self.naming.canonical(name))
     }
 
-    /// Outputs of the checkpoint's CTC head, if it has one.
+    /// Outputs of the checkpoint's CTC head, if it has one. What its `architectures` call otherwise is none.
     pub(crate) fn outputs(&self) -> Option<usize> {
+        if self.config.class().is_some_and(answers_otherwise) {
+            return None;
+        }
         usize::try_from(*self.named().shape("lm_head.weight")?.first()?).ok()
+    }
+
+    /// The checkpoint's tensors, under their own names, that are no part of a model with or without its CTC head.
+    pub(crate) fn foreign(&self, with_head: bool) -> Vec<String> {
+        let ours =
+            |name: &str| self.naming.canonical(name).is_some_and(|name| with_head || !name.starts_with("lm_head."));
+        self.checkpoint.names().filter(|name| !ours(name)).map(str::to_owned).collect()
+    }
+
+    /// Tensors of the checkpoint as they are, on the CPU.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub(crate) fn as_they_are(&self, names: &[String]) -> Result<Tensors> {
+        names.iter().map(|name| Ok((ParameterName::new(name.as_str()), self.checkpoint.tensor(name)?))).collect()
     }
 
     /// Whether it has a learned vector for masked steps, which torchaudio's checkpoints have not.
@@ -83,12 +119,12 @@ impl Found {
     }
 
     /// All tensors of the architecture, float32 on the CPU. A fresh head is drawn from `seed`: weights uniform after
-    /// Glorot and Bengio, zero biases, as fairseq does; and so is the vector for masked steps where there is none,
-    /// uniform from 0 to 1.
+    /// Glorot and Bengio, zero biases, as fairseq does; and so is, if it `masks`, the vector for masked steps where there is
+    /// none, uniform from 0 to 1.
     ///
     /// # Errors
     /// Those of [`Named::load`].
-    pub(crate) fn load(&self, head: HeadWeights, seed: u64) -> Result<Tensors> {
+    pub(crate) fn load(&self, head: HeadWeights, masks: bool, seed: u64) -> Result<Tensors> {
         let outputs = match head {
             HeadWeights::Absent => None,
             HeadWeights::Fresh(n) | HeadWeights::Checkpoint(n) => Some(n),
@@ -102,8 +138,35 @@ impl Found {
             name if name.ends_with(".bias") => fresh::normal(name, seed, shape, 0.0),
             name => fresh::xavier_uniform(name, seed, shape),
         };
-        named.load(parameter_shapes(&self.config, outputs), is_fresh, is_head, draw, (&self.path, self.by))
+        let mut shapes = parameter_shapes(&self.config, outputs);
+        shapes.retain(|(name, _)| name.as_str() != MASK || has_mask || masks);
+        named.load(shapes, is_fresh, is_head, draw, (&self.path, self.by))
     }
+}
+
+fn naming_of(checkpoint: &Checkpoint) -> Naming {
+    let names: Vec<&str> = checkpoint.names().collect();
+    Naming::of(names.into_iter())
+}
+
+/// What a checkpoint says beside its tensors, and what their names say of the architecture.
+fn settings_of(checkpoint: &Checkpoint) -> Settings {
+    let mut settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
+    if let Some(first) = naming_of(checkpoint).norm_first() {
+        settings.model.insert("layer_norm_first".into(), Setting::Flag(first));
+    }
+    settings
+}
+
+/// MMS and others learn a few layers a language beside those of the encoder.
+fn refuse_adapters(checkpoint: &Checkpoint) -> Result<()> {
+    let adapters = ["adapter_layer.", "adapter.layers.", "adapter.proj"];
+    let is_adapter = |name: &&str| adapters.iter().any(|part| format!(".{name}").contains(&format!(".{part}")));
+    let mut found = checkpoint.names().filter(is_adapter);
+    let Some(first) = found.next() else { return Ok(()) };
+    let others = found.count();
+    let reason = format!("holds adapters (`{first}` and {others} more tensors), which are not supported");
+    Err(Error::file(checkpoint.source(), reason))
 }
 
 /// What to open of a directory or file: the only checkpoint of fairseq or torchaudio in a directory, which has no usual
@@ -154,11 +217,12 @@ pub(crate) fn recognise(path: &Path) -> Option<bool> {
             let Ok(checkpoint) = Checkpoint::open(&weights) else {
                 return (is_torch(&weights) && weights.is_file()).then_some(false);
             };
-            let settings = checkpoint.extra().map(Settings::read).unwrap_or_default();
+            let settings = settings_of(&checkpoint);
             if let Some(other) = other(checkpoint.names(), &settings) {
                 return other.hears().then_some(false);
             }
-            let named = Named::new(&checkpoint, canonical);
+            let naming = naming_of(&checkpoint);
+            let named = Named::new(&checkpoint, |name| naming.canonical(name));
             named.contains(PROJECTION).then_some(())?;
             let Ok(config) = derive(&named, &settings, path) else { return Some(false) };
             config

@@ -4,10 +4,12 @@ use crate::audio::Wav2Vec2Preprocessor;
 use crate::config::Wav2Vec2Config;
 use crate::ctc::ctc_loss;
 use crate::encoder::Encoder;
+use crate::foreign::tell_left_out;
 use crate::head;
 use crate::load::{Found, HeadWeights, Tensors};
 use crate::options::Wav2Vec2Options;
 use crate::shapes::{MASK, is_feature_encoder, is_prunable};
+use crate::tokenizer;
 use lopper_core::{
     Artifact, Batch, Error, Head, Loss, Mode, Model, ModelRequest, Parameter, ParameterName, Parameters, Predictions,
     Preprocessor, Result, Role, Targets,
@@ -31,6 +33,10 @@ pub struct Wav2Vec2Model {
     mask: Option<Tensor>,
     /// What an identity holds besides.
     settings: serde_json::Value,
+    /// Whether the head is the checkpoint's own, or was there none.
+    as_loaded: bool,
+    /// The tokenizer's files that belong to that head.
+    tokenizer: Vec<Artifact>,
     too_long: AtomicU64,
 }
 
@@ -53,14 +59,15 @@ impl Wav2Vec2Model {
         let from_checkpoint = chosen.as_ref().is_ok_and(|(from_checkpoint, _)| *from_checkpoint);
         let read = Found::open(&request.path).and_then(|found| {
             let config = found.config.clone().with(&options);
-            let weights = head_and_weights(request, &found, from_checkpoint);
-            let directory = request.path.is_dir().then_some(request.path.as_path());
-            let preprocessor = Wav2Vec2Preprocessor::read(directory, &found.config, &found.settings, options.normalize);
-            Ok((Error::both(preprocessor, Error::both(config, weights))?, found))
+            // Without masked steps nothing would ever train the vector for them, nor without a task.
+            let masks = config.as_ref().is_ok_and(|config| config.mask_time().probability() > 0.0);
+            let weights = head_and_weights(request, &found, from_checkpoint, masks && request.task.is_some());
+            let preprocessor = Wav2Vec2Preprocessor::read(&found, options.normalize);
+            Ok((Error::both(preprocessor, Error::both(config, weights))?, (found, masks)))
         });
-        let ((_, padding), ((preprocessor, (config, (head, tensors))), found)) = Error::both(chosen, read)?;
+        let ((_, padding), ((preprocessor, (config, loaded)), (found, masks))) = Error::both(chosen, read)?;
+        let Loaded { head, tensors, others, as_loaded, tokenizer } = loaded;
 
-        let masks = config.mask_time().probability() > 0.0;
         let mut entries = Vec::with_capacity(tensors.len());
         for (name, tensor) in tensors {
             let role = match name.as_str() {
@@ -73,12 +80,17 @@ impl Wav2Vec2Model {
             let tensor = tensor.f_to_device(request.device)?.f_set_requires_grad(role != Role::Frozen)?;
             entries.push(Parameter { name, role, tensor });
         }
+        for (name, tensor) in others {
+            entries.push(Parameter { name, role: Role::Frozen, tensor: tensor.f_to_device(request.device)? });
+        }
         let by_name: HashMap<&str, &Tensor> = entries.iter().map(|p| (p.name.as_str(), &p.tensor)).collect();
         let mut take = |name: &str| {
             let tensor = by_name.get(name).ok_or_else(|| Error::Other(format!("no tensor `{name}` was loaded")))?;
             Ok(tensor.shallow_clone())
         };
-        let encoder = Encoder::new(&config, config.padding_matters(padding), &mut take)?;
+        let mask = if by_name.contains_key(MASK) { Some(take(MASK)?) } else { None };
+        let apart = config.padding_matters(padding);
+        let encoder = Encoder::new(&config, apart, mask.as_ref().map(Tensor::shallow_clone), &mut take)?;
         let head = match head {
             Some(Head::Ctc { vocabulary, blank }) => {
                 let layer = Linear::new("lm_head", &mut take)?;
@@ -86,7 +98,7 @@ impl Wav2Vec2Model {
             }
             _ => None,
         };
-        let mask = if masks { Some(take(MASK)?) } else { None };
+        let mask = mask.filter(|_| masks);
         let ranked = |name: &ParameterName| is_prunable(name.as_str(), options.prune_biases);
         let prunable = entries.iter().map(|p| &p.name).filter(|name| ranked(name)).cloned().collect();
         let settings = json!({
@@ -105,6 +117,8 @@ impl Wav2Vec2Model {
             preprocessor: Arc::new(preprocessor),
             mask,
             settings,
+            as_loaded,
+            tokenizer,
             too_long: AtomicU64::new(0),
         })
     }
@@ -243,21 +257,40 @@ impl Model for Wav2Vec2Model {
     }
 
     fn artifacts(&self) -> Result<Vec<Artifact>> {
-        let mut all = vec![head::json_file("config.json", &self.config.to_json(self.head()))?];
-        all.push(self.preprocessor.artifact()?);
-        if let Some(head) = self.head() {
-            all.extend(head::artifacts(head)?);
+        let head = self.head();
+        let mut config = if self.as_loaded { self.config.to_json_as_loaded(head) } else { self.config.to_json(head) };
+        // Transformers has a vector for masked steps only where something is masked.
+        let masks =
+            |key: &str, default: f64| config.get(key).and_then(serde_json::Value::as_f64).unwrap_or(default) > 0.0;
+        if !self.as_loaded && self.mask.is_some() && !masks("mask_time_prob", 0.05) && !masks("mask_feature_prob", 0.0)
+        {
+            config["mask_time_prob"] = json!(self.config.mask_time().probability());
         }
+        let mut all = vec![head::json_file("config.json", &config)?];
+        all.extend(self.preprocessor.artifacts()?);
+        all.extend(self.tokenizer.iter().cloned());
         Ok(all)
     }
 }
 
-/// The head that is asked for, or else the checkpoint's own, and the weights of the whole.
+/// What a checkpoint gave.
+struct Loaded {
+    head: Option<Head>,
+    tensors: Tensors,
+    /// Tensors that are no part of the model, as they are.
+    others: Tensors,
+    as_loaded: bool,
+    tokenizer: Vec<Artifact>,
+}
+
+/// The head that is asked for, or else the checkpoint's own, and the weights of the whole; `draws_mask` is whether a vector
+/// for masked steps is made where there is none.
 fn head_and_weights(
     request: &ModelRequest<'_>,
     found: &Found,
     from_checkpoint: bool,
-) -> Result<(Option<Head>, Tensors)> {
+    draws_mask: bool,
+) -> Result<Loaded> {
     // What tells symbols may lie beside a checkpoint that is a file.
     let beside = if request.path.is_dir() { Some(request.path.as_path()) } else { request.path.parent() };
     let stored = || {
@@ -270,9 +303,10 @@ fn head_and_weights(
         None => stored()?,
     };
     head.as_ref().map_or(Ok(()), head::check)?;
+    let as_loaded = request.task.is_none() || from_checkpoint;
     let source = match &head {
         None => HeadWeights::Absent,
-        Some(head) if request.task.is_some() && !from_checkpoint => HeadWeights::Fresh(head.outputs()),
+        Some(head) if !as_loaded => HeadWeights::Fresh(head.outputs()),
         Some(head) => {
             if request.task.is_some() {
                 check_symbols(head, stored()?)?;
@@ -280,7 +314,22 @@ fn head_and_weights(
             HeadWeights::Checkpoint(head.outputs())
         }
     };
-    Ok((head, found.load(source, request.seed)?))
+    let foreign = found.foreign(matches!(source, HeadWeights::Checkpoint(_)));
+    // In a directory of transformers a head of another class stays where it was, unless this model gets one of its own.
+    let keeps = request.task.is_none() && found.is_of_transformers();
+    if !keeps {
+        tell_left_out(&request.path, found.config.class(), &foreign);
+    }
+    let others = if keeps { found.as_they_are(&foreign)? } else { Vec::new() };
+    let files = || -> Result<Vec<Artifact>> {
+        let named = beside.filter(|beside| request.path.is_dir() || beside.join(head::VOCABULARY).is_file());
+        named.filter(|_| request.path.is_dir() || head.is_some()).map_or(Ok(Vec::new()), tokenizer::kept)
+    };
+    let mut tokenizer = if as_loaded { files()? } else { Vec::new() };
+    if let Some(head) = head.as_ref().filter(|head| tokenizer.is_empty() && !head.is_numbered()) {
+        tokenizer = tokenizer::new(head)?;
+    }
+    Ok(Loaded { tensors: found.load(source, draws_mask, request.seed)?, head, others, as_loaded, tokenizer })
 }
 
 /// A checkpoint's head only means what the task means when its symbols are the task's, in order.

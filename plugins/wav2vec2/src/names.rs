@@ -1,4 +1,49 @@
-//! From the names of Hugging Face, fairseq and torchaudio to one spelling.
+//! From the names of Hugging Face, fairseq, fairseq2 and torchaudio to one spelling.
+
+use crate::fairseq2::Fairseq2;
+
+/// The vector for masked steps, as the first versions of transformers called it.
+const OLD_MASK: &str = "mask_time_emb_vector";
+
+/// How the tensors of one checkpoint are called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Naming {
+    fairseq2: Option<Fairseq2>,
+    /// Whether the encoder stands under `wav2vec2.`, so that what stands elsewhere is a head's.
+    whole: bool,
+    /// Whether the vector for masked steps is there under its usual name.
+    mask: bool,
+}
+
+impl Naming {
+    /// Tells it by all names of a checkpoint.
+    pub(crate) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Self {
+        Self {
+            fairseq2: Fairseq2::of(names.clone()),
+            whole: names.clone().any(|name| name.starts_with("wav2vec2.")),
+            mask: names.clone().any(|name| name.ends_with("masked_spec_embed")),
+        }
+    }
+
+    /// Whether the encoder normalises before its parts, as far as names tell.
+    pub(crate) fn norm_first(&self) -> Option<bool> {
+        self.fairseq2.map(|layout| layout.norm_first)
+    }
+
+    /// This crate's name for a checkpoint's tensor; `None` for what only pre-training or another head uses.
+    pub(crate) fn canonical(&self, name: &str) -> Option<String> {
+        if let Some(layout) = self.fairseq2 {
+            return layout.canonical(name);
+        }
+        if self.whole && !name.starts_with("wav2vec2.") && !name.starts_with("lm_head.") {
+            return None;
+        }
+        if name.strip_suffix(OLD_MASK).is_some_and(|prefix| matches!(prefix, "" | "wav2vec2.")) {
+            return (!self.mask).then(|| crate::shapes::MASK.to_owned());
+        }
+        canonical(name)
+    }
+}
 
 /// This crate's name for a checkpoint's tensor, which is Hugging Face's with the `wav2vec2.` prefix and the older keys of
 /// weight norm, or `None` for what only pre-training or another head uses. Names that mean nothing here stay as they are.
@@ -128,5 +173,24 @@ mod tests {
             assert_eq!(canonical(unused), None, "{unused}");
         }
         assert_eq!(canonical("decoder.x").unwrap(), "wav2vec2.decoder.x");
+    }
+
+    #[test]
+    fn what_stands_beside_an_encoder_is_a_heads() {
+        let of = |names: &'static [&str]| Naming::of(names.iter().copied());
+        let xvector = of(&["wav2vec2.masked_spec_embed", "feature_extractor.weight", "tdnn.0.kernel.weight"]);
+        for name in
+            ["feature_extractor.weight", "tdnn.0.kernel.weight", "objective.weight", "wav2vec2.mask_time_emb_vector"]
+        {
+            assert_eq!(xvector.canonical(name), None, "{name}");
+        }
+        assert_eq!(xvector.canonical("lm_head.bias").as_deref(), Some("lm_head.bias"));
+        for name in ["wav2vec2.mask_time_emb_vector", "mask_time_emb_vector"] {
+            assert_eq!(of(&["lm_head.bias"]).canonical(name).as_deref(), Some("wav2vec2.masked_spec_embed"), "{name}");
+        }
+        assert_eq!(
+            of(&["encoder.x"]).canonical("feature_extractor.y").as_deref(),
+            Some("wav2vec2.feature_extractor.y")
+        );
     }
 }

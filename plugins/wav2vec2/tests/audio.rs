@@ -22,7 +22,7 @@ fn samples(preprocessor: &dyn Preprocessor, samples: &[f32], max_length: Option<
 #[test]
 fn normalises_as_hugging_face_does() {
     let fixture = read(&fixtures().join("normalization.safetensors"));
-    let (normalising, plain) = (preprocessor("xlsr", ""), preprocessor("base", ""));
+    let (normalising, plain) = (preprocessor("xlsr", ""), preprocessor("base", "normalize = false"));
     for case in 0..3 {
         let raw = Vec::<f32>::try_from(&fixture[&format!("{case}.raw")]).unwrap();
         assert_eq!(samples(&*plain, &raw, None), raw);
@@ -40,8 +40,13 @@ fn normalises_as_hugging_face_does() {
 fn whether_to_normalise_is_decided_in_order() {
     let identity =
         |path: &std::path::Path, options: &str| open(path, options, None).unwrap().preprocessor().unwrap().identity();
-    assert!(identity(&fixtures().join("base"), "").ends_with("as-is"));
-    assert!(identity(&fixtures().join("base"), "normalize = true").ends_with("normalized"));
+    // A directory of transformers is taken as transformers takes it by default, other libraries' files by their norms.
+    assert!(identity(&fixtures().join("base"), "").ends_with("normalized"));
+    assert!(identity(&fixtures().join("base"), "normalize = false").ends_with("as-is"));
+    let torchaudio = tempfile::tempdir().unwrap();
+    std::fs::copy(fixtures().join("torchaudio_base.pt"), torchaudio.path().join("model.pt")).unwrap();
+    std::fs::copy(fixtures().join("base/config.json"), torchaudio.path().join("config.json")).unwrap();
+    assert!(identity(torchaudio.path(), "").ends_with("as-is"));
     let directory = common::changed("xlsr", |_| {});
     assert!(identity(directory.path(), "").ends_with("normalized"));
     let file = directory.path().join("preprocessor_config.json");

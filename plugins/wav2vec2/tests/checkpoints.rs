@@ -24,17 +24,20 @@ fn every_format_gives_the_same_logits() {
     let finetuned = open(&fixtures().join("fairseq_finetuned.pt"), "", None).unwrap();
     assert!(logits(&finetuned, "base") == logits(&hugging_face, "base"));
     // torchaudio's files say nothing of strides and heads.
-    let described = |case: &str| {
+    let described = |case: &str, task: Option<&lopper_core::Task>| {
         let directory = tempfile::tempdir().unwrap();
         copy(fixtures().join(format!("torchaudio_{case}.pt")), directory.path().join("model.pt")).unwrap();
         copy(fixtures().join(case).join("config.json"), directory.path().join("config.json")).unwrap();
-        open(directory.path(), "", None).unwrap()
+        open(directory.path(), "", task).unwrap()
     };
-    assert!(logits(&described("base"), "base") == logits(&hugging_face, "base"));
+    assert!(logits(&described("base", None), "base") == logits(&hugging_face, "base"));
 
-    let (usual, torchaudio) = (open(&fixtures().join("usual"), "", None).unwrap(), described("usual"));
+    let (usual, torchaudio) = (open(&fixtures().join("usual"), "", None).unwrap(), described("usual", None));
     assert!(logits(&torchaudio, "usual") == logits(&usual, "usual"));
-    let fresh = torchaudio.parameters().get(&"wav2vec2.masked_spec_embed".into()).unwrap().tensor.shallow_clone();
+    let mask = "wav2vec2.masked_spec_embed".into();
+    assert!(torchaudio.parameters().get(&mask).is_none(), "nothing would train it");
+    let torchaudio = described("usual", Some(&common::task(common::ctc(&["<s>", "a"], 0))));
+    let fresh = torchaudio.parameters().get(&mask).unwrap().tensor.shallow_clone();
     assert!(fresh.min().double_value(&[]) >= 0.0 && fresh.max().double_value(&[]) < 1.0);
     assert!(torchaudio.identity().contains("\"fresh_mask_seed\":5"), "{}", torchaudio.identity());
 }
@@ -242,8 +245,8 @@ fn what_does_not_fit_is_listed_at_once() {
         tensors.remove("wav2vec2.encoder.layers.1.attention.q_proj.bias");
         tensors.insert("wav2vec2.encoder.layers.0.feed_forward.output_dense.weight".into(), ones(&[3, 4]));
         tensors.insert("wav2vec2.encoder.layers.2.final_layer_norm.bias".into(), ones(&[16]));
-        tensors.insert("encoder.pos_conv.0.weight_g".into(), ones(&[1, 1, 8]));
-        tensors.insert("wav2vec2.adapter.proj.weight".into(), ones(&[1]));
+        tensors.insert("wav2vec2.encoder.pos_conv.0.weight_g".into(), ones(&[1, 1, 8]));
+        tensors.insert("wav2vec2.other.proj.weight".into(), ones(&[1]));
     });
     let message = open(directory.path(), "", None).err().unwrap().to_string();
     for part in [
@@ -252,7 +255,7 @@ fn what_does_not_fit_is_listed_at_once() {
         "output_dense.weight` has shape [3, 4]; by config.json it is [16, 20]",
         "`wav2vec2.encoder.layers.2.final_layer_norm.bias` belongs to no part",
         "are both `wav2vec2.encoder.pos_conv_embed.conv.weight_g`",
-        "`wav2vec2.adapter.proj.weight` belongs to no part",
+        "`wav2vec2.other.proj.weight` belongs to no part",
     ] {
         assert!(message.contains(part), "{part} in:\n{message}");
     }

@@ -28,6 +28,9 @@ use std::time::{Duration, Instant};
 /// An update that takes so long may keep a run from looking whether it was asked to stop; in shorter ones nobody is asked to
 /// look for it.
 const LONG: Duration = Duration::from_secs(1);
+/// So many updates begin by returning freed memory: the gradients of the first find their places, those of the second differ by
+/// what an optimizer and a mask allocate once.
+const SETTLING: u8 = 3;
 
 /// What a stage ends with; the weights are in the model, masked.
 pub(crate) struct Trained {
@@ -70,6 +73,8 @@ struct State {
     lines: TrainingLines,
     progress: Progressed,
     unsaved: Unsaved,
+    /// Updates of this sitting until everything that training allocates has found its place.
+    unsettled: u8,
     /// Seconds that earlier sittings took, and when this one began.
     clock: (f64, Instant),
 }
@@ -150,7 +155,7 @@ impl<'a> Run<'a> {
             }
         };
         let clock = (progress.seconds, started);
-        Ok(State { prunes: mask.pruned() > 0, mask, optimizer, lines, progress, unsaved, clock })
+        Ok(State { prunes: mask.pruned() > 0, mask, optimizer, lines, progress, unsaved, unsettled: SETTLING, clock })
     }
 
     /// What became of `done`, once everything that it left behind is on disk: a checkpoint that is being written, and after

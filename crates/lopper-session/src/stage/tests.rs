@@ -99,6 +99,7 @@ impl Case {
             checkpoint: self.checkpoint,
             checkpoints_kept: 1,
             save_model: true,
+            save_dtype: lopper_weights::SaveDtype::Float32,
             configuration: None,
             max_skipped: 0,
             stop: stop.clone(),

@@ -119,6 +119,7 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         checkpoint: CheckpointEvery::OnInterrupt,
         checkpoints_kept: 1,
         save_model: true,
+        save_dtype: lopper_weights::SaveDtype::Float32,
         configuration: None,
         max_skipped: 0,
         stop: Stop::watching(stop),

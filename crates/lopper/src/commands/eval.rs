@@ -14,6 +14,9 @@ use toml::{Table as Options, Value};
 /// The option of a dataset whose model writes symbols.
 pub(super) const DICTIONARY: &str = "dictionary";
 
+/// The option of a dataset of texts that says how many tokens of each are kept.
+const MAX_LENGTH: &str = "max_length";
+
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -79,6 +82,7 @@ impl Arguments {
         };
         let model = open.model.as_ref();
         check_head(model, &task, &self.model.source())?;
+        let options = self.shortened(entry, options, model);
         let request = DatasetRequest::for_model(&options, model).evaluated();
         let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request))?;
         let mut splits = Vec::new();
@@ -115,6 +119,20 @@ impl Arguments {
             }
             table.render()
         })
+    }
+
+    /// A default length that the model cannot hold becomes what it holds; one that was given is left to be refused.
+    fn shortened(&self, entry: &DatasetEntry, mut options: Options, model: &dyn Model) -> Options {
+        let default =
+            entry.options.iter().find(|doc| doc.name == MAX_LENGTH).and_then(|doc| (doc.default)()?.as_integer());
+        let longest = model.preprocessor().and_then(|preprocessor| preprocessor.longest()).map(i64::from);
+        if let (None, Some(default), Some(longest)) = (self.given(MAX_LENGTH), default, longest)
+            && default > longest
+        {
+            tracing::info!(max_length = longest, "the model holds no more tokens than these");
+            options.insert(MAX_LENGTH.into(), Value::Integer(longest));
+        }
+        options
     }
 
     /// The metrics of a split; `dataset` comes with its plugin's name.
@@ -262,8 +280,12 @@ fn check_head(model: &dyn Model, task: &Task, source: &str) -> Result<()> {
         _ => "another kind of output".to_owned(),
     };
     let Some(head) = model.head() else {
+        let what = match model.other_head() {
+            Some(other) => format!("{source}, whose head is that of {other},"),
+            None => format!("{source}, which has no head,"),
+        };
         return Err(Error::Unsupported {
-            what: format!("{source}, which has no head,"),
+            what,
             feature: format!("{}; finetune it first with `lopper run`", task.name),
         });
     };

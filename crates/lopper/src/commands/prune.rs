@@ -7,10 +7,11 @@ use lopper_core::{
     Recipe, Request, Result, RewindPoint, RunSpec, Scores, Selector, Sparsity, StrategyEntry, View, WeightView,
     registry,
 };
+use lopper_weights::{Overwrite, SaveDtype};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// Seeds what is drawn, unless another one is given.
 const SEED: u64 = 57;
@@ -76,6 +77,17 @@ pub(super) struct Arguments {
     /// Directory for the pruned model and its mask
     #[arg(long)]
     out: PathBuf,
+
+    #[command(flatten)]
+    dtype: DtypeArgument,
+}
+
+/// The type that weights are saved in.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct DtypeArgument {
+    /// The type that weights are saved in: "as loaded", float32, float16 or bfloat16
+    #[arg(long = "dtype", value_name = "TYPE", default_value = "as loaded")]
+    pub(super) dtype: SaveDtype,
 }
 
 fn number(text: &str) -> Result<f64, String> {
@@ -89,6 +101,12 @@ struct Pruned {
     sparsity: f64,
     pruned: u64,
     entries: u64,
+    /// Prunable entries of the model that were zero before.
+    zeros_before: u64,
+    /// Those that are in the saved one, whether the mask prunes them or not.
+    zeros: u64,
+    /// The type of most weights in the saved model.
+    dtype: &'static str,
     model_dir: PathBuf,
     mask: PathBuf,
 }
@@ -137,7 +155,7 @@ impl Arguments {
                 }
             }
         };
-        save(&self.out, model, &self.model.source(), &mask, &origin, by, json)
+        save((&self.out, self.dtype), model, &self.model.source(), &mask, &origin, by, json)
     }
 }
 
@@ -146,7 +164,7 @@ impl Arguments {
 /// # Errors
 /// Those of [`lopper_weights::save_model`].
 pub(super) fn save(
-    out: &Path,
+    (out, dtype): (&Path, DtypeArgument),
     model: &dyn Model,
     source: &str,
     mask: &MaskSet,
@@ -154,19 +172,37 @@ pub(super) fn save(
     by: String,
     json: bool,
 ) -> Result<()> {
-    lopper_weights::save_model(out, model, Some(mask), origin)?;
+    let (zeros_before, zeros) = (model.zeros()?, zeros_after(model, mask)?);
+    let dtype = dtype.dtype;
+    lopper_weights::save_model_with(out, model, Some(mask), origin, Overwrite::default(), dtype)?;
     let pruned = Pruned {
         model: source.to_owned(),
         by,
         sparsity: mask.sparsity().get(),
         pruned: mask.pruned(),
         entries: mask.layout().entries(),
+        zeros_before,
+        zeros,
+        dtype: dtype.usual_name(model),
         model_dir: out.to_owned(),
         mask: out.join("mask.safetensors"),
     };
     output::report(json, &pruned, || {
+        let already = match zeros_before {
+            0 => String::new(),
+            before => format!(
+                "\n{} of them were zero before; with these {} are zero now, {:.6} of all",
+                count(before),
+                count(zeros),
+                zeros as f64 / pruned.entries.max(1) as f64
+            ),
+        };
+        let dtype = match pruned.dtype {
+            "float32" => String::new(),
+            other => format!("\nweights in {other}"),
+        };
         format!(
-            "pruned {} of {} entries by {}: sparsity {:.6}\nmodel  {}\nmask   {}",
+            "pruned {} of {} entries by {}: sparsity {:.6}{already}{dtype}\nmodel  {}\nmask   {}",
             count(pruned.pruned),
             count(pruned.entries),
             pruned.by,
@@ -175,6 +211,18 @@ pub(super) fn save(
             display(&pruned.mask),
         )
     })
+}
+
+/// Prunable entries that are zero once the mask is applied.
+fn zeros_after(model: &dyn Model, mask: &MaskSet) -> Result<u64> {
+    let mut zeros = 0;
+    for (index, tensor) in prunable(model)?.iter().enumerate() {
+        let mut values = vec![0f32; tensor.numel()];
+        tensor.f_to_device(Device::Cpu)?.f_copy_data(&mut values, tensor.numel())?;
+        mask.apply(index, &mut values)?;
+        zeros += values.iter().filter(|value| **value == 0.0).count() as u64;
+    }
+    Ok(zeros)
 }
 
 fn display(path: &Path) -> String {

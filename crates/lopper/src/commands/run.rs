@@ -59,10 +59,14 @@ fn text(record: &RunRecord) -> String {
             metrics.row([split.split.as_str().to_owned(), metric.name.clone(), format!("{:.4}", metric.value)]);
         }
     }
+    let before = match record.zeros_at_start {
+        0 => String::new(),
+        zeros => format!("\n{} of these entries were zero before the run", count(zeros)),
+    };
     let counted = counted(record).map(|table| format!("\n{}", table.render())).unwrap_or_default();
     let model = record.model_dir.as_ref().map_or(String::new(), |at| format!("\nmodel  {}", at.display()));
     format!(
-        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}\n\n{}\n{}{counted}{model}\nmask   {}",
+        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}{before}\n\n{}\n{}{counted}{model}\nmask   {}",
         record.method,
         record.task,
         record.metric.name,

@@ -4,9 +4,10 @@ use crate::models::{ModelArguments, OpenModel};
 use crate::output;
 use lopper_core::{Batch, Error, Features, Head, Input, Model, Predictions, Preprocessor, Result};
 use lopper_session::guarded;
-use lopper_speech::decode::{greedy, transcript};
+use lopper_speech::decode::{Spelling, greedy};
 use lopper_speech::{Dictionary, audio};
 use serde::Serialize;
+use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use tch::{Device, Kind};
 
@@ -16,7 +17,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     model: ModelArguments,
 
-    /// Recordings: FLAC, WAV, MP3 or Ogg Vorbis, of any rate and number of channels
+    /// Recordings: FLAC, WAV, MP3, Ogg Vorbis or Opus, SPHERE, AIFF, CAF or AU, of any rate and number of channels
     #[arg(required = true, value_name = "AUDIO")]
     recordings: Vec<PathBuf>,
 
@@ -52,11 +53,15 @@ impl Arguments {
             } else {
                 "recordings; give a speech model"
             };
-            let what = format!("{}, which has no CTC head,", self.model.source());
+            let config = settings(model, "config.json")?;
+            let class = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str);
+            let class = class.filter(|class| class.contains("For")).map(|class| format!("is a {class} and "));
+            let what = format!("{}, which {}has no CTC head,", self.model.source(), class.unwrap_or_default());
             return Err(Error::Unsupported { what, feature: feature.into() });
         };
         let dictionary = Dictionary::of_head(vocabulary.clone(), *blank)
             .map_err(|reason| Error::Other(format!("the head of {} {reason}", self.model.source())))?;
+        let spelling = spelling(model, &dictionary)?;
         let preprocessor = model
             .preprocessor()
             .ok_or_else(|| Error::Unsupported { what: self.model.source(), feature: "recordings".into() })?;
@@ -67,7 +72,7 @@ impl Arguments {
             let ids = greedy(&predictions, *blank)?;
             let transcript = Transcript {
                 audio: path.display().to_string(),
-                text: transcript(ids.first().map(Vec::as_slice).unwrap_or_default(), &dictionary),
+                text: spelling.text(ids.first().map(Vec::as_slice).unwrap_or_default(), &dictionary),
                 seconds: samples.len() as f64 / f64::from(audio::RATE),
                 logits: self.logits.then(|| rows(&predictions)).transpose()?,
             };
@@ -93,6 +98,27 @@ impl Transcript {
         }
         text
     }
+}
+
+/// One of the files that would be saved with the model, as an object; an empty one where there is none.
+fn settings(model: &dyn Model, name: &str) -> Result<Map<String, Value>> {
+    let artifact = model.artifacts()?.into_iter().find(|artifact| artifact.name == name);
+    let object = artifact.map(|artifact| serde_json::from_slice(&artifact.bytes));
+    object
+        .transpose()
+        .map(Option::unwrap_or_default)
+        .map_err(|e| Error::Other(format!("{name} is no JSON object: {e}")))
+}
+
+/// How the model's own tokenizer spells, or else a dictionary by itself.
+fn spelling(model: &dyn Model, dictionary: &Dictionary) -> Result<Spelling> {
+    let tokenizer = settings(model, "tokenizer_config.json")?;
+    let config = settings(model, "config.json")?;
+    let class = config.get("tokenizer_class").and_then(Value::as_str);
+    Ok(match tokenizer.is_empty() && class.is_none() {
+        true => Spelling::of_dictionary(dictionary),
+        false => Spelling::of_tokenizer(&tokenizer, class),
+    })
 }
 
 /// Whether recordings are what a model reads.

@@ -189,6 +189,7 @@ impl Experiment {
             checkpoint: given.checkpoint.every.every(),
             checkpoints_kept: given.checkpoint.keep as usize,
             save_model: given.run.save_model,
+            save_dtype: given.run.save_dtype,
             configuration,
             max_skipped: given.training.options.max_skipped,
             stop,

@@ -1,6 +1,6 @@
 //! What can be known of a recording before it is used.
 
-use super::{AudioError, Source, guarded, resampled, wave};
+use super::{AudioError, Source, guarded, resampled};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -28,12 +28,27 @@ pub struct Inspection {
     pub rate: u32,
     /// Samples of each of its channels, at its own rate.
     pub frames: u64,
+    /// Of Opus: the rate of what was encoded, if it is one at which libsndfile decodes. A list of files that was made with it
+    /// counts samples at this rate.
+    #[serde(default)]
+    pub input_rate: Option<u32>,
     /// Samples at 16 kHz.
     pub samples: u32,
     /// Of the whole file; under [`Check::Headers`] of its size, beginning and end.
     pub hash: [u8; 32],
     /// Whether it holds nothing but zeros.
     pub silent: bool,
+}
+
+impl Inspection {
+    /// Whether it has as many samples of each channel as a list of files says.
+    pub fn has(&self, declared: u64) -> bool {
+        let at_input = |rate: u32| {
+            let ticks = u64::from(self.rate / rate);
+            self.frames / ticks == declared || self.frames.div_ceil(ticks) == declared
+        };
+        self.frames == declared || self.input_rate.is_some_and(at_input)
+    }
 }
 
 /// Looks at a recording.
@@ -44,15 +59,8 @@ pub struct Inspection {
 pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
     guarded(|| {
         let mut source = Source::open(path)?;
-        // Before the decoder, for which half a frame is damage. Not by packets: the last one of PCM is as long as it
-        // should be, whatever is there of it.
-        if let Some((declared, found)) = wave::frames(path).map_err(unreadable)?
-            && found < declared
-        {
-            return Err(AudioError::Truncated { declared, found });
-        }
         // A codec that nothing decodes is found now, and not in the middle of a training.
-        source.decoder()?;
+        source.check_decoder()?;
         let rate = source.rate;
         let (frames, silent) = match (check, source.frames) {
             (Check::Decode, _) => {
@@ -67,13 +75,14 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
             // Packets come once.
             _ => (source.walk()?, Source::open(path).is_ok_and(|mut again| is_silent(&mut again))),
         };
-        if source.is_vorbis() && !has_last_page(path)? {
+        if source.is_in_ogg() && !has_last_page(path)? {
             return Err(AudioError::NoLastPage);
         }
         let hash = if check == Check::Headers { hash_ends(path) } else { hash_all(path) };
         Ok(Inspection {
             rate,
             frames,
+            input_rate: source.input_rate(),
             // Below an hour.
             samples: resampled(frames, rate) as u32,
             hash: hash.map_err(unreadable)?,

@@ -1,9 +1,17 @@
-//! Recordings: FLAC, WAV, MP3 and Ogg Vorbis of any rate and number of channels, as mono samples at 16 kHz.
+//! Recordings: FLAC, WAV, MP3, Ogg Vorbis, Ogg Opus, NIST SPHERE, AIFF, CAF and AU of any rate and number of channels, as mono
+//! samples at 16 kHz.
 
+mod foreign;
 mod inspect;
+mod opus;
+mod packets;
+mod pcm;
 mod resample;
 mod source;
-mod wave;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod window;
 
 pub use inspect::{Check, Inspection, inspect};
 
@@ -34,10 +42,34 @@ pub enum AudioError {
     #[error("is empty")]
     Empty,
     /// No format that is known.
-    #[error("is not audio that can be read ({0}); FLAC, WAV, MP3 and Ogg Vorbis are")]
+    #[error(
+        "is not audio that can be read ({0}); FLAC, WAV, MP3, Ogg Vorbis, Ogg Opus, NIST SPHERE, AIFF, CAF and AU are"
+    )]
     NotAudio(String),
+    /// A format that is known and not read.
+    #[error("is {format}, which is not read; `{command}` makes a recording of it that is")]
+    Foreign {
+        /// Its name, with an article where it needs one.
+        format: String,
+        /// What converts it.
+        command: &'static str,
+    },
+    /// The header of a container of plain samples that cannot be true, or is of a kind that no program writes.
+    #[error("has a header that cannot be used: {0}")]
+    Header(String),
+    /// Integers in larger blocks, of which nothing says where in them they lie. Programs read such a file in different ways.
+    #[error(
+        "has samples of {bits} bits in blocks of {bytes} bytes, and its header does not say where in them they lie; write them \
+         as {bits} bits without gaps, or with WAVE_FORMAT_EXTENSIBLE"
+    )]
+    Block {
+        /// Of a sample.
+        bits: u32,
+        /// From one sample to the next.
+        bytes: usize,
+    },
     /// A container without an audio track of a known codec.
-    #[error("has no audio track that can be decoded ({0}); FLAC, PCM, MP3 and Vorbis can")]
+    #[error("has no audio track that can be decoded ({0}); FLAC, MP3, Vorbis and Opus can")]
     NoTrack(String),
     /// Fewer samples than the header says.
     #[error("is truncated: its header says {declared} samples, and {found} are there")]
@@ -50,6 +82,11 @@ pub enum AudioError {
     /// An Ogg file that does not end as one does.
     #[error("is truncated: the last page of its Ogg stream is missing")]
     NoLastPage,
+    /// An Ogg file of several streams, one after the other.
+    #[error(
+        "holds several Ogg streams, one after the other; `ffmpeg -i FILE FILE.flac` makes a recording of all of them"
+    )]
+    Chained,
     /// No samples at all.
     #[error("holds no samples")]
     NoSamples,
@@ -79,6 +116,17 @@ pub enum AudioError {
 }
 
 impl AudioError {
+    /// A format that ffmpeg converts.
+    fn foreign(format: String) -> Self {
+        Self::Foreign { format, command: "ffmpeg -i FILE FILE.flac" }
+    }
+
+    /// SPHERE with samples that shorten has compressed.
+    fn shortened(coding: &str) -> Self {
+        let format = format!("NIST SPHERE compressed by shorten (`{}`)", coding.escape_debug());
+        Self::Foreign { format, command: "sph2pipe -f wav FILE FILE.wav" }
+    }
+
     /// Whether it lies in the content behind a header that makes sense, so that the next attempt would meet it again.
     /// The others are refused when a recording is first looked at. Met later, they may pass: a decoder library that is
     /// kept from reading a file's beginning says that it is no audio, and a file that is being replaced is empty.
@@ -88,12 +136,16 @@ impl AudioError {
             | Self::NoLastPage
             | Self::NoSamples
             | Self::TooLong(_)
+            | Self::Chained
             | Self::NotFinite(_)
             | Self::TooLoud { .. }
             | Self::Damaged(_) => true,
             Self::Unreadable(_)
             | Self::Empty
             | Self::NotAudio(_)
+            | Self::Foreign { .. }
+            | Self::Header(_)
+            | Self::Block { .. }
             | Self::NoTrack(_)
             | Self::Rate(_)
             | Self::Channels(_) => false,

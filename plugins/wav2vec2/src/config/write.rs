@@ -5,22 +5,23 @@ use lopper_core::Head;
 use serde_json::{Map, Value, json};
 
 impl Wav2Vec2Config {
-    /// `config.json` for this architecture with `head`, in Hugging Face's form. Keys of the original stay.
+    /// `config.json` for this architecture with a new `head`, in Hugging Face's form. Keys of the original stay.
     pub fn to_json(&self, head: Option<&Head>) -> Value {
         let mut out = self.source.clone();
-        let architecture = if head.is_some() { "Wav2Vec2ForCTC" } else { "Wav2Vec2Model" };
-        out.insert("architectures".into(), json!([architecture]));
-        out.insert("model_type".into(), json!("wav2vec2"));
-        out.remove("torch_dtype");
-        out.insert("dtype".into(), json!("float32"));
-        if let Some(Head::Ctc { vocabulary, blank }) = head {
-            out.insert("vocab_size".into(), json!(vocabulary.len()));
-            // Hugging Face's word for the blank.
-            out.insert("pad_token_id".into(), json!(blank));
+        out.remove("architectures");
+        if matches!(head, Some(Head::Ctc { .. })) {
             out.insert("ctc_loss_reduction".into(), json!("sum"));
             out.insert("ctc_zero_infinity".into(), json!(true));
         }
-        Value::Object(out)
+        finish(out, head)
+    }
+
+    /// `config.json` for the model as it was loaded, with its own `head`: what was read stays as it was, but for the type of
+    /// the weights.
+    pub fn to_json_as_loaded(&self, head: Option<&Head>) -> Value {
+        // A configuration that was made from tensors names no class; and without its head a CTC model is an encoder.
+        let headless = head.is_none() && self.class().is_some_and(|class| class.contains("CTC"));
+        if self.class().is_none() || headless { self.to_json(head) } else { finish(self.source.clone(), head) }
     }
 
     /// Every key, for a configuration that was not read from a `config.json`.
@@ -70,4 +71,19 @@ impl Wav2Vec2Config {
             _ => Map::new(),
         }
     }
+}
+
+/// What every saved configuration says, and how many outputs its head has.
+fn finish(mut out: Map<String, Value>, head: Option<&Head>) -> Value {
+    let architecture = if head.is_some() { "Wav2Vec2ForCTC" } else { "Wav2Vec2Model" };
+    out.entry("architectures").or_insert_with(|| json!([architecture]));
+    out.insert("model_type".into(), json!("wav2vec2"));
+    out.remove("torch_dtype");
+    out.insert("dtype".into(), json!("float32"));
+    if let Some(Head::Ctc { vocabulary, blank }) = head {
+        out.insert("vocab_size".into(), json!(vocabulary.len()));
+        // Hugging Face's word for the blank.
+        out.insert("pad_token_id".into(), json!(blank));
+    }
+    Value::Object(out)
 }

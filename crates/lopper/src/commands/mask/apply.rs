@@ -1,7 +1,7 @@
 //! `lopper mask apply`: a model with a mask's zeros in place.
 
 use super::given::{fit, record};
-use crate::commands::prune::save;
+use crate::commands::prune::{DtypeArgument, save};
 use crate::models::ModelArguments;
 use lopper_core::{Error, Result};
 use lopper_weights::{GivenMask, record_model_options};
@@ -19,6 +19,9 @@ pub(in crate::commands) struct Arguments {
     /// Directory for the pruned model and its mask; one that Lopper saved is replaced
     #[arg(long)]
     out: PathBuf,
+
+    #[command(flatten)]
+    dtype: DtypeArgument,
 }
 
 impl Arguments {
@@ -35,6 +38,6 @@ impl Arguments {
         origin.insert("applied_to".into(), self.model.source());
         record_model_options(&mut origin, model);
         let by = format!("the mask {}", self.mask.display());
-        save(&self.out, model, &self.model.source(), &mask, &origin, by, json)
+        save((&self.out, self.dtype), model, &self.model.source(), &mask, &origin, by, json)
     }
 }
