@@ -19,7 +19,8 @@ The same masks in other layouts, in masks/:
     nested.pt                   {"epoch": …, "masks": {…}}, int16
     by_module.pt                {MODULE: {"weight": …, "bias": …}}, bool, as NNI exports them
     feed_forward.pt             float64, of the feed-forward layers alone
-    sparsifier.pt               of torch.ao.pruning.WeightNormSparsifier, two layers; kept positions in sparsifier.json
+    sparsifier.pt               the state of torch.ao.pruning.WeightNormSparsifier, two layers; kept positions in
+                                sparsifier.json
     imp.pt                      after three rounds of prune.global_unstructured, each 1/(10-k) of what is left: 30 % but for
                                 rounding; kept positions in imp.json
 
@@ -138,7 +139,7 @@ def sparsifier():
     pruner = WeightNormSparsifier(sparsity_level=0.5, sparse_block_shape=(1, 4))
     pruner.prepare(model, [{"tensor_fqn": f"{name}.weight"} for name in names])
     pruner.step()
-    torch.save(model.state_dict(), MASKS / "sparsifier.pt")
+    torch.save(pruner.state_dict(), MASKS / "sparsifier.pt")
     masks = {f"{name}.weight": model.get_submodule(name).parametrizations.weight[0].mask for name in names}
     write_json("sparsifier.json", kept_of(masks))
 

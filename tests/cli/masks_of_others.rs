@@ -97,7 +97,7 @@ fn every_spelling_is_the_same_mask_in_every_command() {
     }
     assert_eq!(keys.len(), 1, "one mask, one stage, however it is spelled: {keys:?}");
     let alone = f.run(&["mask", "iou", "bert_model.pt", "m"]);
-    says(&alone, 1, &["`encoder.layer.0.attention.self.key.weight`", "with --model DIR they are read by the names"]);
+    says(&alone, 1, &["26 problems", "with --model DIR they are read by the names of that model"]);
 }
 
 #[test]
@@ -111,6 +111,7 @@ fn what_has_no_mask_is_kept_whole() {
     for (mask, told) in [
         ("feed_forward.pt", "9 tensors of 13 prunable ones (2304 of 4352 entries) without a mask: kept whole"),
         ("sparsifier.pt", "11 tensors of 13 prunable ones (3840 of 4352 entries) without a mask: kept whole"),
+        ("sparsifier.pt", "`state.` before the names of 2 tensors is left out"),
     ] {
         says(&f.run(&["mask", "apply", mask, "model", "--out", "m"]), 0, &[told]);
         let (truth, made) = (truth_of(mask), kept(&f, "m"));
@@ -131,7 +132,7 @@ fn masks_of_parps_authors_are_read() {
     let truth = truth("masks/wav2vec2.json");
     for name in ["parp.pt", "wav2vec2_model.pt"] {
         let converted = f.run(&["mask", "convert", name, "--model", "small", "--out", "m", "--json"]);
-        assert_eq!(converted.stderr, "", "{name}");
+        assert!(!converted.stderr.contains("prunable") && !converted.stderr.contains("left out"), "{converted:?}");
         assert_eq!((&converted.json()["entries"], kept(&f, "m")), (&json!(3528), truth.clone()), "{name}");
         f.run(&["mask", "apply", name, "small", "--out", "s"]).ok();
         assert_eq!(f.run(&["mask", "iou", "s", "m", "--json"]).json()["iou"], 1.0);

@@ -53,7 +53,7 @@ impl GivenMask {
         let own = read_metadata(&file).is_ok_and(|metadata| metadata.contains_key(MASK_METADATA_KEY));
         let (mask, origin) =
             if own { read_mask(&file) } else { tensors::read(&file).map(|mask| (mask, MaskOrigin::new())) }
-                .map_err(|error| named(error, path, &file))?;
+                .map_err(|error| named(error, path))?;
         Ok(Self { path: path.to_owned(), own, mask, origin })
     }
 
@@ -131,11 +131,10 @@ fn shown(names: &[ParameterName]) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-/// The error; about a file in a directory it keeps its path, so that both are known by what the user named.
-fn named(error: Error, path: &Path, file: &Path) -> Error {
+/// The error; of a tensor's values, which know no file, with what the user named.
+fn named(error: Error, path: &Path) -> Error {
     match error {
-        Error::Many(errors) => Error::Many(errors.into_iter().map(|error| named(error, path, file)).collect()),
-        // A tensor's values, which know no file.
+        Error::Many(errors) => Error::Many(errors.into_iter().map(|error| named(error, path)).collect()),
         Error::InvalidValue { key, value, expected } => {
             Error::file(path, format!("{key} = {value} is not accepted: {expected}"))
         }

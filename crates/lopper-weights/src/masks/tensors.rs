@@ -76,11 +76,14 @@ fn open(path: &Path) -> Result<Vec<Box<dyn TensorFile>>> {
     shards.iter().map(|shard| open_nested(&parent(path).join(shard))).collect()
 }
 
-/// The parameter whose mask a tensor is by its name: `NAME_mask` of torch.nn.utils.prune, and
-/// `MODULE.parametrizations.NAME.0.mask` of torch.ao.pruning.
+/// The parameter whose mask a tensor is by its name: `NAME_mask` of torch.nn.utils.prune; of torch.ao.pruning `NAME.mask` in
+/// the state of a sparsifier, where NAME is that of a weight or a bias, and `MODULE.parametrizations.NAME.0.mask`.
 fn parameter_of(tensor: &str) -> Option<String> {
     if let Some(parametrized) = tensor.strip_suffix(".mask") {
-        let (module, rest) = parametrized.rsplit_once("parametrizations.")?;
+        let Some((module, rest)) = parametrized.rsplit_once("parametrizations.") else {
+            let is_parameter = [".weight", ".bias"].iter().any(|kind| parametrized.ends_with(kind));
+            return is_parameter.then(|| parametrized.to_owned());
+        };
         let (parameter, number) = rest.rsplit_once('.')?;
         return number.parse::<u8>().is_ok().then(|| format!("{module}{parameter}"));
     }
@@ -171,6 +174,7 @@ mod tests {
             ("fc1.bias_mask", Some("fc1.bias")),
             ("fc1.parametrizations.weight.0.mask", Some("fc1.weight")),
             ("parametrizations.weight.0.mask", Some("weight")),
+            ("state.fc1.weight.mask", Some("state.fc1.weight")),
             ("mask_emb", None),
             ("fc1.weight_orig", None),
             ("attention.mask", None),

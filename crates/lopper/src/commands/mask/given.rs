@@ -83,10 +83,11 @@ pub(super) fn read_all(paths: &[PathBuf], model: &ForModel) -> Result<Vec<MaskFi
     let layout = first.mask.layout();
     for other in &given {
         let context = format!("{} and {}", first.path.display(), other.path.display());
-        layout.check_same_tensors(other.mask.layout(), &context).map_err(|error| {
-            Error::Other(format!(
+        layout.check_same_tensors(other.mask.layout(), &context).map_err(|error| match first.own && other.own {
+            true => error.into(),
+            false => Error::Other(format!(
                 "{error}\nwith --model DIR they are read by the names of that model, in every spelling"
-            ))
+            )),
         })?;
     }
     given.iter().map(|given| Ok(file(given, given.mask.clone().in_order_of(layout)?))).collect()
