@@ -23,11 +23,12 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const SCHEME: &str = "hf:";
 const ACCEPTED: &str = "hf:ORGANISATION/NAME or hf:ORGANISATION/NAME@REVISION (a branch, tag or commit) is accepted";
 /// What is fetched beside the weights when the repository has it.
-const BESIDE: [&str; 8] = [
+const BESIDE: [&str; 9] = [
     "config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "vocab.txt",
     "vocab.json",
     "merges.txt",

@@ -103,6 +103,16 @@ impl BertConfig {
         Ok(config)
     }
 
+    /// Whether `config.json` in `directory`, as far as it can be read, is one of weights that can be.
+    ///
+    /// # Errors
+    /// Those of [`check_config`].
+    pub(crate) fn check_kind(directory: &Path) -> Result<()> {
+        let path = directory.join("config.json");
+        let object = read_regular(&path, MAX_BYTES as u64).ok().and_then(|text| Reader::object(&text, &path).ok());
+        object.map_or(Ok(()), |config| check_config(&config, &path))
+    }
+
     /// Reads `config.json` in `directory`.
     ///
     /// # Errors
