@@ -1,12 +1,14 @@
 //! `config.json` of a BERT checkpoint.
 
-use crate::head::OURS;
 use lopper_core::{Error, Head, Result};
 use lopper_nn::{Activation, MAX_BYTES, Reader};
 use lopper_weights::{check_config, read_regular};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
+
+/// The class whose head is ours.
+pub(crate) const OURS: &str = "BertForSequenceClassification";
 
 /// The architecture of a BERT encoder and what `config.json` says about its head. Always valid.
 #[derive(Debug, Clone, PartialEq, Serialize)]
