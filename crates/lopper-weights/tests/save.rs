@@ -234,8 +234,8 @@ fn weights_are_saved_in_the_type_that_is_asked_for() {
         );
         // What is carried along is as it was.
         assert_eq!(saved.dtype("cls.bias"), Some(Dtype::BF16));
-        let (mut zeros, mut index) = (0, 0);
-        for name in ["b.weight", "a.weight"] {
+        let mut zeros = 0;
+        for (index, name) in ["b.weight", "a.weight"].into_iter().enumerate() {
             let own = &toy.parameters.get(&name.into()).unwrap().tensor;
             let mut values = Vec::<f32>::try_from(own.detach().view([-1])).unwrap();
             mask.apply(index, &mut values).unwrap();
@@ -248,7 +248,6 @@ fn weights_are_saved_in_the_type_that_is_asked_for() {
             let read = saved.tensor(name).unwrap().view([-1]);
             assert!(read == rounded, "{dtype:?}: {name}");
             zeros += Vec::<f32>::try_from(read).unwrap().iter().filter(|value| **value == 0.0).count();
-            index += 1;
         }
         assert_eq!(zeros as u64, mask.pruned());
     }

@@ -1,12 +1,14 @@
 //! `config.json` of a BERT checkpoint.
 
-use crate::head::OURS;
 use lopper_core::{Error, Head, Result};
 use lopper_nn::{Activation, MAX_BYTES, Reader};
 use lopper_weights::{check_config, read_regular};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use std::path::Path;
+
+/// The class whose head is ours.
+pub(crate) const OURS: &str = "BertForSequenceClassification";
 
 /// The architecture of a BERT encoder and what `config.json` says about its head. Always valid.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -101,6 +103,16 @@ impl BertConfig {
         r.finish()?;
         config.source = source;
         Ok(config)
+    }
+
+    /// Whether `config.json` in `directory`, as far as it can be read, is one of weights that can be.
+    ///
+    /// # Errors
+    /// Those of [`check_config`].
+    pub(crate) fn check_kind(directory: &Path) -> Result<()> {
+        let path = directory.join("config.json");
+        let object = read_regular(&path, MAX_BYTES as u64).ok().and_then(|text| Reader::object(&text, &path).ok());
+        object.map_or(Ok(()), |config| check_config(&config, &path))
     }
 
     /// Reads `config.json` in `directory`.

@@ -1,6 +1,6 @@
 //! Which head a checkpoint has, and whether it is one that answers for whole texts.
 
-use crate::config::BertConfig;
+use crate::config::{BertConfig, OURS};
 use lopper_core::Head;
 use lopper_nn::{Named, Source};
 
@@ -26,8 +26,6 @@ const CLASSES: [(&str, &str, &str); 8] = [
     ("BertForNextSentencePrediction", "next-sentence prediction", "cls.seq_relationship."),
     ("BertForWholeWordMaskedLM", "masked language modelling", "cls.predictions."),
 ];
-/// The class whose head is ours.
-pub(crate) const OURS: &str = "BertForSequenceClassification";
 
 /// Goes by `architectures`, because two classes call their heads alike; and by the names where the class is unknown or there
 /// is none. A classifier without a pooler below it is never ours.

@@ -67,14 +67,11 @@ impl BertModel {
             "checkpoint" => true,
             other => return Err(Error::invalid("[model] head", other, "`fresh` or `checkpoint`")),
         };
+        // Another architecture, or quantised weights: then nothing of the weights fits, which says nothing more.
+        BertConfig::check_kind(&request.path)?;
         let config = BertConfig::read(&request.path).and_then(|config| {
             config.with_dropout(options.hidden_dropout, options.attention_dropout, options.classifier_dropout)
         });
-        // What is another kind of model, or no configuration at all, says nothing of the weights.
-        let config = match config {
-            Err(error @ (Error::File { .. } | Error::Unsupported { .. })) => return Err(error),
-            config => config,
-        };
         let checkpoint = Checkpoint::open_model(&request.path, &ANCHORS);
         let (config, checkpoint) = Error::both(config, checkpoint)?;
         let weights = head_and_weights(request, &config, &named(&checkpoint), from_checkpoint);

@@ -9,6 +9,8 @@ answer to fixtures/heads/answers-VERSION.json. Run 4.57.1 first.
 
 import json
 import shutil
+import sys
+import types
 from pathlib import Path
 
 import torch
@@ -91,7 +93,15 @@ def make(name, kind, settings):
         rewrite(where, {f"_orig_mod.{key}": value for key, value in model.state_dict().items()}, "pytorch_model.bin")
     if name == "trainer":
         state = {f"model.{key}": value for key, value in model.state_dict().items()}
-        rewrite(where, {"epoch": 3, "global_step": 7, "pytorch-lightning_version": "2.5.0", "state_dict": state}, "last.ckpt")
+        # Lightning keeps hyperparameters in a class of its own, here under its name.
+        data = types.ModuleType("lightning.fabric.utilities.data")
+        data.AttributeDict = type("AttributeDict", (dict,), {"__module__": data.__name__})
+        parts = data.__name__.split(".")
+        sys.modules.update({".".join(parts[:n]): types.ModuleType(".".join(parts[:n])) for n in range(1, len(parts))})
+        sys.modules[data.__name__] = data
+        beside = {"hparams_name": "kwargs", "hyper_parameters": data.AttributeDict(lr=1e-3, folder=Path("runs"))}
+        whole = {"epoch": 3, "global_step": 7, "pytorch-lightning_version": "2.5.0", "state_dict": state, **beside}
+        rewrite(where, whole, "last.ckpt")
     if name == "pruning":
         for module in model.bert.encoder.modules():
             if isinstance(module, torch.nn.Linear):

@@ -43,6 +43,9 @@ pub(crate) struct Storage {
     pub(crate) dtype: Option<Dtype>,
 }
 
+/// Lightning's packages, old and new.
+const LIGHTNING: [&str; 3] = ["lightning", "pytorch_lightning", "lightning_fabric"];
+
 /// Looks up a global. `None` means that it is refused.
 pub(crate) fn role(module: &str, name: &str) -> Option<Role> {
     // Protocol 2 writes the names of Python 2.
@@ -85,6 +88,8 @@ pub(crate) fn role(module: &str, name: &str) -> Option<Role> {
         ("_operator", "getitem") => Role::Subscript,
         // By Python's convention what starts with a capital letter is a class.
         _ if class() && (within("omegaconf") || within("fairseq")) => Role::Data,
+        // Lightning keeps hyperparameters in a class of its own, and names those of its callbacks.
+        _ if class() && LIGHTNING.iter().any(|package| within(package)) => Role::Data,
         _ => return None,
     })
 }
@@ -174,6 +179,8 @@ mod tests {
             ("fairseq.utils", "Os.system"),
             ("fairseqs.utils", "Class"),
             ("omegaconf", "open"),
+            ("lightning.fabric.utilities.data", "open"),
+            ("lightningx", "AttributeDict"),
             ("omegaconfig", "Class"),
             ("pathlib", "os.system"),
             ("typing", "sys"),
@@ -187,6 +194,7 @@ mod tests {
             assert_eq!(role(module, name), None, "{module}.{name}");
         }
         assert_eq!(role("omegaconf.dictconfig", "DictConfig"), Some(Role::Data));
+        assert_eq!(role("lightning.fabric.utilities.data", "AttributeDict"), Some(Role::Data));
         assert_eq!(role("fairseq.dataclass.constants", "DDP_BACKEND_CHOICES"), Some(Role::Data));
         let half = Storage { width: 2, dtype: Some(Dtype::F16) };
         assert_eq!(role("torch", "HalfStorage"), Some(Role::Storage(half)));
