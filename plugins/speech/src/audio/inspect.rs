@@ -79,6 +79,9 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
             return Err(AudioError::NoLastPage);
         }
         let hash = if check == Check::Headers { hash_ends(path) } else { hash_all(path) };
+        // Its content is not what it was for runs of which a store may still know.
+        let mended = |hash: [u8; 32]| blake3::Hasher::new().update(b"mended").update(&hash).finalize().into();
+        let hash = if source.is_mended() { hash.map(mended) } else { hash };
         Ok(Inspection {
             rate,
             frames,

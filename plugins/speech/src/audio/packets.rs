@@ -28,6 +28,8 @@ pub(super) struct Packets {
     pub(super) frames: Option<u64>,
     /// Where the packets that there are end, in samples of a channel.
     end: u64,
+    /// Whether what its encoder has added is left out although the checksum of its tag is wrong.
+    pub(super) is_mended: bool,
 }
 
 /// What makes samples of packets.
@@ -44,7 +46,7 @@ impl Packets {
             let beginning = tags::bytes_at(file, start, foreign::LOOK)?;
             // What the libraries make of tags behind MP3 and Ogg is right.
             let end = if beginning.starts_with(b"fLaC") { tags::end(file, size)? } else { size };
-            let blank = tags::lame_checksum(file, start)?;
+            let blank = tags::wrong_checksum(file, start)?;
             std::io::Seek::rewind(file).map(|()| (beginning, end, blank))
         };
         let (beginning, end, blank) = window(&mut file).map_err(|e| AudioError::Unreadable(e.to_string()))?;
@@ -54,6 +56,7 @@ impl Packets {
             opus::Head::of(header)?;
         }
         let guess = |otherwise: AudioError| foreign::guess(&beginning).unwrap_or(otherwise);
+        let is_mended = blank.is_some();
         let stream = MediaSourceStream::new(Box::new(Window { file, end, blank, place: 0 }), Default::default());
         let probe = symphonia::default::get_probe();
         let format = probe
@@ -80,7 +83,7 @@ impl Packets {
         let frames =
             track_frames(format.as_ref(), track).map(|frames| frames - head.map_or(0, |head| head.delay.min(frames)));
         check_length(frames.unwrap_or_default(), rate)?;
-        Ok(Self { format, track, parameters, head, has_delay, rate, frames, end: 0 })
+        Ok(Self { format, track, parameters, head, has_delay, rate, frames, end: 0, is_mended })
     }
 
     /// Whether the header tells the number of samples exactly, so that fewer mean a truncated file.

@@ -62,6 +62,11 @@ impl Source {
         }
     }
 
+    /// Whether a tag is believed that was not before, so that its samples are not those that were once made of the same bytes.
+    pub(super) fn is_mended(&self) -> bool {
+        matches!(&self.reader, Reader::Packets(packets) if packets.is_mended)
+    }
+
     /// # Errors
     /// Nothing decodes its codec.
     pub(super) fn check_decoder(&self) -> Result<(), AudioError> {

@@ -53,19 +53,31 @@ pub(super) fn end(file: &mut File, size: u64) -> Result<u64> {
     Ok(end)
 }
 
-/// Where the checksum of a LAME tag stands, in an MP3 that begins at `start`.
+/// Where the checksum of a LAME tag stands, in an MP3 that begins at `start`, if it is wrong.
 ///
 /// The tag says what its encoder has added at both ends. FFmpeg writes it with a checksum that is only right for stereo of
-/// MPEG-1. mpg123 and FFmpeg read the tag whatever its checksum is; symphonia does where the checksum is 0.
-pub(super) fn lame_checksum(file: &mut File, start: u64) -> Result<Option<u64>> {
+/// MPEG-1. mpg123 and FFmpeg read the tag whatever its checksum is; symphonia does where the checksum is 0, and where neither
+/// the encoder's name is LAME nor frames have checksums.
+pub(super) fn wrong_checksum(file: &mut File, start: u64) -> Result<Option<u64>> {
     let bytes = bytes_at(file, start, REACH)?;
-    let found =
-        (0..bytes.len()).find_map(|place| checksum(&bytes[place..]).map(|within| start + (place + within) as u64));
-    Ok(found)
+    let tag = (0..bytes.len()).find_map(|place| checksum(&bytes[place..]).map(|within| (place, within)));
+    Ok(tag.and_then(|(place, within)| {
+        let (frame, written) = (bytes.get(place..place + within)?, bytes.get(place + within..place + within + 2)?);
+        let is_looked_at = frame[1] & 1 == 0 || frame[within - 34..].starts_with(b"LAME");
+        let is_wrong = is_looked_at && written != [0, 0] && written != crc16(frame).to_be_bytes();
+        is_wrong.then_some(start + (place + within) as u64)
+    }))
 }
 
-/// The same in a frame that these bytes begin with (Xing's header behind the side information, whose length depends on version
-/// and channels; then LAME's 36 bytes, of which the last two are the checksum).
+/// CRC-16 with the polynomial 0x8005, lowest bit first, from 0: what LAME computes over its first frame up to the checksum.
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xa001 } else { crc >> 1 })
+    })
+}
+
+/// Where the checksum stands in a frame that these bytes begin with (Xing's header behind the side information, whose length
+/// depends on version and channels; then LAME's 36 bytes, of which the last two are the checksum).
 fn checksum(frame: &[u8]) -> Option<usize> {
     let [0xff, second, _, fourth, ..] = *frame else { return None };
     // Layer III of a version that there is.

@@ -110,3 +110,23 @@ fn what_libsndfile_counts_in_opus_is_counted_so_too() {
     assert_eq!((seen.frames, seen.input_rate), (19_200, None));
     assert!(seen.has(19_200) && !seen.has(6400));
 }
+
+#[test]
+fn only_what_was_read_wrong_before_has_another_hash() {
+    for (name, changes) in [
+        ("lame.mp3", false),
+        ("ffmpeg.mp3", false),
+        ("ffmpeg-copied.mp3", false),
+        ("lame-44k-stereo-copied.mp3", false),
+        ("lame-copied.mp3", true),
+        ("lame-cut.mp3", true),
+        ("lame-8k-copied.mp3", false),
+        ("16.wav", false),
+    ] {
+        let path = folder().join(name);
+        let content = std::fs::read(&path).unwrap();
+        let before = blake3::Hasher::new().update(b"all").update(&content).finalize();
+        let found = CHECKS[1..].iter().map(|check| inspect(&path, *check).unwrap().hash);
+        assert!(found.into_iter().all(|hash| (hash != *before.as_bytes()) == changes), "{name}");
+    }
+}
