@@ -30,7 +30,7 @@ use tempfile::TempDir;
 pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every target, in the order of the table in `docs/fuzzing.md`.
-pub(crate) const TARGETS: [Target; 19] = [
+pub(crate) const TARGETS: [Target; 20] = [
     ("mask_file", mask_file),
     ("checkpoint_record", checkpoint_record),
     ("stage_record", stage_record),
