@@ -13,6 +13,17 @@ use lopper_weights::{Checkpoint, read_regular};
 use std::path::{Path, PathBuf};
 use tch::Tensor;
 
+/// The projection of features, which every checkpoint has, in each library's spelling; the longest first, so that what
+/// fairseq puts around a finetuned encoder is no prefix.
+const ANCHORS: [&str; 7] = [
+    "w2v_encoder.w2v_model.post_extract_proj.weight",
+    "encoder.feature_projection.projection.weight",
+    PROJECTION,
+    "encoder_frontend.model_dim_proj.weight",
+    "feature_projection.projection.weight",
+    "w2v_model.post_extract_proj.weight",
+    "post_extract_proj.weight",
+];
 /// Most checkpoints of a directory that an error names.
 const MAX_NAMED: usize = 8;
 
@@ -55,7 +66,7 @@ impl Found {
         let described = path.join("config.json").is_file();
         let file = weights(path);
         let of_transformers = described && file.as_ref().is_ok_and(|file| !is_torch(file));
-        let checkpoint = file.and_then(|file| Checkpoint::open(&file));
+        let checkpoint = file.and_then(|file| Checkpoint::open_model(&file, &ANCHORS));
         let (config, checkpoint) = if described {
             Error::both(Wav2Vec2Config::read(path).map(Some), checkpoint)?
         } else {
@@ -109,8 +120,8 @@ impl Found {
     ///
     /// # Errors
     /// When one cannot be read.
-    pub(crate) fn as_they_are(&self, names: &[String]) -> Result<Tensors> {
-        names.iter().map(|name| Ok((ParameterName::new(name.as_str()), self.checkpoint.tensor(name)?))).collect()
+    pub(crate) fn as_they_are(&self, names: &[String]) -> Result<Vec<(String, Tensor)>> {
+        names.iter().map(|name| Ok((name.clone(), self.checkpoint.stored(name)?))).collect()
     }
 
     /// Whether it has a learned vector for masked steps, which torchaudio's checkpoints have not.
@@ -214,7 +225,7 @@ pub(crate) fn recognise(path: &Path) -> Option<bool> {
         // What is said to be ours here may be unusable: then opening it says what is wrong, which nobody else can.
         Err(_) => {
             let Ok(weights) = weights(path) else { return Some(false) };
-            let Ok(checkpoint) = Checkpoint::open(&weights) else {
+            let Ok(checkpoint) = Checkpoint::open_model(&weights, &ANCHORS) else {
                 return (is_torch(&weights) && weights.is_file()).then_some(false);
             };
             let settings = settings_of(&checkpoint);

@@ -4,7 +4,7 @@ use crate::audio::Wav2Vec2Preprocessor;
 use crate::config::Wav2Vec2Config;
 use crate::ctc::ctc_loss;
 use crate::encoder::Encoder;
-use crate::foreign::tell_left_out;
+use crate::foreign::{purpose, tell_left_out};
 use crate::head;
 use crate::load::{Found, HeadWeights, Tensors};
 use crate::options::Wav2Vec2Options;
@@ -35,6 +35,10 @@ pub struct Wav2Vec2Model {
     settings: serde_json::Value,
     /// Whether the head is the checkpoint's own, or was there none.
     as_loaded: bool,
+    /// What the checkpoint's head is for, where it is no CTC head and none was made.
+    other_head: Option<String>,
+    /// Tensors of the checkpoint that are no part of the network and stay beside it.
+    others: Vec<(String, Tensor)>,
     /// The tokenizer's files that belong to that head.
     tokenizer: Vec<Artifact>,
     too_long: AtomicU64,
@@ -67,6 +71,7 @@ impl Wav2Vec2Model {
         });
         let ((_, padding), ((preprocessor, (config, loaded)), (found, masks))) = Error::both(chosen, read)?;
         let Loaded { head, tensors, others, as_loaded, tokenizer } = loaded;
+        let other_head = found.config.class().filter(|_| head.is_none()).and_then(purpose);
 
         let mut entries = Vec::with_capacity(tensors.len());
         for (name, tensor) in tensors {
@@ -79,9 +84,6 @@ impl Wav2Vec2Model {
             };
             let tensor = tensor.f_to_device(request.device)?.f_set_requires_grad(role != Role::Frozen)?;
             entries.push(Parameter { name, role, tensor });
-        }
-        for (name, tensor) in others {
-            entries.push(Parameter { name, role: Role::Frozen, tensor: tensor.f_to_device(request.device)? });
         }
         let by_name: HashMap<&str, &Tensor> = entries.iter().map(|p| (p.name.as_str(), &p.tensor)).collect();
         let mut take = |name: &str| {
@@ -118,6 +120,8 @@ impl Wav2Vec2Model {
             mask,
             settings,
             as_loaded,
+            other_head,
+            others,
             tokenizer,
             too_long: AtomicU64::new(0),
         })
@@ -234,6 +238,14 @@ impl Model for Wav2Vec2Model {
         self.head.as_ref().map(|head| &head.head)
     }
 
+    fn other_head(&self) -> Option<&str> {
+        self.other_head.as_deref()
+    }
+
+    fn carried(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(self.others.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect())
+    }
+
     fn preprocessor(&self) -> Option<Arc<dyn Preprocessor>> {
         Some(self.preprocessor.clone())
     }
@@ -278,7 +290,7 @@ struct Loaded {
     head: Option<Head>,
     tensors: Tensors,
     /// Tensors that are no part of the model, as they are.
-    others: Tensors,
+    others: Vec<(String, Tensor)>,
     as_loaded: bool,
     tokenizer: Vec<Artifact>,
 }

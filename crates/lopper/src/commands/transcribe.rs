@@ -53,10 +53,10 @@ impl Arguments {
             } else {
                 "recordings; give a speech model"
             };
-            let config = settings(model, "config.json")?;
-            let class = config.get("architectures").and_then(|all| all.get(0)).and_then(Value::as_str);
-            let class = class.filter(|class| class.contains("For")).map(|class| format!("is a {class} and "));
-            let what = format!("{}, which {}has no CTC head,", self.model.source(), class.unwrap_or_default());
+            let what = match model.other_head() {
+                Some(other) => format!("{}, a {other},", self.model.source()),
+                None => format!("{}, which has no CTC head,", self.model.source()),
+            };
             return Err(Error::Unsupported { what, feature: feature.into() });
         };
         let dictionary = Dictionary::of_head(vocabulary.clone(), *blank)

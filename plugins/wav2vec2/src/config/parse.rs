@@ -3,7 +3,7 @@
 use super::{Convolution, Dropouts, FeatureNorm, Spans, Wav2Vec2Config};
 use lopper_core::{Error, Result};
 use lopper_nn::{Activation, MAX_BYTES, Reader};
-use lopper_weights::read_regular;
+use lopper_weights::{check_config, read_regular};
 use serde_json::{Map, Value};
 use std::path::Path;
 
@@ -27,6 +27,7 @@ impl Wav2Vec2Config {
     /// cannot be used, together.
     pub fn parse(text: &[u8], path: &Path) -> Result<Self> {
         let source = Reader::object(text, path)?;
+        check_config(&source, path)?;
         if !is_wav2vec2(&source) {
             let found = source.get("model_type").or_else(|| source.get("architectures"));
             return Err(Error::Unsupported {
