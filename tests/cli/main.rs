@@ -7,6 +7,7 @@ mod crash;
 mod disk;
 mod fixture;
 mod golden;
+mod label_order;
 mod masks;
 mod paper;
 mod runs;

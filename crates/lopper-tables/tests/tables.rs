@@ -75,7 +75,8 @@ fn every_encoding_gives_the_cells_that_pyarrow_reads() {
 fn columns_have_kinds_and_the_names_of_classes() {
     for path in fixtures(false) {
         let table = Table::open(&path).unwrap();
-        let kind = |name: &str| table.columns().iter().find(|column| column.name.starts_with(name)).unwrap().kind.clone();
+        let kind =
+            |name: &str| table.columns().iter().find(|column| column.name.starts_with(name)).unwrap().kind.clone();
         assert_eq!(kind("text"), ColumnKind::Text);
         assert_eq!(kind("small"), ColumnKind::Integer);
         assert_eq!(kind("single"), ColumnKind::Float);

@@ -201,6 +201,11 @@ fn head_and_weights<S: Source>(
     if let Some(head) = &head {
         check_head(head)?;
     }
+    // A checkpoint's head keeps its own order of the task's labels; the data is asked to take it.
+    let head = match config.head() {
+        Some(own) if from_checkpoint && head.as_ref().is_some_and(|head| own.reorders(head)) => Some(own.clone()),
+        _ => head,
+    };
     let source = match (&head, request.task) {
         (None, _) => HeadWeights::Absent,
         (Some(head), Some(_)) if !from_checkpoint => HeadWeights::Fresh(head.outputs()),
@@ -246,7 +251,14 @@ fn check_labels(head: &Head, config: &BertConfig, outputs: Option<u64>) -> Resul
     let (Head::Classification { labels }, Some(Head::Classification { labels: found })) = (head, config.head()) else {
         return Ok(());
     };
-    let generic = found.iter().enumerate().all(|(id, label)| *label == format!("LABEL_{id}"));
+    let generic = config.head().is_some_and(Head::is_unnamed);
+    if generic && labels.len() == found.len() {
+        let labels = labels.join(", ");
+        tracing::warn!(
+            labels,
+            "the checkpoint's head has no names for its outputs, which are taken for the task's labels in this order"
+        );
+    }
     let same = labels.len() == found.len() && labels.iter().zip(found).all(|(a, b)| a.eq_ignore_ascii_case(b));
     if generic || same { Ok(()) } else { refuse(format!("whose labels are {}", found.join(", "))) }
 }

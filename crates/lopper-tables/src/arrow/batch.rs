@@ -68,9 +68,9 @@ impl Layout<'_> {
         let buffers = self.buffers.filter(|buffers| index < buffers.length);
         let (offset, length) = buffers.ok_or_else(|| damaged("a batch has too few buffers"))?.pair(index)?;
         let (offset, length) = (u64::try_from(offset).ok(), u64::try_from(length).ok());
-        let inside = offset.zip(length).filter(|(offset, length)| {
-            offset.checked_add(*length).is_some_and(|end| end <= self.body.1)
-        });
+        let inside = offset
+            .zip(length)
+            .filter(|(offset, length)| offset.checked_add(*length).is_some_and(|end| end <= self.body.1));
         let (offset, length) = inside.ok_or_else(|| damaged("a buffer lies beyond its batch"))?;
         Ok((self.body.0 + offset, length))
     }
@@ -83,13 +83,7 @@ impl Layout<'_> {
     }
 
     /// A buffer with `width` bits a row at least, and so many rows more.
-    fn read<R: Read + Seek>(
-        &self,
-        source: &mut Source<R>,
-        number: Buffer,
-        bits: u64,
-        more: u64,
-    ) -> Result<Vec<u8>> {
+    fn read<R: Read + Seek>(&self, source: &mut Source<R>, number: Buffer, bits: u64, more: u64) -> Result<Vec<u8>> {
         let (start, length) = self.buffer(number, 0)?;
         let needed = self.rows.checked_add(more).and_then(|rows| rows.checked_mul(bits)).map(|bits| bits.div_ceil(8));
         match needed {
@@ -108,11 +102,18 @@ impl OpenBatch {
         columns: Vec<(Leaf, ColumnKind)>,
     ) -> Result<Self> {
         if table.table(3)?.is_some() {
-            return Err(unsupported("has compressed buffers, which are not read; write it without compression, or as Parquet"));
+            return Err(unsupported(
+                "has compressed buffers, which are not read; write it without compression, or as Parquet",
+            ));
         }
         let rows = u64::try_from(table.long(0, 0)?).map_err(|_| damaged("a batch has a negative number of rows"))?;
-        let layout =
-            Layout { rows, body, nodes: table.vector(1, 16)?, buffers: table.vector(2, 16)?, variadic: table.vector(4, 8)? };
+        let layout = Layout {
+            rows,
+            body,
+            nodes: table.vector(1, 16)?,
+            buffers: table.vector(2, 16)?,
+            variadic: table.vector(4, 8)?,
+        };
         let columns = columns.into_iter().map(|(leaf, kind)| OpenColumn::open(source, &layout, &leaf, kind));
         Ok(Self { rows, row: 0, columns: columns.collect::<Result<_>>()? })
     }
@@ -150,7 +151,12 @@ fn number(bytes: &[u8], index: usize, width: u8, signed: bool) -> i64 {
 }
 
 impl OpenColumn {
-    fn open<R: Read + Seek>(source: &mut Source<R>, layout: &Layout<'_>, leaf: &Leaf, kind: ColumnKind) -> Result<Self> {
+    fn open<R: Read + Seek>(
+        source: &mut Source<R>,
+        layout: &Layout<'_>,
+        leaf: &Leaf,
+        kind: ColumnKind,
+    ) -> Result<Self> {
         let mut validity = Vec::new();
         for node in &leaf.nodes {
             let nodes = layout.nodes.filter(|nodes| *node < nodes.length);
@@ -222,7 +228,9 @@ impl OpenColumn {
         let Stored::Indices(indices, width, signed, id) = &self.cells else { return Ok(Value::Null) };
         let index = number(indices, row, *width, *signed);
         let place = dictionaries.get(id).zip(usize::try_from(index).ok()).filter(|(cells, index)| *index < cells.len());
-        place.map(|(cells, index)| cells.get(index)).ok_or_else(|| damaged(format!("a dictionary has no value {index}")))
+        place
+            .map(|(cells, index)| cells.get(index))
+            .ok_or_else(|| damaged(format!("a dictionary has no value {index}")))
     }
 
     fn cells<R: Read + Seek>(

@@ -22,6 +22,9 @@ const SCHEMA: u8 = 1;
 const DICTIONARY: u8 = 2;
 const BATCH: u8 = 3;
 
+/// Bytes that the values of a dictionary may have beyond four times the file.
+const SHARED: u64 = 8 << 20;
+
 /// A stream whose schema was read.
 pub(crate) struct ArrowTable {
     schema: Schema,
@@ -55,7 +58,8 @@ fn message<R: Read + Seek>(source: &mut Source<R>, at: u64) -> Result<Option<Mes
     let size = Flat::root(&header)?.long(3, 0)?;
     let (start, size) = (at + 8 + length, u64::try_from(size).ok());
     let size = size.filter(|size| *size <= source.size() - start);
-    let size = size.ok_or_else(|| damaged(format!("the message at byte {at} ends beyond the file; it may be cut short")))?;
+    let size =
+        size.ok_or_else(|| damaged(format!("the message at byte {at} ends beyond the file; it may be cut short")))?;
     Ok(Some(Message { header, body: (start, size), next: start + size }))
 }
 
@@ -122,9 +126,10 @@ impl ArrowReader {
     /// Keeps a dictionary that a column needs.
     fn dictionary<R: Read + Seek>(&mut self, source: &mut Source<R>, table: Flat<'_>, body: (u64, u64)) -> Result<()> {
         let id = table.long(0, 0)?;
-        let users = self.chosen.iter().filter(|column| {
-            matches!(self.schema.leaves[**column].dictionary, Some((wanted, _)) if wanted == id)
-        });
+        let users = self
+            .chosen
+            .iter()
+            .filter(|column| matches!(self.schema.leaves[**column].dictionary, Some((wanted, _)) if wanted == id));
         let Some(column) = users.copied().next() else { return Ok(()) };
         let values = table.table(1)?.ok_or_else(|| damaged("a dictionary has no values"))?;
         let kind = self.schema.columns[column].kind.clone();
@@ -138,9 +143,9 @@ impl ArrowReader {
             for row in 0..rows {
                 cells.push(found[0].get(row))?;
             }
-            // Only values that take no bytes in the file could be more.
-            if cells.len() as u64 > source.size() {
-                return Err(damaged("a dictionary has more values than the file bytes"));
+            // Only values that take no bytes in the file, or share them, could be more.
+            if cells.len() as u64 > source.size() || cells.weight() as u64 > SHARED + 4 * source.size() {
+                return Err(damaged("a dictionary is larger than its file"));
             }
         }
         self.dictionaries.insert(id, cells);

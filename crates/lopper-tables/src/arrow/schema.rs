@@ -110,7 +110,10 @@ impl Schema {
         let own = field.text(0)?.unwrap_or_default();
         // Many columns may share the bytes of one name.
         if own.len() > LONGEST_NAME {
-            return Err(unsupported(format!("has a column's name of {} bytes; at most {LONGEST_NAME} are read", own.len())));
+            return Err(unsupported(format!(
+                "has a column's name of {} bytes; at most {LONGEST_NAME} are read",
+                own.len()
+            )));
         }
         let name = if above.name.is_empty() { own.to_owned() } else { format!("{}.{own}", above.name) };
         let mut nodes = above.nodes.clone();

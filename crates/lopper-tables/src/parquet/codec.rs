@@ -4,10 +4,10 @@ use crate::Result;
 use crate::error::{damaged, unsupported};
 use std::io::Read;
 
-/// A page may state this many bytes, and `RATIO` for each compressed one: gzip and Snappy cannot do better, and nobody's
-/// texts or recordings do.
-const ALWAYS: u64 = 16 << 20;
-const RATIO: u64 = 1100;
+/// A page may state this many bytes, and `RATIO` for each compressed one. Writers end a page at 1 MiB, unless a single cell is
+/// larger, and nobody's texts or recordings shrink to a part of that size.
+const ALWAYS: u64 = 4 << 20;
+const RATIO: u64 = 256;
 
 /// The bytes of a page of `size` bytes that was compressed by the codec of that number.
 pub(crate) fn decompress(codec: i64, bytes: Vec<u8>, size: u64) -> Result<Vec<u8>> {

@@ -236,11 +236,7 @@ struct Place {
     repeated: bool,
 }
 
-fn walk(
-    left: &mut impl Iterator<Item = Element>,
-    above: &Place,
-    found: &mut impl FnMut(Column, Leaf),
-) -> Result<()> {
+fn walk(left: &mut impl Iterator<Item = Element>, above: &Place, found: &mut impl FnMut(Column, Leaf)) -> Result<()> {
     let element = left.next().ok_or_else(|| damaged("it describes fewer columns than it says"))?;
     if above.depth == DEEPEST {
         return Err(unsupported(format!("has columns within columns more than {DEEPEST} deep")));
