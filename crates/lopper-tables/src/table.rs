@@ -1,7 +1,8 @@
 //! A table in a file, whichever of the formats it has.
 
 use crate::arrow::{ArrowReader, ArrowTable};
-use crate::cells::{Batch, Cells};
+use crate::cells::Batch;
+use crate::column::{Column, ColumnKind};
 use crate::error::unsupported;
 use crate::parquet::{ParquetReader, ParquetTable};
 use crate::source::Source;
@@ -9,48 +10,6 @@ use crate::{Result, TableError};
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::path::Path;
-
-/// What the cells of a column are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColumnKind {
-    /// True or false.
-    Boolean,
-    /// Integers of any width.
-    Integer,
-    /// Numbers of single or double precision.
-    Float,
-    /// Texts.
-    Text,
-    /// Bytes.
-    Bytes,
-    /// Something that is not read; what it is.
-    Other(String),
-}
-
-impl ColumnKind {
-    /// An empty column of that kind.
-    pub(crate) fn cells(&self) -> Result<Cells> {
-        Ok(match self {
-            Self::Boolean => Cells::Booleans(Vec::new()),
-            Self::Integer => Cells::Integers(Vec::new()),
-            Self::Float => Cells::Floats(Vec::new()),
-            Self::Text => Cells::Texts(String::new(), Vec::new()),
-            Self::Bytes => Cells::Bytes(Vec::new(), Vec::new()),
-            Self::Other(what) => return Err(unsupported(format!("its cells are of a kind that is not read: {what}"))),
-        })
-    }
-}
-
-/// A column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Its name. Of a structure's part, the names on the way with dots between them: `audio.bytes`.
-    pub name: String,
-    /// What its cells are.
-    pub kind: ColumnKind,
-    /// The names of its classes in class order, where `datasets` wrote them down.
-    pub classes: Option<Vec<String>>,
-}
 
 /// A table in a Parquet file, an Arrow stream or an Arrow file.
 pub struct Table<R> {

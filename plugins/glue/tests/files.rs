@@ -373,7 +373,10 @@ proptest! {
         prop_assert_eq!(&parsed.examples, &expected);
         match tsv("wnli", &text) {
             Ok(told) => prop_assert_eq!(told, expected),
-            Err(problems) => prop_assert!(format!("{problems:?}").contains("say which with quoting")),
+            Err(problems) => {
+                let said = format!("{problems:?}");
+                prop_assert!(said.contains("say which with quoting"), "{}", said);
+            }
         }
     }
 }

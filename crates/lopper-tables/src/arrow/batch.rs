@@ -4,9 +4,9 @@ use super::flatbuffer::{Flat, Vector};
 use super::schema::{Buffer, Leaf, Storage};
 use crate::Result;
 use crate::cells::{Cells, MOST_BYTES, MOST_ROWS, Value};
+use crate::column::ColumnKind;
 use crate::error::{damaged, unsupported};
 use crate::source::Source;
-use crate::table::ColumnKind;
 use std::collections::HashMap;
 use std::io::{Read, Seek};
 

@@ -8,9 +8,9 @@ mod schema;
 
 use crate::Result;
 use crate::cells::Cells;
+use crate::column::Column;
 use crate::error::{damaged, unsupported};
 use crate::source::Source;
-use crate::table::Column;
 use batch::OpenBatch;
 use flatbuffer::Flat;
 use schema::Schema;

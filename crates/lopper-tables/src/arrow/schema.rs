@@ -5,8 +5,8 @@
 use super::flatbuffer::Flat;
 use crate::Result;
 use crate::class_labels;
+use crate::column::{Column, ColumnKind};
 use crate::error::{damaged, unsupported};
-use crate::table::{Column, ColumnKind};
 
 /// Columns within columns, at most, and columns at all.
 const DEEPEST: usize = 32;

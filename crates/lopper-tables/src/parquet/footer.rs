@@ -5,9 +5,9 @@
 use super::thrift::Thrift;
 use crate::Result;
 use crate::class_labels;
+use crate::column::{Column, ColumnKind};
 use crate::error::{damaged, unsupported};
 use crate::source::Source;
-use crate::table::{Column, ColumnKind};
 use std::io::{Read, Seek};
 
 /// Columns and groups of columns, at most.

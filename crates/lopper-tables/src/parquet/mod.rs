@@ -10,9 +10,9 @@ mod values;
 
 use crate::Result;
 use crate::cells::{Cells, MOST_BYTES, MOST_ROWS};
+use crate::column::Column;
 use crate::error::damaged;
 use crate::source::Source;
-use crate::table::Column;
 use footer::Footer;
 use page::Pages;
 use std::io::{Read, Seek};

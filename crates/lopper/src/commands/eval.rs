@@ -78,13 +78,16 @@ impl Arguments {
             (self.model.open()?, found)
         };
         let model = open.model.as_ref();
-        if !model.head().is_some_and(|head| head.reorders(&task.head)) {
+        let reordered = model.head().is_some_and(|head| head.reorders(&task.head));
+        if !reordered {
             check_head(model, &task, &self.model.source())?;
         }
         let request = DatasetRequest::for_model(&options, model).evaluated();
         let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request))?;
-        // A dataset may have taken the head's order.
-        check_head(model, dataset.task(), &self.model.source())?;
+        // The dataset should have taken the head's order.
+        if reordered {
+            check_head(model, dataset.task(), &self.model.source())?;
+        }
         let mut splits = Vec::new();
         for split in dataset.evaluation_splits() {
             let metrics = self.evaluate(&open, (entry.name, dataset.as_ref()), &split)?;
