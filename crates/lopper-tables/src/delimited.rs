@@ -167,6 +167,8 @@ pub struct Quotes {
     pub bare: u64,
     /// Fields between quotes that need them in CSV: they hold doubled quotes, a delimiter or a line feed.
     pub needed: u64,
+    /// Of these, the fields whose text stands between quotes itself.
+    pub nested: u64,
     /// Fields between quotes that hold a comma or a semicolon, for which spreadsheets quote whatever the delimiter is.
     pub commas: u64,
     /// Fields between quotes that need none.
@@ -208,6 +210,8 @@ impl Quotes {
         };
         if inner.contains(['"', delimiter, '\n', '\r']) {
             self.needed += 1;
+            // A doubled quote at either end.
+            self.nested += u64::from(inner.len() > 3 && inner.starts_with("\"\"") && inner.ends_with("\"\""));
         } else if inner.contains([',', ';']) {
             self.commas += 1;
         } else {

@@ -285,6 +285,19 @@ fn quotes_are_told_apart_or_asked_about() {
     assert_eq!(own("1\t7\t8\t\"a b\"\tc\n").unwrap(), ["\"a b\""]);
     assert_eq!(own("1\t7\t8\t\"a\" b\tc\n").unwrap(), ["\"a\" b"]);
     assert_eq!(hub("a \"b\"\tc\t1\t0\n").unwrap(), ["a \"b\""]);
+    // QQP's own texts stand between doubled quotes.
+    let qqp = |header: &str, text: &str| {
+        let text = format!("{header}question1\tquestion2\tis_duplicate\n{text}\tb\t1\n");
+        let parsed = parse(text.as_bytes(), Format::Tsv, GlueTask::find("qqp").unwrap(), false);
+        parsed.map(|p| p.examples[0].first.clone()).map_err(|p| format!("{:?}", p.listed))
+    };
+    let own_header = "id\tqid1\tqid2\t";
+    let own_text = "\"What is \"\"a\"\"?\"";
+    let again = "\"\"\"What is \"\"\"\"a\"\"\"\"?\"\"\"";
+    assert_eq!(qqp(own_header, &format!("0\t1\t2\t{own_text}")).unwrap(), own_text);
+    assert_eq!(qqp(own_header, &format!("0\t1\t2\t{again}")).unwrap(), own_text);
+    assert_eq!(qqp("", again).unwrap(), own_text);
+    assert!(qqp("", own_text).unwrap_err().contains("say which with quoting"));
     // Quotes of raw rows that pair up across a line feed.
     assert_eq!(own("1\t7\t8\t\"\tc\n1\t7\t8\td\te\"\n").unwrap(), ["\"", "d"]);
     // Every text between quotes, the header too.

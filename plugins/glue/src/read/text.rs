@@ -124,14 +124,19 @@ fn told_quoting(bytes: &[u8], task: &GlueTask) -> Result<Quoting, String> {
         return Ok(Quoting::Csv);
     }
     // Quotes of several raw rows may pair up across line feeds; then CSV's rows have other widths.
-    if has_one_width(bytes, Quoting::Raw) && !has_one_width(bytes, Quoting::Csv) {
+    if has_one_width(bytes, Quoting::Raw) == Some(true) && has_one_width(bytes, Quoting::Csv) == Some(false) {
+        return Ok(Quoting::Raw);
+    }
+    // QQP's own texts have CSV's quotes around them, and keep them wherever the task is read; pandas adds another pair.
+    if task.name == "qqp" && found.nested * 2 < found.needed && has_own_header(bytes, task) {
         return Ok(Quoting::Raw);
     }
     // Of real texts with quotes few stand between two and hold none, or hold only pairs of them.
     if found.bare > 0 && found.needed * 4 < found.bare {
         return Ok(Quoting::Raw);
     }
-    if found.bare == 0 && found.needed > 0 && found.idle == 0 {
+    let once = task.name == "qqp" && found.nested * 2 < found.needed;
+    if found.bare == 0 && found.needed > 0 && found.idle == 0 && !once {
         return Ok(Quoting::Csv);
     }
     if found.bare == 0 && found.needed == 0 && has_own_header(bytes, task) {
@@ -147,11 +152,15 @@ fn told_quoting(bytes: &[u8], task: &GlueTask) -> Result<Quoting, String> {
     ))
 }
 
-/// Whether every row has as many fields as the first.
-fn has_one_width(bytes: &[u8], quoting: Quoting) -> bool {
+/// Whether every row has as many fields as the first; `None` where a row cannot be read.
+fn has_one_width(bytes: &[u8], quoting: Quoting) -> Option<bool> {
     let mut widths = records(bytes, '\t', quoting).map(|(_, record)| record.ok().map(|record| record.width()));
-    let first = widths.next().flatten();
-    first.is_some() && widths.all(|width| width == first)
+    let first = widths.next()??;
+    let mut same = true;
+    for width in widths {
+        same &= width? == first;
+    }
+    Some(same)
 }
 
 /// Whether the first row is that of GLUE's own file of the task, which copies elsewhere have not: they have `idx`.
