@@ -8,6 +8,7 @@ mod crash;
 mod disk;
 mod fixture;
 mod golden;
+mod label_order;
 mod masks;
 mod masks_of_others;
 mod paper;

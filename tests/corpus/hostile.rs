@@ -77,6 +77,17 @@ fn data() {
         "\na sentence, \tanother sentence that follows\t0",
         "",
     ));
+    // `A` plus 36 is CoLA in CSV, plus 43 RTE.
+    for piece in ["\"", "\"\"", "\",", "\"\n\"", ","] {
+        parsers::glue(&repeated(LARGE, "e", piece, ""));
+        parsers::glue(&repeated(LARGE, "lsentence1,sentence2,label\n", piece, ""));
+    }
+    for piece in ["[", "[0,", "{", "\\\""] {
+        parsers::glue(&repeated(LARGE, "Q[", piece, "]"));
+    }
+    for start in ["A", "APAR1", "A\u{0}"] {
+        parsers::table(&repeated(LARGE, start, "PAR1", "PAR1"));
+    }
     parsers::glue(&repeated(LARGE, r#"Q{"sentence1":[0"#, ",0", "]}"));
     parsers::glue(&filled(LARGE, "Q{", |i| format!("\"{i}\":0,"), "\"a\":0}"));
 }

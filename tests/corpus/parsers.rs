@@ -18,12 +18,15 @@ use lopper_glue::read::{Format, parse};
 use lopper_glue::{GlueTask, TASKS};
 use lopper_speech::decode::Spelling;
 use lopper_speech::{Dictionary, audio};
+use lopper_tables::delimited::Quoting;
+use lopper_tables::{Table, TableError};
 use lopper_text::{Example, Label};
 use lopper_wav2vec2::{Wav2Vec2Config, Wav2Vec2Model};
 use safetensors::SafeTensors;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use std::fmt::{Debug, Display};
+use std::io::Cursor;
 use std::panic::{PanicHookInfo, set_hook, take_hook};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +42,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("stage_record", stage_record),
     ("run_record", run_record),
     ("glue", glue),
+    ("table", table),
     ("config", config),
     ("settings", settings),
     ("safetensors", safetensors),
@@ -142,12 +146,16 @@ where
     }
 }
 
-/// A GLUE file. The first byte chooses the task, TSV or JSON lines, and whether malformed rows are left out.
+/// A GLUE file. The first byte chooses the task, TSV, CSV or JSON, and whether malformed rows are left out.
 pub(crate) fn glue(bytes: &[u8]) {
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let choice = usize::from(choice.saturating_sub(b'A'));
     let task = &TASKS[choice % TASKS.len()];
-    let format = if (choice / TASKS.len()).is_multiple_of(2) { Format::Tsv } else { Format::JsonLines };
+    let format = match (choice / TASKS.len() % 2, choice / TASKS.len() / 4 % 2) {
+        (0, 0) => Format::Tsv,
+        (0, _) => Format::Csv,
+        _ => Format::Json,
+    };
     let skip = choice / TASKS.len() / 2 % 2 == 1;
     let read = |bytes: &[u8], format, skip| {
         parse(bytes, format, task, skip).map_err(|problems| {
@@ -160,13 +168,46 @@ pub(crate) fn glue(bytes: &[u8]) {
     for example in &parsed.examples {
         assert!(task.kind.accepts(example.label) && example.second.is_some() == task.is_pair());
     }
-    let lines = read(json_lines(task, &parsed.examples).as_bytes(), Format::JsonLines, false);
+    let lines = read(json_lines(task, &parsed.examples).as_bytes(), Format::Json, false);
     assert_eq!(lines.expect("what was written can be read").examples, parsed.examples);
     let breaks = |text: &str| text.contains(['\t', '\n']);
     if !parsed.examples.iter().any(|e| breaks(&e.first) || e.second.as_deref().is_some_and(breaks)) {
-        let rows = read(tsv(task, &parsed.examples).as_bytes(), Format::Tsv, false);
+        let rows = read(tsv(task, &parsed.examples).as_bytes(), Format::QuotedTsv(Quoting::Raw), false);
         assert_eq!(rows.expect("what was written can be read").examples, parsed.examples);
     }
+}
+
+/// A Parquet file or an Arrow stream: its columns each for itself, and as a task. The first byte chooses the task.
+pub(crate) fn table(bytes: &[u8]) {
+    /// What is made to mislead may repeat a cell without end.
+    const ROWS: u64 = 20_000;
+    let Some((choice, bytes)) = bytes.split_first() else { return };
+    let task = &TASKS[usize::from(choice.saturating_sub(b'A')) % TASKS.len()];
+    let open = || Table::read(Cursor::new(bytes));
+    let names = || Ok::<_, TableError>(open()?.columns().iter().take(16).map(|column| column.name.clone()).collect());
+    let Some(names): Option<Vec<String>> = bounded(bytes, names) else { return };
+    for name in &names {
+        bounded(bytes, || {
+            let mut next = 0;
+            for batch in open()?.stream(&[name])? {
+                let batch = batch?;
+                assert!(batch.first_row == next && batch.columns.len() == 1 && batch.rows > 0);
+                assert_eq!(batch.columns[0].len(), batch.rows);
+                next += batch.rows as u64;
+                if next > ROWS {
+                    break;
+                }
+            }
+            Ok::<_, TableError>(())
+        });
+    }
+    let read = |bytes: &[u8], format| {
+        parse(bytes, format, task, false).map_err(|problems| format!("{:?}", problems.listed).replace("[]", ""))
+    };
+    let Some(parsed) = bounded(bytes, || read(bytes, Format::Table)) else { return };
+    assert!(!parsed.examples.is_empty());
+    let lines = read(json_lines(task, &parsed.examples).as_bytes(), Format::Json);
+    assert_eq!(lines.expect("what was written can be read").examples, parsed.examples);
 }
 
 fn label_text(task: &GlueTask, label: Label) -> String {

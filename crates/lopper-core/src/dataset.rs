@@ -1,6 +1,6 @@
 //! The trait behind which labelled data stands.
 
-use crate::{Batch, Model, Predictions, Preprocessor, Result, Task, registry::entry};
+use crate::{Batch, Head, Model, Predictions, Preprocessor, Result, Task, registry::entry};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -120,6 +120,9 @@ pub struct DatasetRequest<'a> {
     /// How the model at hand reads inputs. Without one a dataset of raw inputs still reads its files: what is wrong with
     /// them is its answer, and [`Error::Unsupported`](crate::Error::Unsupported) when nothing is.
     pub preprocessor: Option<Arc<dyn Preprocessor>>,
+    /// The head that answers, where it is known. A dataset whose labels are the head's in another order takes the head's; one that
+    /// does not is refused for that head.
+    pub head: Option<&'a Head>,
     /// Whether it will be trained on. If not, the training split need be neither read nor right.
     pub training: bool,
     /// Where it may keep what it finds out about files, to know it again while they have not changed; nowhere when `None`.
@@ -129,12 +132,17 @@ pub struct DatasetRequest<'a> {
 impl<'a> DatasetRequest<'a> {
     /// A request for all splits, on behalf of a model that reads inputs like this.
     pub fn new(options: &'a toml::Table, preprocessor: Option<Arc<dyn Preprocessor>>) -> Self {
-        Self { options, preprocessor, training: true, cache: None }
+        Self { options, preprocessor, head: None, training: true, cache: None }
     }
 
     /// A request on behalf of `model`, with the training split.
-    pub fn for_model(options: &'a toml::Table, model: &dyn Model) -> Self {
-        Self::new(options, model.preprocessor())
+    pub fn for_model(options: &'a toml::Table, model: &'a dyn Model) -> Self {
+        Self::new(options, model.preprocessor()).answered_by(model.head())
+    }
+
+    /// The same for that head.
+    pub fn answered_by(self, head: Option<&'a Head>) -> Self {
+        Self { head, ..self }
     }
 
     /// The same for what is evaluated and not trained on.

@@ -35,6 +35,25 @@ impl Head {
         vocabulary.iter().enumerate().all(|(output, symbol)| *symbol == number(output))
     }
 
+    /// Whether it is a classification whose classes have no names but `LABEL_0`, `LABEL_1`, …, as `transformers` numbers them.
+    pub fn is_unnamed(&self) -> bool {
+        let Self::Classification { labels } = self else { return false };
+        labels.iter().enumerate().all(|(class, label)| *label == format!("LABEL_{class}"))
+    }
+
+    /// Whether both are classifications of the same labels, each once and case aside, in another order.
+    pub fn reorders(&self, other: &Self) -> bool {
+        let (Self::Classification { labels: a }, Self::Classification { labels: b }) = (self, other) else {
+            return false;
+        };
+        let plain = |labels: &[String]| labels.iter().map(|label| label.to_ascii_lowercase()).collect::<Vec<_>>();
+        let (mut a, mut b) = (plain(a), plain(b));
+        let moved = a != b;
+        a.sort_unstable();
+        b.sort_unstable();
+        moved && a == b && a.windows(2).all(|pair| pair[0] != pair[1])
+    }
+
     /// Outputs an input (or a time step).
     pub fn outputs(&self) -> usize {
         match self {

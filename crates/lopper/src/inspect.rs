@@ -76,10 +76,13 @@ impl Inspection<'_> {
         let Part { entry, options } = part;
         tracing::info!(plugin = entry.name, "opening the data");
         let model = model.filter(|_| self.tokenise);
-        let request = DatasetRequest::new(options, model.and_then(Model::preprocessor)).cached(self.cache);
+        let request = DatasetRequest::new(options, model.and_then(Model::preprocessor))
+            .answered_by(model.and_then(Model::head))
+            .cached(self.cache);
         let opened = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request));
         let checked = opened.and_then(|dataset| {
             check_training(dataset.as_ref(), entry)?;
+            check_order(model, dataset.as_ref())?;
             Ok(dataset)
         });
         let checked = named(checked, &path_keys("[data]", options, entry.options));
@@ -176,6 +179,20 @@ pub(crate) fn named_one(error: Error, keys: &Keys) -> Error {
 fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
     let given = GivenMask::read(path)?;
     model.map_or(Ok(()), |model| given.for_model(model).map(drop))
+}
+
+/// That a head of the data's labels has them in the data's order, which the data is free to take from the head.
+fn check_order(model: Option<&dyn Model>, dataset: &dyn Dataset) -> Result<()> {
+    let (Some(Head::Classification { labels: found }), Head::Classification { labels: wanted }) =
+        (model.and_then(Model::head), &dataset.task().head)
+    else {
+        return Ok(());
+    };
+    if !Head::reorders(&Head::Classification { labels: found.clone() }, &dataset.task().head) {
+        return Ok(());
+    }
+    let expected = format!("the order of {}, {}; or head = \"fresh\"", dataset.task().name, wanted.join(", "));
+    Err(Error::invalid("[model] head", format!("\"checkpoint\", whose labels are {},", found.join(", ")), expected))
 }
 
 /// Refuses data that nothing can be learned from: no training examples, or examples of one class alone.

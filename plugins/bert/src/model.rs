@@ -263,15 +263,18 @@ fn head_and_weights(
         }
         (Some(task), stored) => {
             check_head(&task.head)?;
-            let outputs = task.head.outputs();
+            // A checkpoint's head keeps its own order of the task's labels; the data is asked to take it.
+            let own = config.head().filter(|own| from_checkpoint && own.reorders(&task.head));
+            let head = own.unwrap_or(&task.head).clone();
+            let outputs = head.outputs();
             let source = if from_checkpoint {
-                check_stored(&task.head, &stored, config, named)?;
+                check_stored(&head, &stored, config, named)?;
                 HeadWeights::Checkpoint(outputs)
             } else {
                 tell_left_out(&stored, named, request);
                 HeadWeights::Fresh(outputs)
             };
-            (Some(task.head.clone()), source, None)
+            (Some(head), source, None)
         }
     };
     let weights = load(named, config, source, &request.path, request.seed)?;
@@ -347,7 +350,14 @@ fn check_stored(head: &Head, stored: &StoredHead, config: &BertConfig, named: &N
     let (Head::Classification { labels }, Some(Head::Classification { labels: found })) = (head, config.head()) else {
         return Ok(());
     };
-    let generic = found.iter().enumerate().all(|(id, label)| *label == format!("LABEL_{id}"));
+    let generic = config.head().is_some_and(Head::is_unnamed);
+    if generic && labels.len() == found.len() {
+        let labels = labels.join(", ");
+        tracing::warn!(
+            labels,
+            "the checkpoint's head has no names for its outputs, which are taken for the task's labels in this order"
+        );
+    }
     let same = labels.len() == found.len() && labels.iter().zip(found).all(|(a, b)| a.eq_ignore_ascii_case(b));
     if generic || same { Ok(()) } else { refuse(format!("whose labels are {}", found.join(", "))) }
 }

@@ -1,17 +1,19 @@
 //! Finds the files of a task.
 
+use crate::layouts::{Directory, EXTENSIONS, is_saved, resolve, saved};
 use crate::{GlueOptions, GlueTask};
 use lopper_core::{Error, Result, Split};
 use std::path::{Path, PathBuf};
 
-const EXTENSIONS: [&str; 2] = ["tsv", "jsonl"];
+/// A split, and its files in order.
+pub type SplitFiles = (Split, Vec<PathBuf>);
 
-/// The files to read, one a split: training first when there is one, then those to evaluate.
+/// The files to read of each split, one or several shards: training first when there is one, then those to evaluate.
 ///
 /// # Errors
-/// [`Error::InvalidValue`] without a path, [`Error::File`] for a named file that does not exist, and for a directory
-/// without a validation file; it lists what was looked for and what is there.
-pub fn find(task: &GlueTask, options: &GlueOptions) -> Result<Vec<(Split, PathBuf)>> {
+/// [`Error::InvalidValue`] without a path, [`Error::File`] for a named file that does not exist, for shards of which some are
+/// missing, and for a directory without a validation file; it lists what was looked for and what is there.
+pub fn find(task: &GlueTask, options: &GlueOptions) -> Result<Vec<SplitFiles>> {
     if options.path.as_os_str().is_empty() && options.validation.is_none() {
         let expected = format!("give the directory of the {} files, or one validation file", task.name);
         return Err(Error::invalid("[data] path", "\"\"", expected));
@@ -26,21 +28,22 @@ pub fn find(task: &GlueTask, options: &GlueOptions) -> Result<Vec<(Split, PathBu
         let wanted = looked_for(task.validation[0].1).join(", ");
         problems.push(Error::file(path, format!("does not exist; give a directory with {wanted}, or one file")));
     }
-    if let (true, Some(file)) = (path.is_file(), &options.validation) {
+    let one = path.is_file() || is_saved(path);
+    if let (true, Some(file)) = (one, &options.validation) {
         let expected = format!("`path` is itself a file ({}), and so the validation split", path.display());
         problems.push(Error::invalid("[data] validation", file, expected));
     }
     Error::all(problems)?;
-    let found = if path.is_file() { beside(task, options, path) } else { within(task, options, path) };
+    let found = if one { beside(task, options, path) } else { within(task, options, path) };
     let found = found?;
     match found.iter().any(|(split, _)| *split != Split::TRAIN) {
         true => Ok(found),
-        false => Err(nothing(task, &directory(task, path))),
+        false => Err(nothing(task, &resolve(task, path))),
     }
 }
 
 /// One file is the validation split whose file name it begins with, the first one otherwise.
-fn beside(task: &GlueTask, options: &GlueOptions, path: &Path) -> Result<Vec<(Split, PathBuf)>> {
+fn beside(task: &GlueTask, options: &GlueOptions, path: &Path) -> Result<Vec<SplitFiles>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let matching = task.validation.iter().find(|(_, stems)| stems.iter().any(|stem| name.starts_with(stem)));
     let (split, _) = matching.unwrap_or(&task.validation[0]);
@@ -49,45 +52,42 @@ fn beside(task: &GlueTask, options: &GlueOptions, path: &Path) -> Result<Vec<(Sp
     if let Some(train) = &options.train {
         found.push((Split::TRAIN, named(directory, train, "train")?));
     }
-    found.push((Split::named(*split), path.to_owned()));
+    let files = if path.is_file() { vec![path.to_owned()] } else { saved(path)? };
+    found.push((Split::named(*split), files));
     Ok(found)
 }
 
-fn within(task: &GlueTask, options: &GlueOptions, path: &Path) -> Result<Vec<(Split, PathBuf)>> {
-    let directory = directory(task, path);
+fn within(task: &GlueTask, options: &GlueOptions, path: &Path) -> Result<Vec<SplitFiles>> {
+    let directory = resolve(task, path);
     let mut wanted = vec![(Split::TRAIN, &["train"][..], &options.train, "train")];
     let overrides = [(&options.validation, "validation"), (&options.validation_mismatched, "validation_mismatched")];
     for ((split, stems), (file, key)) in task.validation.iter().zip(overrides) {
         wanted.push((Split::named(*split), *stems, file, key));
     }
+    // Without a directory only what is named is read.
+    let listed = if path.as_os_str().is_empty() { Directory::default() } else { Directory::list(&directory) };
     let (mut found, mut problems) = (Vec::new(), Vec::new());
     for (split, stems, file, key) in wanted {
-        match file {
-            Some(file) => match named(&directory, file, key) {
-                Ok(path) => found.push((split, path)),
-                Err(e) => problems.push(e),
-            },
-            // Without a directory only what is named is read.
-            None if path.as_os_str().is_empty() => {}
-            None => {
-                let candidates = looked_for(stems).into_iter().map(|name| directory.join(name));
-                found.extend(candidates.into_iter().find(|p| p.is_file()).map(|path| (split, path)));
-            }
+        let files = match file {
+            Some(file) => named(&directory, file, key).map(Some),
+            None => listed.split(stems),
+        };
+        match files {
+            Ok(files) => found.extend(files.map(|files| (split, files))),
+            Err(e) => problems.push(e),
         }
     }
     Error::all(problems)?;
     Ok(found)
 }
 
-fn directory(task: &GlueTask, path: &Path) -> PathBuf {
-    let below = path.join(task.folder);
-    if below.is_dir() { below } else { path.to_owned() }
-}
-
-fn named(directory: &Path, file: &str, key: &str) -> Result<PathBuf> {
+fn named(directory: &Path, file: &str, key: &str) -> Result<Vec<PathBuf>> {
     let path = directory.join(file);
     if path.is_file() {
-        return Ok(path);
+        return Ok(vec![path]);
+    }
+    if is_saved(&path) {
+        return saved(&path);
     }
     Err(Error::file(path, format!("is no file; `{key}` names it relative to `path`{}", contents(directory))))
 }
@@ -97,17 +97,22 @@ fn looked_for(stems: &[&str]) -> Vec<String> {
 }
 
 fn nothing(task: &GlueTask, directory: &Path) -> Error {
-    let names: Vec<_> = task.validation.iter().flat_map(|(_, stems)| looked_for(stems)).collect();
-    let found = contents(directory);
-    let reason = format!("holds no validation file of {}: looked for {}{found}", task.name, names.join(", "));
+    let stems: Vec<_> = task.validation.iter().flat_map(|(_, stems)| stems.iter().copied()).collect();
+    let (names, found) = (looked_for(&stems).join(", "), contents(directory));
+    let also = format!("their shards (such as {}-00000-of-00001.parquet), and folders of save_to_disk", stems[0]);
+    let reason = format!("holds no validation file of {}: looked for {names}, {also}{found}", task.name);
     Error::file(directory, format!("{reason}; name another with `validation`"))
 }
 
 /// The data files of a directory, for a message.
 fn contents(directory: &Path) -> String {
     let Ok(entries) = std::fs::read_dir(directory) else { return String::new() };
-    let names = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<_> = names.filter(|n| EXTENSIONS.iter().any(|e| n.ends_with(&format!(".{e}")))).collect();
+    let known = |name: &String| EXTENSIONS.iter().any(|e| name.ends_with(&format!(".{e}")));
+    let names = entries.flatten().map(|e| (e.file_name().to_string_lossy().into_owned(), e.path().is_dir()));
+    let mut names: Vec<_> = names
+        .filter(|(name, folder)| *folder || known(name))
+        .map(|(name, folder)| if folder { name + "/" } else { name })
+        .collect();
     names.sort();
     names.truncate(10);
     if names.is_empty() { String::new() } else { format!("; it holds {}", names.join(", ")) }

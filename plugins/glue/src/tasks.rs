@@ -4,6 +4,7 @@ use lopper_core::{Error, Result, Task, nearest};
 use lopper_metrics::ClassMetric::{Accuracy, F1, Matthews};
 use lopper_metrics::ValueMetric::{Pearson, Spearman};
 use lopper_text::{Kind, Label};
+use std::sync::{Mutex, PoisonError};
 
 /// Where a task's files keep what. Each entry lists the accepted names of a column (or a key of JSON lines): GLUE's own
 /// first, then those of the same data elsewhere.
@@ -32,7 +33,8 @@ pub struct GlueTask {
     /// can be used by the other: RTE and QNLI have entailment = 0; MNLI has contradiction = 0, entailment = 1,
     /// neutral = 2; for the others a class is the digit in the file.
     pub kind: Kind,
-    /// Whether files may give a class by its number. Not for MNLI, whose numbers mean other classes in other copies.
+    /// Whether files may give a class by its number. Not for MNLI, whose numbers mean other classes in other copies, unless
+    /// the order of its labels was given.
     pub numbered: bool,
     /// Its columns.
     pub columns: Columns,
@@ -174,6 +176,51 @@ impl GlueTask {
         self.kind.task(self.name)
     }
 
+    /// The same with its classes in the order of `labels`, which are its own in any case of letters. Numbers in files then mean
+    /// that order.
+    ///
+    /// # Errors
+    /// [`Error::InvalidValue`] for labels that are not the task's, each once.
+    pub fn ordered(&self, labels: &[String]) -> Result<Self> {
+        let wanted = match self.kind {
+            Kind::Classification { labels: own, metrics } => match permutation(own, labels) {
+                Some(order) => {
+                    let order = order.into_iter().map(|class| own[class as usize]).collect();
+                    let kind = Kind::Classification { labels: interned(order), metrics };
+                    return Ok(Self { kind, numbered: true, ..*self });
+                }
+                None => format!("give {}, each once, in the order of their numbers", own.join(", ")),
+            },
+            Kind::Regression { .. } => format!("{} has scores, and no labels", self.name),
+        };
+        Err(Error::invalid("[data] labels", format!("[{}]", labels.join(", ")), wanted))
+    }
+
+    /// The classes that a file's numbers mean, where the file names the classes that it has: `None` for names that are the
+    /// numbers themselves.
+    ///
+    /// # Errors
+    /// The names, and what they should be, as one line.
+    pub fn named_classes(&self, names: &[String]) -> Result<Option<Vec<u32>>, String> {
+        let shown = names.iter().take(8).map(|name| excerpt(name)).collect::<Vec<_>>().join(", ");
+        let Kind::Classification { labels, .. } = self.kind else {
+            return Err(format!("the labels are the classes {shown}, and {} has scores from 0 to 5", self.name));
+        };
+        if let Some(order) = permutation(labels, names) {
+            return Ok(Some(order));
+        }
+        if names.len() == labels.len() && names.iter().enumerate().all(|(number, name)| *name == number.to_string()) {
+            return Ok(None);
+        }
+        let owners = TASKS.iter().filter(|task| match task.kind {
+            Kind::Classification { labels, .. } => permutation(labels, names).is_some(),
+            Kind::Regression { .. } => false,
+        });
+        let owners: Vec<_> = owners.map(|task| task.name).collect();
+        let owners = if owners.is_empty() { String::new() } else { format!(", as in {}", owners.join(" and ")) };
+        Err(format!("the labels are the classes {shown}{owners}; those of {} are {}", self.name, labels.join(", ")))
+    }
+
     /// Whether inputs are pairs.
     pub fn is_pair(&self) -> bool {
         self.columns.second.is_some()
@@ -192,7 +239,9 @@ impl GlueTask {
             },
             Kind::Classification { labels, .. } => {
                 let numbers: Vec<String> = (0..labels.len()).map(|class| class.to_string()).collect();
-                let by_number = numbers.iter().position(|number| self.numbered && number == text);
+                // Software that knows missing labels writes all as `1.0`.
+                let whole = text.strip_suffix(".0").unwrap_or(text);
+                let by_number = numbers.iter().position(|number| self.numbered && number == whole);
                 match labels.iter().position(|label| *label == text).or(by_number) {
                     Some(class) => Ok(Label::Class(class as u32)),
                     None => Err(self.no_label(text, labels, &numbers)),
@@ -202,10 +251,10 @@ impl GlueTask {
     }
 
     fn no_label(&self, text: &str, labels: &[&str], numbers: &[String]) -> String {
-        let why = if text == "-1" {
+        let why = if matches!(text, "-1" | "-1.0") {
             ": an unlabelled test row"
-        } else if !self.numbered && numbers.iter().any(|n| n == text) {
-            ": copies of this task disagree on what the numbers mean"
+        } else if !self.numbered && numbers.iter().any(|n| n == text.strip_suffix(".0").unwrap_or(text)) {
+            ": copies of this task disagree on what the numbers mean; the hub's mean labels = [\"entailment\", \"neutral\", \"contradiction\"]"
         } else {
             ""
         };
@@ -226,7 +275,29 @@ pub(crate) fn excerpt(text: &str) -> String {
     }
 }
 
-fn plain(name: &str) -> String {
+/// Of each of `names` the place among `labels` that has the same name, case aside; `None` unless they are the same names, each
+/// once.
+fn permutation(labels: &[&str], names: &[String]) -> Option<Vec<u32>> {
+    let place = |name: &String| labels.iter().position(|label| label.eq_ignore_ascii_case(name.trim()));
+    let places: Vec<u32> = names.iter().map(|name| place(name).map(|place| place as u32)).collect::<Option<_>>()?;
+    let each_once = (0..labels.len() as u32).all(|class| places.contains(&class));
+    (each_once && places.len() == labels.len()).then_some(places)
+}
+
+/// Labels in an order that lives as long as the program, which a [`Kind`] needs: kept once each, and the orders of three labels
+/// are few.
+fn interned(order: Vec<&'static str>) -> &'static [&'static str] {
+    static ORDERS: Mutex<Vec<&'static [&'static str]>> = Mutex::new(Vec::new());
+    let mut orders = ORDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = orders.iter().find(|known| **known == order) {
+        return known;
+    }
+    let kept: &'static [&'static str] = order.leak();
+    orders.push(kept);
+    kept
+}
+
+pub(crate) fn plain(name: &str) -> String {
     name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect()
 }
 

@@ -7,6 +7,7 @@ mod words;
 use lopper_core::{Dataset, DatasetEntry, DatasetRequest, Error, Features, Head, Predictions, Split, registry};
 use lopper_glue::read::{Format, Problem, Problems, parse};
 use lopper_glue::{GlueTask, TASKS};
+use lopper_tables::delimited::Quoting;
 use lopper_testkit::MemoryCache;
 use lopper_text::{Example, Label, TextDataset};
 use proptest::prelude::*;
@@ -19,7 +20,7 @@ fn tsv(task: &str, text: &str) -> Result<Vec<Example>, Problems> {
 }
 
 fn json(task: &str, text: &str) -> Result<Vec<Example>, Problems> {
-    parse(text.as_bytes(), Format::JsonLines, GlueTask::find(task).unwrap(), false).map(|p| p.examples)
+    parse(text.as_bytes(), Format::Json, GlueTask::find(task).unwrap(), false).map(|p| p.examples)
 }
 
 fn pair(first: &str, second: &str, label: Label) -> Example {
@@ -33,7 +34,7 @@ fn refused(result: Result<Vec<Example>, Problems>, expected: &[(u64, &str)]) {
         .into_iter()
         .map(|p| match p {
             Problem::File(reason) => (0, reason),
-            Problem::Line(line, reason) => (line, reason),
+            Problem::Line(line, reason) | Problem::Row(line, reason) => (line, reason),
         })
         .collect();
     assert_eq!(found.len(), expected.len(), "{found:?}");
@@ -198,7 +199,7 @@ fn the_table_fits_together() {
     assert_eq!(labels("rte"), ["entailment", "not_entailment"]);
     assert_eq!(labels("mnli"), ["contradiction", "entailment", "neutral"]);
     assert_eq!(labels("wnli"), ["not_entailment", "entailment"]);
-    assert_eq!(registry::find::<DatasetEntry>("glue").unwrap().options.len(), 10);
+    assert_eq!(registry::find::<DatasetEntry>("glue").unwrap().options.len(), 12);
 }
 
 const SST: &str = "sentence\tlabel\nfine day\t1\nbad\t0\n";
@@ -349,7 +350,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes in prop_oneof![prop::collection::vec(any::<u8>(), 0..400), lines()], skip in any::<bool>()) {
         for task in &TASKS {
-            for format in [Format::Tsv, Format::JsonLines] {
+            for format in [Format::Tsv, Format::Json] {
                 match parse(&bytes, format, task, skip) {
                     Ok(parsed) => {
                         prop_assert!(!parsed.examples.is_empty());
@@ -366,7 +367,17 @@ proptest! {
         let mut text = String::from("sentence1\tlabel\tsentence2\n");
         rows.iter().for_each(|(first, second, label)| text.push_str(&format!("{first}\t{label}\t{second}\n")));
         let expected: Vec<_> = rows.iter().map(|(a, b, label)| pair(a, b, Label::Class(*label))).collect();
-        prop_assert_eq!(tsv("wnli", &text).unwrap(), expected);
+        // Some of these only an option can tell from CSV.
+        let format = Format::QuotedTsv(Quoting::Raw);
+        let parsed = parse(text.as_bytes(), format, GlueTask::find("wnli").unwrap(), false).unwrap();
+        prop_assert_eq!(&parsed.examples, &expected);
+        match tsv("wnli", &text) {
+            Ok(told) => prop_assert_eq!(told, expected),
+            Err(problems) => {
+                let said = format!("{problems:?}");
+                prop_assert!(said.contains("say which with quoting"), "{}", said);
+            }
+        }
     }
 }
 

@@ -81,10 +81,17 @@ impl Arguments {
             (self.model.open()?, found)
         };
         let model = open.model.as_ref();
-        check_head(model, &task, &self.model.source())?;
+        let reordered = model.head().is_some_and(|head| head.reorders(&task.head));
+        if !reordered {
+            check_head(model, &task, &self.model.source())?;
+        }
         let options = self.shortened(entry, options, model);
         let request = DatasetRequest::for_model(&options, model).evaluated();
         let dataset = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request))?;
+        // The dataset should have taken the head's order.
+        if reordered {
+            check_head(model, dataset.task(), &self.model.source())?;
+        }
         let mut splits = Vec::new();
         for split in dataset.evaluation_splits() {
             let metrics = self.evaluate(&open, (entry.name, dataset.as_ref()), &split)?;
@@ -291,9 +298,8 @@ fn check_head(model: &dyn Model, task: &Task, source: &str) -> Result<()> {
     };
     let fits = match (head, &task.head) {
         (Head::Classification { labels: found }, Head::Classification { labels: wanted }) => {
-            let unnamed = found.iter().enumerate().all(|(id, label)| *label == format!("LABEL_{id}"));
             let same = found.iter().zip(wanted).all(|(a, b)| a.eq_ignore_ascii_case(b));
-            found.len() == wanted.len() && (unnamed || same)
+            found.len() == wanted.len() && (head.is_unnamed() || same)
         }
         (found, wanted) => found == wanted,
     };

@@ -19,8 +19,11 @@ use lopper_core::{Error, Result};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
-/// Endings of audio files, in the order in which they are looked for.
-pub(crate) const AUDIO: [&str; 7] = ["flac", "wav", "mp3", "ogg", "oga", "wave", "mpga"];
+/// Endings of audio files that are read, in the order in which they are looked for.
+pub(crate) const AUDIO: [&str; 17] = [
+    "flac", "wav", "mp3", "opus", "ogg", "oga", "wave", "mpga", "sph", "nist", "aiff", "aif", "aifc", "caf", "au",
+    "snd", "rf64",
+];
 /// Directories below a split that are looked into; deeper ones are a mistake or a loop of links.
 const DEEPEST: usize = 12;
 
