@@ -590,7 +590,7 @@ pub(crate) fn wav2vec2_files(bytes: &[u8]) {
 pub(crate) fn output_names(bytes: &[u8]) {
     let Some((outputs, files)) = bytes.split_first() else { return };
     let Ok(files) = std::str::from_utf8(files) else { return };
-    let objects = files.splitn(3, "\n=\n").map(|text| serde_json::from_str::<serde_json::Map<_, _>>(text));
+    let objects = files.splitn(3, "\n=\n").map(serde_json::from_str::<serde_json::Map<_, _>>);
     let Ok(mut objects) = objects.collect::<Result<Vec<_>, _>>() else { return };
     objects.resize_with(3, serde_json::Map::new);
     let outputs = usize::from(*outputs);

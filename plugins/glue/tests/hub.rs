@@ -321,8 +321,9 @@ fn quotes_are_told_apart_or_asked_about() {
 #[test]
 fn commas_and_semicolons_are_read_whatever_the_file_is_called() {
     for delimiter in [",", ";", "\t"] {
-        let text =
-            format!("idx,sentence1,sentence2,label\n0,\"a \"\"b\"\"\",c,1\n1,d,\"e\nf\",0.0\n").replace(',', delimiter);
+        let text = "idx,sentence1,sentence2,label\n0,\"a \"\"b\"\"\",c,1\n1,d,\"e\nf\",0.0\n"
+            .to_string()
+            .replace(',', delimiter);
         for format in [Format::Tsv, Format::Csv] {
             assert_eq!(texts(&text, format).unwrap(), ["a \"b\"", "d"], "{delimiter:?} {format:?}");
         }

@@ -89,7 +89,7 @@ impl Values {
                 // Its length stands before it.
                 Self::Runs(Hybrid::new(1, at.saturating_add(4), page.len())?)
             }
-            5 | 6 | 7 if at == page.len() => Self::Plain(at),
+            5..=7 if at == page.len() => Self::Plain(at),
             5 if integers => Self::Deltas(Deltas::new(page, at)?),
             6 if bytes => {
                 let start = Deltas::new(page, at)?.end(page)?;
