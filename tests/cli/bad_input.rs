@@ -163,7 +163,7 @@ const CASES: &[Case] = &[
     }),
     case("rows of the wrong width", RUN, 1, |f| train(f, "sentence\tlabel\ngood film\ngood\tfilm\t1\n")),
     case("a column of another name", RUN, 1, |f| train(f, "sentense\tlabels\ngood\t1\n")),
-    case("commas where tabs belong", RUN, 1, |f| train(f, "sentence,label\n\"good, and fine\",1\n")),
+    case("commas, and a column of another name", RUN, 1, |f| train(f, "sentense,label\n\"good, and fine\",1\n")),
     case("training data that are not UTF-8", RUN, 1, |f| train(f, b"sentence\tlabel\ngood\t1\nb\xffd\t0\n")),
     case("JSON lines that are none", "run run.toml --set data.train=t.jsonl", 1, |f| {
         let lines = "{\"sentence\": \"good\", \"label\": 1}\n{\"sentence\": 3, \"label\": 4}\n[1]\n{\"text\": \"a\"\n";

@@ -97,7 +97,10 @@ fn labels_of_a_checkpoint_must_be_the_tasks() {
     std::fs::write(&config, text).unwrap();
     let option = "head = \"checkpoint\"";
     open(directory.path(), option, Some(&task(classes(&["yes", "no"])))).unwrap();
-    let message = open(directory.path(), option, Some(&task(classes(&["no", "yes"])))).err().unwrap().to_string();
+    // In another order they are the checkpoint's: the data follow it.
+    let turned = open(directory.path(), option, Some(&task(classes(&["no", "yes"])))).unwrap();
+    assert_eq!(turned.head(), Some(&classes(&["Yes", "No"])));
+    let message = open(directory.path(), option, Some(&task(classes(&["no", "maybe"])))).err().unwrap().to_string();
     assert!(message.contains("whose labels are Yes, No"), "{message}");
 }
 
