@@ -158,11 +158,7 @@ fn check(stages: &[Stage], spec: &RunSpec, weights: &Weights, model: &dyn Model)
 /// The mask of a file as one of the model; what it needed for that is told. Where the run ends with it, `wanted` is the run's
 /// sparsity, which must be the mask's but for rounding.
 fn given(path: &Path, model: &dyn Model, wanted: Option<Sparsity>) -> Result<MaskSet> {
-    let fitted = GivenMask::read(path)?.for_model(model)?;
-    for note in fitted.notes {
-        tracing::warn!(mask = %path.display(), "{note}");
-    }
-    let mask = fitted.mask;
+    let mask = GivenMask::read(path)?.told_for_model(model)?;
     let (entries, pruned) = (mask.layout().entries(), mask.pruned());
     let Some((wanted, asked)) = wanted.map(|sparsity| (sparsity.pruned_of(entries), sparsity)) else { return Ok(mask) };
     // Rounding one tensor after another is off by one in each.

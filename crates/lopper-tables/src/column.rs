@@ -4,6 +4,11 @@ use crate::Result;
 use crate::cells::Cells;
 use crate::error::unsupported;
 
+/// Columns and groups of columns in a file, at most.
+pub(crate) const MOST_COLUMNS: usize = 10_000;
+/// Columns within columns, at most.
+pub(crate) const DEEPEST: usize = 32;
+
 /// What the cells of a column are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ColumnKind {

@@ -23,53 +23,53 @@ impl Field {
     }
 }
 
-/// A published architecture that is easily taken for one of ours: its name, its `model_type`, how its classes begin.
+/// A published architecture that is easily taken for one of ours: its name with its article, its `model_type`, how its classes begin.
 type Neighbour = (&'static str, &'static str, &'static str, Field);
 
 /// Hugging Face's spellings, of transformers 4.57.1 and 5.24.0. Of two classes that begin alike the longer stands first.
 const NEIGHBOURS: [Neighbour; 42] = [
-    ("RoBERTa", "roberta", "Roberta", Field::Text),
-    ("RoBERTa with layer norms first", "roberta-prelayernorm", "RobertaPreLayerNorm", Field::Text),
-    ("XLM-RoBERTa", "xlm-roberta", "XLMRoberta", Field::Text),
-    ("XLM-RoBERTa-XL", "xlm-roberta-xl", "XLMRobertaXL", Field::Text),
-    ("X-MOD", "xmod", "Xmod", Field::Text),
-    ("CamemBERT", "camembert", "Camembert", Field::Text),
-    ("data2vec", "data2vec-text", "Data2VecText", Field::Text),
-    ("DistilBERT", "distilbert", "DistilBert", Field::Text),
-    ("ELECTRA", "electra", "Electra", Field::Text),
-    ("DeBERTa", "deberta", "Deberta", Field::Text),
-    ("DeBERTa-v2", "deberta-v2", "DebertaV2", Field::Text),
-    ("ModernBERT", "modernbert", "ModernBert", Field::Text),
-    ("ModernBERT", "modernbert-decoder", "ModernBertDecoder", Field::Text),
-    ("NeoBERT", "neobert", "NeoBERT", Field::Text),
-    ("EuroBERT", "eurobert", "EuroBert", Field::Text),
-    ("NomicBERT", "nomic_bert", "NomicBert", Field::Text),
-    ("JinaBERT", "jina_bert", "JinaBert", Field::Text),
-    ("ALBERT", "albert", "Albert", Field::Text),
-    ("MPNet", "mpnet", "MPNet", Field::Text),
-    ("XLNet", "xlnet", "XLNet", Field::Text),
-    ("XLM", "xlm", "XLM", Field::Text),
-    ("Longformer", "longformer", "Longformer", Field::Text),
-    ("BigBird", "big_bird", "BigBird", Field::Text),
-    ("MobileBERT", "mobilebert", "MobileBert", Field::Text),
-    ("SqueezeBERT", "squeezebert", "SqueezeBert", Field::Text),
-    ("ConvBERT", "convbert", "ConvBert", Field::Text),
-    ("MegatronBERT", "megatron-bert", "MegatronBert", Field::Text),
-    ("ERNIE", "ernie", "Ernie", Field::Text),
-    ("I-BERT", "ibert", "IBert", Field::Text),
-    ("BERT as a generator of text", "bert-generation", "BertGeneration", Field::Text),
-    ("HuBERT", "hubert", "Hubert", Field::Speech),
-    ("WavLM", "wavlm", "WavLM", Field::Speech),
-    ("data2vec", "data2vec-audio", "Data2VecAudio", Field::Speech),
-    ("Wav2Vec2-BERT", "wav2vec2-bert", "Wav2Vec2Bert", Field::Speech),
-    ("wav2vec 2.0 with Conformer blocks", "wav2vec2-conformer", "Wav2Vec2Conformer", Field::Speech),
-    ("Whisper", "whisper", "Whisper", Field::Speech),
-    ("UniSpeech", "unispeech", "UniSpeech", Field::Speech),
-    ("UniSpeech-SAT", "unispeech-sat", "UniSpeechSat", Field::Speech),
-    ("SEW", "sew", "SEW", Field::Speech),
-    ("SEW-D", "sew-d", "SEWD", Field::Speech),
-    ("Speech2Text", "speech_to_text", "Speech2Text", Field::Speech),
-    ("MCTCT", "mctct", "MCTCT", Field::Speech),
+    ("a RoBERTa", "roberta", "Roberta", Field::Text),
+    ("a RoBERTa with layer norms first", "roberta-prelayernorm", "RobertaPreLayerNorm", Field::Text),
+    ("an XLM-RoBERTa", "xlm-roberta", "XLMRoberta", Field::Text),
+    ("an XLM-RoBERTa-XL", "xlm-roberta-xl", "XLMRobertaXL", Field::Text),
+    ("an X-MOD", "xmod", "Xmod", Field::Text),
+    ("a CamemBERT", "camembert", "Camembert", Field::Text),
+    ("a data2vec", "data2vec-text", "Data2VecText", Field::Text),
+    ("a DistilBERT", "distilbert", "DistilBert", Field::Text),
+    ("an ELECTRA", "electra", "Electra", Field::Text),
+    ("a DeBERTa", "deberta", "Deberta", Field::Text),
+    ("a DeBERTa-v2", "deberta-v2", "DebertaV2", Field::Text),
+    ("a ModernBERT", "modernbert", "ModernBert", Field::Text),
+    ("a ModernBERT", "modernbert-decoder", "ModernBertDecoder", Field::Text),
+    ("a NeoBERT", "neobert", "NeoBERT", Field::Text),
+    ("an EuroBERT", "eurobert", "EuroBert", Field::Text),
+    ("a NomicBERT", "nomic_bert", "NomicBert", Field::Text),
+    ("a JinaBERT", "jina_bert", "JinaBert", Field::Text),
+    ("an ALBERT", "albert", "Albert", Field::Text),
+    ("an MPNet", "mpnet", "MPNet", Field::Text),
+    ("an XLNet", "xlnet", "XLNet", Field::Text),
+    ("an XLM", "xlm", "XLM", Field::Text),
+    ("a Longformer", "longformer", "Longformer", Field::Text),
+    ("a BigBird", "big_bird", "BigBird", Field::Text),
+    ("a MobileBERT", "mobilebert", "MobileBert", Field::Text),
+    ("a SqueezeBERT", "squeezebert", "SqueezeBert", Field::Text),
+    ("a ConvBERT", "convbert", "ConvBert", Field::Text),
+    ("a MegatronBERT", "megatron-bert", "MegatronBert", Field::Text),
+    ("an ERNIE", "ernie", "Ernie", Field::Text),
+    ("an I-BERT", "ibert", "IBert", Field::Text),
+    ("a BERT as a generator of text", "bert-generation", "BertGeneration", Field::Text),
+    ("a HuBERT", "hubert", "Hubert", Field::Speech),
+    ("a WavLM", "wavlm", "WavLM", Field::Speech),
+    ("a data2vec", "data2vec-audio", "Data2VecAudio", Field::Speech),
+    ("a Wav2Vec2-BERT", "wav2vec2-bert", "Wav2Vec2Bert", Field::Speech),
+    ("a wav2vec 2.0 with Conformer blocks", "wav2vec2-conformer", "Wav2Vec2Conformer", Field::Speech),
+    ("a Whisper", "whisper", "Whisper", Field::Speech),
+    ("a UniSpeech", "unispeech", "UniSpeech", Field::Speech),
+    ("a UniSpeech-SAT", "unispeech-sat", "UniSpeechSat", Field::Speech),
+    ("a SEW", "sew", "SEW", Field::Speech),
+    ("a SEW-D", "sew-d", "SEWD", Field::Speech),
+    ("a Speech2Text", "speech_to_text", "Speech2Text", Field::Speech),
+    ("an MCTCT", "mctct", "MCTCT", Field::Speech),
 ];
 
 /// The classes that `architectures` names.
@@ -93,27 +93,7 @@ pub fn other_architecture(config: &Map<String, Value>) -> Option<String> {
         .into_iter()
         .chain(classes(config).take(4).map(str::to_owned))
         .collect();
-    // As they are said, letter by letter or as a word.
-    let article = if matches!(
-        *name,
-        "ELECTRA"
-            | "ALBERT"
-            | "X-MOD"
-            | "XLM-RoBERTa"
-            | "XLM-RoBERTa-XL"
-            | "XLNet"
-            | "XLM"
-            | "MPNet"
-            | "ERNIE"
-            | "I-BERT"
-            | "EuroBERT"
-            | "MCTCT"
-    ) {
-        "an"
-    } else {
-        "a"
-    };
-    Some(format!("is {article} {name} by its config.json ({}); {}", by.join(", "), field.read_instead()))
+    Some(format!("is {name} by its config.json ({}); {}", by.join(", "), field.read_instead()))
 }
 
 /// Refuses a `config.json` of an architecture that no plugin reads ([`other_architecture`]), and of weights that are

@@ -183,12 +183,11 @@ fn check_mask(path: &Path, model: Option<&dyn Model>) -> Result<()> {
 
 /// That a head of the data's labels has them in the data's order, which the data is free to take from the head.
 fn check_order(model: Option<&dyn Model>, dataset: &dyn Dataset) -> Result<()> {
-    let (Some(Head::Classification { labels: found }), Head::Classification { labels: wanted }) =
-        (model.and_then(Model::head), &dataset.task().head)
-    else {
+    let (Some(head), wanted) = (model.and_then(Model::head), &dataset.task().head) else { return Ok(()) };
+    let (Head::Classification { labels: found }, Head::Classification { labels: wanted }) = (head, wanted) else {
         return Ok(());
     };
-    if !Head::reorders(&Head::Classification { labels: found.clone() }, &dataset.task().head) {
+    if !head.reorders(&dataset.task().head) {
         return Ok(());
     }
     let expected = format!("the order of {}, {}; or head = \"fresh\"", dataset.task().name, wanted.join(", "));

@@ -302,17 +302,22 @@ mod tests {
         assert!(store.list().unwrap().is_empty());
     }
 
+    /// Of run "one", whose directory is not to be seen from here.
+    fn reference(directory: &Path) -> Reference {
+        Reference {
+            id: "one".into(),
+            run: directory.join("gone"),
+            host: "elsewhere".into(),
+            stages: ["a".to_owned()].into(),
+            weights: Default::default(),
+        }
+    }
+
     #[test]
     fn references_stand_until_they_are_dropped() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
-        let reference = Reference {
-            id: "one".into(),
-            run: directory.path().join("gone"),
-            host: "elsewhere".into(),
-            stages: ["a".to_owned()].into(),
-            weights: Default::default(),
-        };
+        let reference = reference(directory.path());
         store.refer("one", Some(&reference)).unwrap();
         assert_eq!(store.references().unwrap(), std::slice::from_ref(&reference));
         store.refer("two", Some(&Reference { id: "two".into(), ..reference })).unwrap();
@@ -330,13 +335,7 @@ mod tests {
     fn what_killed_processes_left_goes_when_a_run_begins() {
         let directory = tempfile::tempdir().unwrap();
         let store = store(directory.path());
-        let reference = Reference {
-            id: "one".into(),
-            run: directory.path().to_owned(),
-            host: "here".into(),
-            stages: Default::default(),
-            weights: Default::default(),
-        };
+        let reference = reference(directory.path());
         store.refer("one", Some(&reference)).unwrap();
         let rooms = ["stages", "weights", "evaluations", "aliases", "claims", "references", "data", "."];
         let left: Vec<PathBuf> = rooms

@@ -5,12 +5,9 @@
 use super::flatbuffer::Flat;
 use crate::Result;
 use crate::class_labels;
-use crate::column::{Column, ColumnKind};
+use crate::column::{Column, ColumnKind, DEEPEST, MOST_COLUMNS};
 use crate::error::{damaged, unsupported};
 
-/// Columns within columns, at most, and columns at all.
-const DEEPEST: usize = 32;
-const MOST_COLUMNS: usize = 10_000;
 /// Bytes of a column's name, at most.
 const LONGEST_NAME: usize = 1000;
 

@@ -5,15 +5,10 @@
 use super::thrift::Thrift;
 use crate::Result;
 use crate::class_labels;
-use crate::column::{Column, ColumnKind};
+use crate::column::{Column, ColumnKind, DEEPEST, MOST_COLUMNS};
 use crate::error::{damaged, unsupported};
 use crate::source::Source;
 use std::io::{Read, Seek};
-
-/// Columns and groups of columns, at most.
-const MOST_COLUMNS: usize = 10_000;
-/// Columns within columns, at most.
-const DEEPEST: usize = 32;
 
 /// How the values of a column are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -95,6 +95,18 @@ impl GivenMask {
         Ok(ModelMask { mask: fitted.mask, notes })
     }
 
+    /// The mask of a model, as [`for_model`](Self::for_model) has it, with one warning for each of its notes.
+    ///
+    /// # Errors
+    /// Those of [`for_model`](Self::for_model).
+    pub fn told_for_model(&self, model: &dyn Model) -> Result<MaskSet> {
+        let ModelMask { mask, notes } = self.for_model(model)?;
+        for note in notes {
+            tracing::warn!(mask = %self.path.display(), "{note}");
+        }
+        Ok(mask)
+    }
+
     /// The options of the model, each `KEY=VALUE`, that a mask of Lopper's was made with, where they decide which tensors there
     /// are to prune.
     pub fn model_options(&self) -> Vec<String> {

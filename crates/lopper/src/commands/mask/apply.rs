@@ -1,6 +1,6 @@
 //! `lopper mask apply`: a model with a mask's zeros in place.
 
-use super::given::{fit, record};
+use super::given::record;
 use crate::commands::prune::{DtypeArgument, save};
 use crate::models::ModelArguments;
 use lopper_core::{Error, Result};
@@ -33,7 +33,7 @@ impl Arguments {
         let options = self.model.options.recorded(&record(&[&given], &path));
         let model = options.open(entry, path, device)?;
         let model = model.as_ref();
-        let mask = fit(&given, model)?;
+        let mask = given.told_for_model(model)?;
         let mut origin = given.origin;
         origin.insert("applied_to".into(), self.model.source());
         record_model_options(&mut origin, model);

@@ -2,7 +2,7 @@
 //! `NAME_mask`, of its shape, 1 = kept, beside `NAME_orig`. The published lottery-ticket scripts save the `NAME_mask`
 //! tensors alone, with `module.` before each name where the model was within DataParallel.
 
-use super::given::{ForModel, fit};
+use super::given::ForModel;
 use super::{TORCH_KEY, check_free, create_parent, write};
 use crate::output::{self, count};
 use lopper_core::{Error, MaskOrigin, MaskSet, Result};
@@ -77,7 +77,7 @@ impl Arguments {
             given.mask = given.mask.inverted();
         }
         let model = self.of.open(&[&given])?;
-        let mask = model.as_deref().map_or_else(|| Ok(given.mask.clone()), |model| fit(&given, model))?;
+        let mask = model.as_deref().map_or_else(|| Ok(given.mask.clone()), |model| given.told_for_model(model))?;
         let mut origin = given.origin;
         if let Some(model) = &model {
             record_model_options(&mut origin, model.as_ref());

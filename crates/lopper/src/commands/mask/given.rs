@@ -2,7 +2,7 @@
 
 use crate::models::{self, OptionArguments};
 use lopper_core::{Error, MaskSet, Model, Result};
-use lopper_weights::{GivenMask, ModelMask, saved_model_options};
+use lopper_weights::{GivenMask, saved_model_options};
 use std::path::{Path, PathBuf};
 use tch::Device;
 
@@ -47,18 +47,6 @@ pub(super) fn record(given: &[&GivenMask], directory: &Path) -> Vec<String> {
     }
 }
 
-/// The mask as one of the model; what that needed is told.
-///
-/// # Errors
-/// Those of [`GivenMask::for_model`].
-pub(super) fn fit(given: &GivenMask, model: &dyn Model) -> Result<MaskSet> {
-    let ModelMask { mask, notes } = given.for_model(model)?;
-    for note in notes {
-        tracing::warn!(mask = %given.path.display(), "{note}");
-    }
-    Ok(mask)
-}
-
 /// Masks of the same tensors, in one order: that of the model, or else of the first that Lopper wrote, or else of names.
 ///
 /// # Errors
@@ -74,7 +62,7 @@ pub(super) fn read_all(paths: &[PathBuf], model: &ForModel) -> Result<Vec<MaskFi
     Error::all(problems)?;
     let file = |given: &GivenMask, mask| MaskFile { path: given.path.clone(), mask };
     if let Some(model) = model.open(&given.iter().collect::<Vec<_>>())? {
-        let fitted: Vec<_> = given.iter().map(|given| fit(given, model.as_ref())).collect();
+        let fitted: Vec<_> = given.iter().map(|given| given.told_for_model(model.as_ref())).collect();
         let (fitted, problems): (Vec<_>, Vec<_>) = fitted.into_iter().partition(Result::is_ok);
         Error::all(problems.into_iter().filter_map(Result::err).collect())?;
         return Ok(given.iter().zip(fitted.into_iter().flatten()).map(|(given, mask)| file(given, mask)).collect());
