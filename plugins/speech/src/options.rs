@@ -73,6 +73,8 @@ options! {
         languages: Vec<String> = Vec::new(),
         /// A file of phones for each recording, lines `NAME p1 p2 …`, relative to `path`.
         phones: Option<String> = None,
+        /// What the numbers are that CPC_audio writes for phones: a JSON object such as its phonesMatches_reduced.json, relative to `path`, with `{language}` where each language has its own. When absent, that file where it lies beside the phones or in the language's directory; `numbers` leaves them numbers, which a joint run refuses.
+        phone_symbols: Option<String> = None,
         /// The directory of Common Voice's recordings, relative to `path`; clips beside the list when absent.
         clips: Option<String> = None,
         /// upper, lower or keep: the case of letters; auto is that of a given dictionary, and upper otherwise.

@@ -4,6 +4,8 @@ use crate::audio::{Check, RATE};
 use crate::corpora::{Format, PhoneFile, Reading};
 use crate::labels::{Case, Unit, Writing, choose, steps_needed};
 use crate::options::DictionarySource;
+use crate::phone_symbols::{self, PhoneSymbols};
+use crate::problems::excerpt;
 use crate::splits::{self, Part};
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{Error, Result};
@@ -28,6 +30,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) check: Check,
     /// By their paths.
     phones: BTreeMap<PathBuf, PhoneFile>,
+    /// What numbers of phones are, by the paths that the option names.
+    pub(crate) symbols: BTreeMap<PathBuf, PhoneSymbols>,
 }
 
 impl<'a> Settings<'a> {
@@ -43,9 +47,14 @@ impl<'a> Settings<'a> {
         let keep_unknown = choose("unknown", &options.unknown, &unknowns);
         let given = if let Ok(Source::Given(dictionary)) = &dictionary { Some(dictionary) } else { None };
         let case = Case::parse(&options.case, given);
-        let phones = phones(options);
+        let phones = Error::both(phones(options), phone_symbols::named(options));
         let mut problems = limits(options);
         problems.extend(clips(options));
+        if options.phone_symbols.is_some() && options.phones.is_none() && unit.as_ref().is_ok_and(|unit| unit.spells())
+        {
+            let given = options.phone_symbols.as_deref().map(excerpt).unwrap_or_default();
+            problems.push(Error::invalid("[data] phone_symbols", given, "`unit = \"phones\"` with it"));
+        }
         if keep_unknown.as_ref().is_ok_and(|keep| *keep) && given.is_some_and(|given| given.unknown().is_none()) {
             let expected = "the dictionary has no symbol for what it does not know; use refuse";
             problems.push(Error::invalid("[data] unknown", "unk", expected));
@@ -53,13 +62,20 @@ impl<'a> Settings<'a> {
         let parsed = Error::both(Error::both(format, unit), Error::both(dictionary, Error::both(case, phones)));
         match Error::both(parsed, Error::both(check, keep_unknown)) {
             Err(e) => problems.push(e),
-            Ok((((format, unit), (dictionary, (case, phones))), (check, keep_unknown))) if problems.is_empty() => {
+            Ok((((format, unit), (dictionary, (case, (phones, symbols)))), (check, keep_unknown)))
+                if problems.is_empty() =>
+            {
                 let writing = Writing { unit, case, remove: options.remove.iter().flat_map(|r| r.chars()).collect() };
-                return Ok(Self { options, format, dictionary, writing, keep_unknown, check, phones });
+                return Ok(Self { options, format, dictionary, writing, keep_unknown, check, phones, symbols });
             }
             Ok(_) => {}
         }
         Err(Error::all(problems).expect_err("settings without problems are returned"))
+    }
+
+    /// Whether transcripts are phones, as which numbers have to be named.
+    pub(crate) fn has_phones(&self) -> bool {
+        !self.writing.unit.spells() || self.options.phones.is_some()
     }
 
     /// What reading a part depends on; `phones` and `clips` are those of its language.
