@@ -7,6 +7,7 @@
 mod advice;
 pub mod audio;
 mod cache;
+mod case;
 mod corpora;
 mod dataset;
 pub mod decode;

@@ -7,9 +7,10 @@ use crate::names;
 use crate::phone_symbols::{self, Numbers};
 use crate::problems::Problems;
 use crate::recordings::Recordings;
-use crate::rows::{Read, label, refuse, use_rows};
+use crate::rows::{Purpose, Read, label, refuse, use_rows};
 use crate::settings::{Settings, Source};
 use crate::splits::{self, Part, Parts};
+use crate::transcript::Transcript;
 use crate::utterances::Utterances;
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{DatasetRequest, Error, Head, Input, Result, Split, Task, parse_leniently};
@@ -23,13 +24,13 @@ use std::collections::{BTreeMap, HashSet};
 /// being read.
 pub fn task(options: &toml::Table) -> Result<Task> {
     let options = parsed(options)?;
-    let (settings, found) = settled(&options)?;
+    let (mut settings, found) = settled(&options)?;
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => dictionary.clone(),
         // What else is wrong with the rows is reported when the data are opened, unless this fails already.
-        Source::Training => match training_dictionary(&found, &settings)? {
+        Source::Training => match training_dictionary(&found, &mut settings)? {
             Some(dictionary) => dictionary,
-            None => transcripts(&found, &settings)?.1,
+            None => transcripts(&found, &mut settings)?.1,
         },
     };
     Ok(described(&settings, &dictionary))
@@ -83,11 +84,12 @@ fn described(settings: &Settings<'_>, dictionary: &Dictionary) -> Task {
 /// [`Error::Unsupported`] for a model that does not read audio.
 pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     let options = parsed(request.options)?;
-    let (settings, mut found) = settled(&options)?;
+    let (mut settings, mut found) = settled(&options)?;
     // The training split also tells the symbols of a dictionary that is not given, and of each language.
     let told = matches!(settings.dictionary, Source::Given(_)) && options.languages.is_empty();
     found.retain(|parts| parts.split != Split::TRAIN || request.training || !told);
-    let (read, dictionary) = transcripts(&found, &settings)?;
+    let (read, dictionary) = transcripts(&found, &mut settings)?;
+    settings.tell_case(read.iter().flat_map(ReadSplit::transcripts));
     splits::tell(&found);
     phone_symbols::tell(&read.iter().flat_map(|split| split.numbers.clone()).collect::<Vec<_>>(), &options);
     let training = read.iter().find(|split| split.parts.split == Split::TRAIN);
@@ -97,10 +99,11 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     let mut lexicon = Lexicon::default();
     let (mut splits, mut errors) = (Vec::new(), Vec::new());
     for ReadSplit { parts, rows, mut problems, .. } in read {
-        let (rows, unlabelled) = label(rows, &settings, &dictionary, &mut lexicon, &mut problems);
+        let purpose = if parts.split == Split::TRAIN { Purpose::Training } else { Purpose::Judging };
+        let (rows, unlabelled) = label(rows, purpose, &settings, &dictionary, &mut lexicon, &mut problems);
         refuse(unlabelled, &mut recordings, &mut problems);
         let limit = if parts.split == Split::TRAIN { options.limit_train } else { options.limit_validation };
-        let rows = use_rows(rows, limit, &settings, &dictionary, &mut recordings, &mut problems);
+        let rows = use_rows(rows, (limit, purpose), &settings, &dictionary, &mut recordings, &mut problems);
         let skipped = problems.skipped();
         errors.extend(finish(parts, problems, rows.len()).err());
         let language = parts.parts.first().and_then(|part| part.language).filter(|_| parts.split != Split::TRAIN);
@@ -125,6 +128,7 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
         lexicon,
         languages,
         splits,
+        shortest: options.frame_window as usize,
         preprocessor,
         cache_bytes: options.cache_mb.saturating_mul(1 << 20),
         identities,
@@ -149,6 +153,10 @@ impl<'a> ReadSplit<'a> {
         split
     }
 
+    fn transcripts(&self) -> impl Iterator<Item = &Transcript> {
+        self.rows.iter().map(|(row, _)| &row.transcript)
+    }
+
     /// The rows of all its parts; what is wrong with them goes to its problems.
     fn read(&mut self, settings: &Settings<'_>) {
         for part in &self.parts.parts {
@@ -169,10 +177,11 @@ impl<'a> ReadSplit<'a> {
 ///
 /// # Errors
 /// Phones of several languages that are each their own numbers.
-fn training_dictionary(found: &[Parts], settings: &Settings<'_>) -> Result<Option<Dictionary>> {
+fn training_dictionary(found: &[Parts], settings: &mut Settings<'_>) -> Result<Option<Dictionary>> {
     let Some(parts) = found.iter().find(|parts| parts.split == Split::TRAIN) else { return Ok(None) };
     let mut train = ReadSplit::new(parts, settings);
     phone_symbols::check(&train.numbers, settings.options)?;
+    settings.decide_case(train.transcripts());
     Ok(made_of(&mut train, settings))
 }
 
@@ -181,10 +190,13 @@ fn training_dictionary(found: &[Parts], settings: &Settings<'_>) -> Result<Optio
 /// # Errors
 /// Phones of several languages that are each their own numbers; everything that is wrong with all splits, when that leaves
 /// nothing to make the dictionary of.
-fn transcripts<'a>(found: &'a [Parts], settings: &Settings<'_>) -> Result<(Vec<ReadSplit<'a>>, Dictionary)> {
+fn transcripts<'a>(found: &'a [Parts], settings: &mut Settings<'_>) -> Result<(Vec<ReadSplit<'a>>, Dictionary)> {
     let mut splits: Vec<_> = found.iter().map(|parts| ReadSplit::new(parts, settings)).collect();
     let numbers: Vec<_> = splits.iter().flat_map(|split| split.numbers.clone()).collect();
     phone_symbols::check(&numbers, settings.options)?;
+    if let Some(train) = splits.iter().find(|split| split.parts.split == Split::TRAIN) {
+        settings.decide_case(train.transcripts());
+    }
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => Some(dictionary.clone()),
         Source::Training => {
