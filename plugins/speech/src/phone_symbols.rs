@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub(crate) const NUMBERS: &str = "numbers";
 /// Longest file of symbols, in bytes: parsed, it may take many times its size.
 const LONGEST: u64 = 1 << 20;
+/// Longest symbol, in bytes: a row may have half a million numbers. The longest of seven of CPC_audio's files has 5.
+const LONGEST_SYMBOL: usize = 40;
 /// What CPC_audio calls its files, for the phones of all sentences and for those without rare phones.
 const ALL: &str = "phonesMatches.json";
 const REDUCED: &str = "phonesMatches_reduced.json";
@@ -54,6 +56,10 @@ impl PhoneSymbols {
                 let (symbol, number) = (excerpt(&symbol), excerpt(&number.to_string()));
                 return Err(Error::file(path, format!("{symbol} has {number}; {wanted}")));
             };
+            if symbol.len() > LONGEST_SYMBOL {
+                let reason = format!("is {} bytes long; a phone has at most {LONGEST_SYMBOL}", symbol.len());
+                return Err(Error::file(path, format!("{} {reason}", excerpt(&symbol))));
+            }
             symbols.entry(number).or_default().push(symbol);
         }
         if symbols.is_empty() {

@@ -241,6 +241,7 @@ fn what_is_wrong_with_the_phones_numbers_is_told() {
         ("{}", "holds no phones; a JSON object"),
         (r#"{"0": "t"}"#, "`0` has "),
         (r#"{"t": -1}"#, "`t` has `-1`; "),
+        (&format!("{{\"{}\": 0}}", "t".repeat(41)), "is 41 bytes long; a phone has at most 40"),
         (r#"{"t": 1.5}"#, "`t` has `1.5`; "),
     ] {
         write(&path.join("es/phonesMatches_reduced.json"), text);
