@@ -7,13 +7,16 @@
 mod advice;
 pub mod audio;
 mod cache;
+mod case;
 mod corpora;
 mod dataset;
 pub mod decode;
 mod dictionary;
 mod labels;
+mod names;
 mod open;
 mod options;
+mod phone_symbols;
 mod problems;
 mod recordings;
 mod rows;
