@@ -7,6 +7,7 @@
 mod advice;
 pub mod audio;
 mod cache;
+mod clip;
 mod corpora;
 mod dataset;
 pub mod decode;

@@ -9,14 +9,20 @@ use std::path::{Path, PathBuf};
 /// Stands for each language in a path.
 const LANGUAGE: &str = "{language}";
 /// What is looked for without being named.
-const TRAIN: [&str; 3] = ["train.tsv", "train.jsonl", "train"];
-const VALIDATION: [&str; 10] = [
+const TRAIN: [&str; 5] = ["train.tsv", "train.jsonl", "train.json", "train.csv", "train"];
+const VALIDATION: [&str; 16] = [
     "valid.tsv",
     "validation.tsv",
     "dev.tsv",
     "valid.jsonl",
     "validation.jsonl",
     "dev.jsonl",
+    "valid.json",
+    "validation.json",
+    "dev.json",
+    "valid.csv",
+    "validation.csv",
+    "dev.csv",
     "valid",
     "validation",
     "dev",
@@ -121,13 +127,20 @@ fn train_parts(options: &SpeechOptions, language: Option<usize>) -> Vec<Part> {
     let directory = directory(options, language);
     let mut names = options.train.0.clone();
     if names.is_empty() && !options.path.as_os_str().is_empty() && !options.path.is_file() {
-        names.extend(TRAIN.iter().find(|name| directory.join(name).exists()).map(|name| (*name).to_owned()));
+        names.extend(found_in(&directory, &TRAIN));
     }
     let paths = names.iter().flat_map(|name| match expand(&directory, name) {
         Some(paths) => paths,
         None => vec![PathBuf::from(name)],
     });
     paths.map(|path| part(options, &path.to_string_lossy(), language, "train")).collect()
+}
+
+/// The first of `wanted` that a directory holds; otherwise the list of Spontaneous Speech, in which a column tells the splits.
+fn found_in(directory: &Path, wanted: &[&str]) -> Option<String> {
+    let found = wanted.iter().find(|name| directory.join(name).exists()).map(|name| (*name).to_owned());
+    let spontaneous = |name: &String| name.starts_with("ss-corpus-") && name.ends_with(".tsv");
+    found.or_else(|| names(directory)?.into_iter().find(spontaneous))
 }
 
 /// Names and paths of the evaluation splits of one kind.
@@ -138,8 +151,7 @@ fn evaluated(options: &SpeechOptions, kind: &str, named: &Paths) -> Vec<(String,
         }
         [] if kind == "validation" && !options.path.as_os_str().is_empty() => {
             let directory = directory(options, (!options.languages.is_empty()).then_some(0));
-            let found = VALIDATION.iter().find(|name| directory.join(name).exists());
-            found.map(|name| (kind.to_owned(), (*name).to_owned())).into_iter().collect()
+            found_in(&directory, &VALIDATION).map(|name| (kind.to_owned(), name)).into_iter().collect()
         }
         [] => Vec::new(),
         [one] => vec![(kind.to_owned(), one.clone())],

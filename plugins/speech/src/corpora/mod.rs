@@ -1,6 +1,10 @@
 //! The layouts in which corpora come, one file each: from a path to rows of audio and transcript.
 
+mod clips;
+mod columns;
 mod common_voice;
+mod delimited;
+mod entries;
 mod fairseq;
 mod folder;
 mod json_lines;
@@ -11,11 +15,13 @@ pub(crate) use librispeech::expand;
 pub(crate) use phones::PhoneFile;
 
 use crate::Unit;
+use crate::clip::Clip;
 use crate::labels::choose;
 use crate::problems::{Place, Problems, excerpt};
 use crate::text::Lines;
 use crate::transcript::Transcript;
 use lopper_core::{Error, Result};
+use lopper_tables::delimited::Quoting;
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
@@ -30,8 +36,8 @@ const DEEPEST: usize = 12;
 /// One row of a corpus.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    /// Files that make the recording, joined in this order.
-    pub(crate) audio: Vec<PathBuf>,
+    /// What makes the recording, joined in this order.
+    pub(crate) audio: Vec<Clip>,
     pub(crate) transcript: Transcript,
     pub(crate) language: Option<String>,
     /// Samples of the file as the manifest has them.
@@ -42,6 +48,11 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// Of which nothing else is known.
+    fn new(audio: Vec<Clip>, transcript: Transcript, place: Place) -> Self {
+        Self { audio, transcript, language: None, declared: None, place, elsewhere: None }
+    }
+
     /// Where its transcript stands.
     pub(crate) fn said(&self) -> &Place {
         self.elsewhere.as_ref().unwrap_or(&self.place)
@@ -56,6 +67,8 @@ pub(crate) enum Format {
     CommonVoice,
     Folder,
     JsonLines,
+    Columns,
+    Metadata,
 }
 
 impl Format {
@@ -69,6 +82,9 @@ impl Format {
             ("common-voice", Some(Self::CommonVoice)),
             ("folder", Some(Self::Folder)),
             ("json-lines", Some(Self::JsonLines)),
+            ("json", Some(Self::JsonLines)),
+            ("columns", Some(Self::Columns)),
+            ("audiofolder", Some(Self::Metadata)),
         ];
         choose("format", name, &values)
     }
@@ -76,8 +92,16 @@ impl Format {
     /// Tells the layout of a file or directory by what is in it.
     fn of(path: &Path) -> Result<Self> {
         if path.is_dir() {
-            let has = |wanted: fn(&Path) -> bool| walk(path).map(|files| files.iter().any(|file| wanted(file)));
-            return Ok(if has(librispeech::is_transcript)? { Self::LibriSpeech } else { Self::Folder });
+            let files = walk(path)?;
+            let has = |wanted: fn(&Path) -> bool| files.iter().any(|file| wanted(file));
+            // A folder whose recordings have texts beside them needs no list.
+            let beside = || files.iter().any(|file| is_audio(file) && file.with_extension("txt").is_file());
+            return Ok(match () {
+                () if has(librispeech::is_transcript) => Self::LibriSpeech,
+                () if has(folder::is_metadata) => Self::Metadata,
+                () if folder::metadata_above(path).is_some() && !beside() => Self::Metadata,
+                () => Self::Folder,
+            });
         }
         match extension(path).as_str() {
             "jsonl" | "ndjson" | "json" => return Ok(Self::JsonLines),
@@ -87,9 +111,8 @@ impl Format {
         let lines = Lines::read(path, &mut Problems::new(true))?;
         let mut filled = lines.filled().map(|(_, line)| line);
         let first = filled.next().unwrap_or_default();
-        let names = |name: &str| first.split('\t').any(|field| field == name);
-        if names("path") {
-            return Ok(Self::CommonVoice);
+        if delimited::delimiter(first.as_bytes()).is_some() {
+            return Ok(Self::Columns);
         }
         if !first.contains('\t') && filled.next().is_none_or(fairseq::is_row) {
             return Ok(Self::Fairseq);
@@ -99,7 +122,8 @@ impl Format {
             path,
             format!(
                 "begins with {found}; a manifest begins with its root directory (fairseq) or with column names of which \
-                 one is `path` (Common Voice)"
+                 one is that of its recordings: `{}`",
+                columns::AUDIO.join("`, `")
             ),
         ))
     }
@@ -113,6 +137,12 @@ pub(crate) struct Reading<'a> {
     pub(crate) phones: Option<&'a PhoneFile>,
     /// Where Common Voice's recordings lie, if not beside the list.
     pub(crate) clips: Option<&'a Path>,
+    /// The column or key of the transcripts, if it is named.
+    pub(crate) transcript: Option<&'a str>,
+    /// What quotes mean between tabs, if it is said.
+    pub(crate) quoting: Option<Quoting>,
+    /// The option that names the corpus: train, validation or test.
+    pub(crate) option: &'static str,
 }
 
 /// The rows of the corpus at `path`, in its own order.
@@ -121,20 +151,27 @@ pub(crate) struct Reading<'a> {
 /// What no row can be read without; what is wrong with single rows goes to `problems`.
 pub(crate) fn read(path: &Path, reading: &Reading<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
     let format = reading.format.map_or_else(|| Format::of(path), Ok)?;
-    if path.is_dir() != matches!(format, Format::LibriSpeech | Format::Folder) {
+    if path.is_dir() != matches!(format, Format::LibriSpeech | Format::Folder | Format::Metadata) {
         let (is, needs) = if path.is_dir() { ("directory", "file") } else { ("file", "directory") };
         return Err(Error::file(path, format!("is a {is}; this format is read from a {needs}")));
     }
     let mut rows = match format {
         Format::LibriSpeech => librispeech::read(path, problems),
         Format::Fairseq => fairseq::read(path, reading.unit, problems),
+        // Its tables are read as others are; what is left are CPC_audio's lists.
+        Format::CommonVoice if matches!(extension(path).as_str(), "tsv" | "csv") => {
+            delimited::read(path, reading, problems)
+        }
         Format::CommonVoice => common_voice::read(path, reading, problems),
         Format::Folder => folder::read(path, reading, problems),
-        Format::JsonLines => json_lines::read(path, reading.unit, problems),
+        Format::JsonLines => json_lines::read(path, reading, problems),
+        Format::Columns => delimited::read(path, reading, problems),
+        // Each of its lists has been through here.
+        Format::Metadata => return folder::read_metadata(path, reading, problems),
     }?;
     if let (Some(phones), false) = (reading.phones, format == Format::CommonVoice) {
         rows.retain_mut(|row| {
-            let name = row.audio.first().map(|path| stem(path)).unwrap_or_default();
+            let name = row.audio.first().map(Clip::name).unwrap_or_default();
             phones.transcribe(&name, row, problems)
         });
     }
