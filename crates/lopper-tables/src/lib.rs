@@ -2,7 +2,8 @@
 //! `datasets.save_to_disk` writes), CSV, TSV with and without quotes, JSON arrays.
 //!
 //! [`Table`] reads Parquet and Arrow row by row of the columns asked for, and holds a page or a part of a batch at a time,
-//! so that recordings in a column stream with flat memory. [`delimited`] and [`json`] read text. Nothing of a file is
+//! so that recordings in a column stream with flat memory. [`delimited`] and [`json`] read text, and [`layouts`] finds the files of a
+//! split. Nothing of a file is
 //! believed: no length allocates more than the file has bytes to justify, and nothing panics.
 //!
 //! The formats are read here rather than by the crates `parquet` and `arrow`: of version 60.1, with only the features needed, what
@@ -16,6 +17,7 @@ mod column;
 pub mod delimited;
 mod error;
 pub mod json;
+pub mod layouts;
 mod parquet;
 mod source;
 mod table;

@@ -72,6 +72,36 @@ fn every_encoding_gives_the_cells_that_pyarrow_reads() {
 }
 
 #[test]
+fn single_rows_are_those_of_the_stream_in_any_order() {
+    let expected = expected();
+    let columns: Vec<_> = expected.keys().map(String::as_str).collect();
+    for path in fixtures(false) {
+        let mut reader = Table::open(&path).unwrap().stream(&columns).unwrap();
+        let rows = 40;
+        let forth_and_back = (0..rows).chain((0..rows).rev()).chain((0..rows).map(|row| row * 17 % rows));
+        for row in forth_and_back {
+            let batch = reader.row(row).unwrap_or_else(|e| panic!("{}, row {row}: {e}", path.display()));
+            assert_eq!((batch.first_row, batch.rows), (row, 1));
+            for (name, cells) in columns.iter().zip(&batch.columns) {
+                assert_eq!(json_of(cells.get(0)), expected[*name][row as usize], "{}, {name}, {row}", path.display());
+            }
+        }
+        // The iterator goes on behind it, also after its end.
+        reader.row(30).unwrap();
+        let first = reader.next().unwrap().unwrap();
+        assert_eq!((first.first_row, json_of(first.columns[0].get(0))), (31, expected[columns[0]][31].clone()));
+        assert!(reader.by_ref().all(|batch| batch.is_ok()));
+        reader.row(39).unwrap();
+        assert!(reader.next().is_none());
+        for beyond in [40, 41, u64::MAX] {
+            let message = reader.row(beyond).unwrap_err().to_string();
+            assert!(message.contains(&format!("it has no row {beyond}")), "{}: {message}", path.display());
+        }
+        assert_eq!(reader.row(0).unwrap().first_row, 0);
+    }
+}
+
+#[test]
 fn columns_have_kinds_and_the_names_of_classes() {
     for path in fixtures(false) {
         let table = Table::open(&path).unwrap();
@@ -168,6 +198,9 @@ proptest! {
         };
         for column in columns {
             drop(cells(&bytes, &[&column]));
+            if let Ok(mut reader) = Table::read(Cursor::new(&bytes)).and_then(|table| table.stream(&[&column])) {
+                [39, 3, 17, 16].into_iter().for_each(|row| drop(reader.row(row)));
+            }
         }
     }
 }

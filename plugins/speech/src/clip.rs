@@ -1,5 +1,6 @@
-//! What a recording is read from: a file, or a piece of one.
+//! What a recording is read from: a file or a cell of a table, or a piece of one.
 
+use crate::tables::Cell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +9,8 @@ use std::path::{Path, PathBuf};
 pub(crate) enum Whole {
     /// A file of its own.
     File(PathBuf),
+    /// A cell of a table.
+    Cell(Cell),
 }
 
 impl Whole {
@@ -15,6 +18,7 @@ impl Whole {
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::File(path) => path,
+            Self::Cell(cell) => &cell.within.file,
         }
     }
 }
@@ -23,6 +27,11 @@ impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => path.display().fmt(f),
+            // Its row is told beside it.
+            Self::Cell(Cell { beside: Some(path), .. }) => {
+                write!(f, "`{}`", path.file_name().unwrap_or_default().display())
+            }
+            Self::Cell(_) => f.write_str("its recording"),
         }
     }
 }
@@ -44,7 +53,11 @@ impl From<PathBuf> for Clip {
 impl Clip {
     /// The name by which a file of phones knows it: that of its file, without the ending.
     pub(crate) fn name(&self) -> String {
-        self.whole.path().file_stem().unwrap_or_default().to_string_lossy().into_owned()
+        let path = match &self.whole {
+            Whole::File(path) => Some(path),
+            Whole::Cell(cell) => cell.beside.as_ref(),
+        };
+        path.and_then(|path| path.file_stem()).unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 

@@ -21,6 +21,7 @@ mod rows;
 mod settings;
 mod spelling;
 mod splits;
+mod tables;
 mod text;
 mod transcript;
 mod utterances;

@@ -195,12 +195,14 @@ fn read(parts: &Parts, settings: &Settings<'_>, problems: &mut Problems) -> Vec<
 }
 
 fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
-    if !part.path.exists() {
-        return Err(splits::absent(&part.path, part.key, "a file or directory"));
-    }
+    let files = if part.path.exists() { Some(vec![part.path.clone()]) } else { splits::shards(&part.path)? };
+    let files = files.ok_or_else(|| splits::absent(&part.path, part.key, "a file or directory"))?;
     let clips = settings.clips(part);
     let reading = Reading { option: part.key, ..settings.reading(settings.phones(part), clips.as_deref()) };
-    let mut rows = corpora::read(&part.path, &reading, problems)?;
+    let mut rows = Vec::new();
+    for file in &files {
+        rows.extend(corpora::read(file, &reading, problems)?);
+    }
     let languages = &settings.options.languages;
     let Some(language) = part.language.filter(|_| part.mixed) else { return Ok(rows) };
     rows.retain(|row| match &row.language {

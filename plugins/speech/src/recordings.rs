@@ -3,6 +3,7 @@
 use crate::audio::{AudioError, Bytes, Check, Inspection, LONGEST, RATE, inspect_bytes, resampled};
 use crate::clip::{Clip, Whole};
 use crate::corpora::Row;
+use crate::tables::Tables;
 use crate::utterances::Sound;
 use lopper_core::DataCache;
 use lopper_weights::FileStamp;
@@ -14,6 +15,19 @@ use std::sync::Arc;
 type Seen = (Arc<Whole>, Result<Inspection, AudioError>);
 /// What an earlier look found, and the file's stamp then.
 type Found = (FileStamp, Inspection);
+/// By what it is remembered: the file, and the row of a table.
+type Key = (PathBuf, Option<u64>);
+type Looked = (Whole, Option<Found>, Result<Inspection, AudioError>);
+
+/// Recordings of tables that are looked at together, and the bytes of which no more are read, though the last recording may be
+/// longer.
+const TOGETHER: usize = 256;
+const HELD: usize = 16 << 20;
+
+fn key(whole: &Whole) -> Key {
+    let row = if let Whole::Cell(cell) = whole { Some(cell.row) } else { None };
+    (whole.path().to_owned(), row)
+}
 
 /// What is known of each file.
 pub(crate) struct Recordings<'a> {
@@ -21,7 +35,7 @@ pub(crate) struct Recordings<'a> {
     files: HashMap<Whole, Seen>,
     cache: Option<(&'a dyn DataCache, String)>,
     /// From the cache, and what is to go there.
-    known: HashMap<PathBuf, Found>,
+    known: HashMap<Key, Found>,
     /// Whether there is anything new in it.
     learned: bool,
 }
@@ -37,9 +51,9 @@ struct Heard {
 impl<'a> Recordings<'a> {
     /// Of no files yet. What `cache` knows under `name` is not looked at again while it has not changed.
     pub(crate) fn new(check: Check, cache: Option<&'a dyn DataCache>, name: &str) -> Self {
-        let cache = cache.map(|cache| (cache, format!("lopper-speech 2: {check:?} {name}")));
+        let cache = cache.map(|cache| (cache, format!("lopper-speech 3: {check:?} {name}")));
         let kept = cache.as_ref().and_then(|(cache, name)| cache.get(name));
-        let known = kept.and_then(|bytes| serde_json::from_slice::<Vec<(PathBuf, Found)>>(&bytes).ok());
+        let known = kept.and_then(|bytes| serde_json::from_slice::<Vec<(Key, Found)>>(&bytes).ok());
         let known = known.unwrap_or_default().into_iter().collect();
         Self { check, files: HashMap::new(), cache, known, learned: false }
     }
@@ -48,32 +62,81 @@ impl<'a> Recordings<'a> {
     pub(crate) fn remember(&self) {
         let Some((cache, name)) = self.cache.as_ref().filter(|_| self.learned) else { return };
         let mut known: Vec<_> = self.known.iter().collect();
-        known.sort_unstable_by_key(|(path, _)| *path);
+        known.sort_unstable_by_key(|(key, _)| *key);
         // A path that is not UTF-8 is not remembered, and neither is anything beside it.
         if let Ok(bytes) = serde_json::to_vec(&known) {
             cache.put(name, &bytes);
         }
     }
 
-    /// Looks at every file that has not been looked at, on all threads of rayon.
+    /// Looks at every recording that has not been looked at, on all threads of rayon.
     pub(crate) fn look<'p>(&mut self, clips: impl Iterator<Item = &'p Clip>) {
         let fresh: HashSet<&Whole> =
             clips.map(|clip| &clip.whole).filter(|whole| !self.files.contains_key(*whole)).collect();
-        let fresh: Vec<&Whole> = fresh.into_iter().collect();
-        let look = |whole: &&Whole| {
-            let path = whole.path();
-            let stamp = FileStamp::of(path).ok();
-            let known = self.known.get(path).filter(|(then, _)| Some(*then) == stamp);
-            let found = known.map_or_else(|| inspect_bytes(&Bytes::File(path), self.check), |(_, found)| Ok(*found));
-            // Read while it was written, or just after, it may be another file by now.
-            let lasts = |stamp: &FileStamp| stamp.is_settled() && FileStamp::of(path).is_ok_and(|now| now == *stamp);
-            let learned = stamp.filter(|stamp| known.is_none() && lasts(stamp)).zip(found.as_ref().ok().copied());
-            ((*whole).clone(), learned, found)
-        };
-        let seen: Vec<_> = fresh.par_iter().map(look).collect();
+        let (files, cells): (Vec<&Whole>, Vec<&Whole>) =
+            fresh.into_iter().partition(|whole| matches!(whole, Whole::File(_)));
+        let seen = files.par_iter().map(|whole| {
+            let stamp = FileStamp::of(whole.path()).ok();
+            self.look_at(whole, stamp, || Ok(Bytes::File(whole.path())))
+        });
+        let seen = seen.collect();
+        self.take(seen);
+        self.look_at_cells(cells);
+    }
+
+    /// Tables are read in their order, and as many recordings are held as are looked at together.
+    fn look_at_cells(&mut self, mut cells: Vec<&Whole>) {
+        cells.sort_unstable();
+        let tables = Tables::default();
+        let mut stamps = HashMap::new();
+        let mut left = cells.into_iter().peekable();
+        while left.peek().is_some() {
+            let (mut together, mut held) = (Vec::new(), 0);
+            while let Some(whole) = left.next_if(|_| together.len() < TOGETHER && held < HELD) {
+                let stamp = *stamps.entry(whole.path()).or_insert_with(|| FileStamp::of(whole.path()).ok());
+                // What is known is not read.
+                let bytes = match self.known_of(whole, stamp) {
+                    Some(_) => None,
+                    None => Some(tables.bytes(whole)),
+                };
+                held += bytes.as_ref().map_or(0, |bytes| bytes.as_ref().map_or(0, Bytes::held));
+                together.push((whole, stamp, bytes));
+            }
+            let seen = together.into_par_iter().map(|(whole, stamp, bytes)| {
+                // What lies in another file may change without the table.
+                let stamp = stamp.filter(|_| !matches!(bytes, Some(Ok(Bytes::File(_)))));
+                self.look_at(whole, stamp, || bytes.unwrap_or(Err(AudioError::Absent)))
+            });
+            let seen = seen.collect();
+            self.take(seen);
+        }
+    }
+
+    fn known_of(&self, whole: &Whole, stamp: Option<FileStamp>) -> Option<Inspection> {
+        let known = self.known.get(&key(whole));
+        known.filter(|(then, _)| Some(*then) == stamp).map(|(_, found)| *found)
+    }
+
+    /// What there is to be known of a recording, and what of it is new. `stamp` is that of the file that it is in.
+    fn look_at<'b>(
+        &self,
+        whole: &Whole,
+        stamp: Option<FileStamp>,
+        bytes: impl FnOnce() -> Result<Bytes<'b>, AudioError>,
+    ) -> Looked {
+        let known = self.known_of(whole, stamp);
+        let found = known.map_or_else(|| inspect_bytes(&bytes()?, self.check), Ok);
+        // Read while it was written, or just after, it may be another file by now.
+        let lasts =
+            |stamp: &FileStamp| stamp.is_settled() && FileStamp::of(whole.path()).is_ok_and(|now| now == *stamp);
+        let learned = stamp.filter(|stamp| known.is_none() && lasts(stamp)).zip(found.as_ref().ok().copied());
+        (whole.clone(), learned, found)
+    }
+
+    fn take(&mut self, seen: Vec<Looked>) {
         for (whole, learned, found) in seen {
             if let Some(learned) = learned {
-                self.known.insert(whole.path().to_owned(), learned);
+                self.known.insert(key(&whole), learned);
                 self.learned = true;
             }
             self.files.insert(whole.clone(), (Arc::new(whole), found));

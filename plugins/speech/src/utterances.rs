@@ -1,8 +1,9 @@
 //! The recordings of a split, of which only paths, lengths and labels are in memory.
 
-use crate::audio::{AudioError, Bytes, load_bytes};
+use crate::audio::{AudioError, load_bytes};
 use crate::clip::Whole;
 use crate::problems::{At, Place, QUOTED};
+use crate::tables::Tables;
 use lopper_core::{Error, Split};
 use std::fmt::Display;
 use std::sync::Arc;
@@ -16,11 +17,8 @@ pub(crate) struct Sound {
 }
 
 impl Sound {
-    fn load(&self) -> Result<Vec<f32>, AudioError> {
-        let range = self.range.map(|(start, end)| start..end);
-        match &*self.whole {
-            Whole::File(path) => load_bytes(&Bytes::File(path), range),
-        }
+    fn load(&self, tables: &Tables) -> Result<Vec<f32>, AudioError> {
+        load_bytes(&tables.bytes(&self.whole)?, self.range.map(|(start, end)| start..end))
     }
 }
 
@@ -47,10 +45,10 @@ impl Utterance {
     }
 
     /// The samples of a recording at 16 kHz, of its files one after the other. An error names the file and its row.
-    pub(crate) fn load(&self) -> Result<Vec<f32>, Fault> {
+    pub(crate) fn load(&self, tables: &Tables) -> Result<Vec<f32>, Fault> {
         let mut samples = Vec::new();
         for sound in &self.audio {
-            samples.extend(sound.load().map_err(|e| {
+            samples.extend(sound.load(tables).map_err(|e| {
                 let error = self.error(sound, &e);
                 if e.lasts() { Fault::Damaged(error) } else { Fault::Other(error) }
             })?);

@@ -340,7 +340,7 @@ fn what_is_looked_for_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     write(&path.join("notes.md"), "");
-    refused(path, "", &["holds nothing to validate on: looked for valid.tsv", "dev-other; it holds notes.md"]);
+    refused(path, "", &["holds nothing to validate on: looked for shards", "dev-other; it holds notes.md"]);
     refused(path, "path = ''", &["[data] path = \"\"", "`train` and `validation`"]);
     refused(Path::new("/nowhere/at/all"), "", &["/nowhere/at/all: does not exist"]);
     refused(path, "train = ''", &["[data] train = \"\""]);

@@ -325,3 +325,168 @@ fn libri_light_is_given_from_above() {
         &["librispeech_finetuning/100h: does not exist"],
     );
 }
+
+#[test]
+fn shards_of_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = plain(folder.path());
+    let wanted = expected("shards");
+    let data = open(&hub("shards"), "").unwrap();
+    for split in [Split::TRAIN, Split::VALIDATION] {
+        holds(&data, &split, &wanted[split.as_str()]);
+        // The same recordings and transcripts are the same stage.
+        assert_eq!(data.identity(&split), files.identity(&split));
+        for index in (0..data.len(&split)).rev() {
+            assert_eq!(row(&data, &split, index), row(&files, &split, index));
+        }
+    }
+    assert_eq!(expected("saved"), wanted);
+    // Under their name, with another check, as one file, in a folder of configurations, and in the hub's cache.
+    let decoded = open(&hub("shards"), "train = 'data/train'\nvalidation = 'validation'\ncheck = 'decode'").unwrap();
+    assert_eq!(decoded.identity(&Split::TRAIN), data.identity(&Split::TRAIN));
+    let one = open(&hub("shards/data/train-00001-of-00003.parquet"), "").unwrap();
+    assert_eq!(texts(&one, &Split::VALIDATION), ["THREE", "FOUR"]);
+    let path = folder.path();
+    for (base, names) in [("repo/en", "train.clean.100"), ("cache/snapshots/abc/data", "train")] {
+        for number in 0..3 {
+            let from = hub(&format!("shards/data/train-0000{number}-of-00003.parquet"));
+            fs::create_dir_all(path.join(base)).unwrap();
+            fs::copy(from, path.join(base).join(format!("{names}-0000{number}-of-00003.parquet"))).unwrap();
+        }
+        fs::copy(
+            hub("shards/data/validation-00000-of-00001.parquet"),
+            path.join(base).join("validation-00000-of-00001.parquet"),
+        )
+        .unwrap();
+    }
+    write(&path.join("cache/refs/main"), "abc");
+    fs::create_dir_all(path.join("cache/blobs")).unwrap();
+    for options in [
+        "path = 'PATH/cache'",
+        "path = 'PATH/repo/en'\ntrain = 'train.clean.100'",
+        "path = 'PATH/repo'\ntrain = 'en/train.clean.100'",
+    ] {
+        let data = open(path, &options.replace("PATH", path.to_str().unwrap())).unwrap();
+        assert_eq!(data.identity(&Split::TRAIN), files.identity(&Split::TRAIN), "{options}");
+        assert_eq!(data.len(&Split::VALIDATION), 2, "{options}");
+    }
+    fs::remove_file(path.join("repo/en/train.clean.100-00001-of-00003.parquet")).unwrap();
+    refused(
+        &path.join("repo/en"),
+        "train = 'train.clean.100'",
+        &["is one of 3 shards, of which 2 are there; number 1 is missing"],
+    );
+    refused(&path.join("repo/en"), "train = 'train.clean'", &["train.clean: does not exist"]);
+}
+
+#[test]
+fn what_save_to_disk_wrote() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = plain(folder.path());
+    let data = open(&hub("saved"), "").unwrap();
+    for split in [Split::TRAIN, Split::VALIDATION] {
+        holds(&data, &split, &expected("saved")[split.as_str()]);
+        assert_eq!(data.identity(&split), files.identity(&split));
+        (0..data.len(&split)).for_each(|index| assert_eq!(row(&data, &split, index), row(&files, &split, index)));
+    }
+    // The folder of one split is that split.
+    let alone = open(&hub("saved/validation"), "").unwrap();
+    assert_eq!(alone.identity(&Split::VALIDATION), files.identity(&Split::VALIDATION));
+    let beside = open(&hub("saved/validation"), "train = 'train'").unwrap();
+    assert_eq!(beside.identity(&Split::TRAIN), files.identity(&Split::TRAIN));
+    let path = folder.path().join("saved/dev");
+    fs::create_dir_all(&path).unwrap();
+    fs::copy(hub("saved/validation/state.json"), path.join("state.json")).unwrap();
+    refused(&folder.path().join("saved"), "", &["data-00000-of-00001.arrow: is not there; ", "state.json names it"]);
+}
+
+#[test]
+fn tables_of_other_writers() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = plain(folder.path());
+    let parquet = hub("snappy.parquet");
+    refused(
+        &parquet,
+        "",
+        &["snappy.parquet: has `normalized_text` and `raw_text`; say which is the transcript with transcript ="],
+    );
+    let data = open(&parquet, "transcript = 'normalized_text'").unwrap();
+    holds(&data, &Split::VALIDATION, &expected("snappy"));
+    // Rows of several groups and pages, in any order.
+    for index in [4, 0, 3, 1, 2, 0, 4] {
+        assert_eq!(row(&data, &Split::VALIDATION, index), row(&files, &Split::TRAIN, index), "{index}");
+    }
+    assert_eq!(
+        texts(&open(&parquet, "transcript = 'raw_text'\nremove = '.,?!'").unwrap(), &Split::VALIDATION)[0],
+        "ONE TWO"
+    );
+    refused(
+        &parquet,
+        "transcript = 'text'",
+        &["snappy.parquet: has no column `text`; found `raw_text`, `normalized_text`, `audio`"],
+    );
+    // Where bytes are null the file beside them is read, and one with neither is named by its row.
+    let mixed = open(&hub("paths.parquet"), "").unwrap();
+    assert_eq!(texts(&mixed, &Split::VALIDATION), ["ONE TWO", "TWO", "FOUR"]);
+    for (index, other) in [(0, 0), (1, 1), (2, 3)] {
+        assert_eq!(row(&mixed, &Split::VALIDATION, index), row(&files, &Split::TRAIN, other));
+    }
+    let reason = "neither.parquet: row 1, counted from 0: its recording has neither bytes nor a path";
+    refused(&hub("neither.parquet"), "", &[reason]);
+    let skipped = open(&hub("neither.parquet"), "skip_bad = true").unwrap();
+    assert_eq!((skipped.len(&Split::VALIDATION), skipped.skipped()), (2, 1));
+    let path = folder.path();
+    fs::copy(hub("paths.parquet"), path.join("paths.parquet")).unwrap();
+    refused(path, "validation = 'paths.parquet'", &["paths.parquet: row 0, counted from 0: `a.flac` cannot be read"]);
+    let clips = format!("validation = 'paths.parquet'\nclips = '{}'", hub("").display());
+    assert_eq!(open(path, &clips).unwrap().identity(&Split::VALIDATION), mixed.identity(&Split::VALIDATION));
+    // AudioFolder's list as Parquet.
+    fs::create_dir_all(path.join("train/some")).unwrap();
+    fs::copy(hub("metadata.parquet"), path.join("train/metadata.parquet")).unwrap();
+    for name in ["a.flac", "b.wav", "c.ogg"] {
+        fs::copy(hub("clips").join(name), path.join("train/some").join(name)).unwrap();
+    }
+    let data = open(path, "train = 'train'").unwrap();
+    assert_eq!(data.identity(&Split::TRAIN), open(&hub("audiofolder"), "").unwrap().identity(&Split::TRAIN));
+    fs::remove_file(path.join("train/some/b.wav")).unwrap();
+    refused(
+        path,
+        "train = 'train'",
+        &["metadata.parquet: row 1, counted from 0: the recording `some/b.wav` is not in"],
+    );
+}
+
+#[test]
+fn damage_in_a_table_is_that_of_its_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    // In pages without compression the bytes of a recording lie as they are; statistics hold copies of short ones.
+    let bytes = fs::read(hub("shards/data/train-00000-of-00003.parquet")).unwrap();
+    let damaged = |clip: &str, at: usize, damage: &[u8]| {
+        let clip = fs::read(hub("clips").join(clip)).unwrap();
+        let mut wrong = bytes.clone();
+        let places = (0..bytes.len() - clip.len()).filter(|place| bytes[*place..].starts_with(&clip));
+        places.for_each(|place| wrong[place + at..][..damage.len()].copy_from_slice(damage));
+        assert_ne!(wrong, bytes);
+        wrong
+    };
+    let (dev, options) = (path.join("dev.parquet"), "validation = 'dev.parquet'");
+    write(&dev, damaged("a.flac", 1500, b"xxxx"));
+    refused(path, options, &["dev.parquet: row 0, counted from 0: `a.flac` is damaged: "]);
+    let skipped = open(path, &format!("{options}\nskip_bad = true")).unwrap();
+    assert_eq!(texts(&skipped, &Split::VALIDATION), ["TWO"]);
+    write(&dev, damaged("b.wav", 0, b"xxxx"));
+    refused(path, options, &["row 1, counted from 0: `b.wav` is not audio that can be read"]);
+    // The end of a table, and a table that changes while it is used.
+    write(&dev, &bytes[..bytes.len() - 20]);
+    refused(path, options, &["dev.parquet: is damaged: the end of the Parquet file is missing"]);
+    write(&dev, &bytes);
+    let data = open(path, options).unwrap();
+    write(&dev, damaged("a.flac", 1500, b"xxxx"));
+    let message = data.batch(&Split::VALIDATION, &[0, 1]).err().unwrap().to_string();
+    assert!(message.contains("dev.parquet: row 0, counted from 0: `a.flac` is damaged"), "{message}");
+    assert_eq!(row(&data, &Split::VALIDATION, 1).len(), 1600);
+    write(&dev, "");
+    let message = data.batch(&Split::VALIDATION, &[0]).err().unwrap().to_string();
+    assert!(message.contains("dev.parquet: row 0, counted from 0: `a.flac` "), "{message}");
+}

@@ -9,6 +9,7 @@ the layout, and soundfile the bytes or files it names. Of pieces of files it has
 `read(int(duration * rate))`).
 """
 
+import functools
 import io
 import json
 import shutil
@@ -41,6 +42,8 @@ def tone(seconds, pitch):
     return np.round(0.3 * np.sin(2 * np.pi * pitch * time) * 32767) / 32768
 
 
+# Ogg streams have random numbers.
+@functools.lru_cache
 def encoded(name, seconds, pitch):
     out = io.BytesIO()
     kind = {"flac": "FLAC", "wav": "WAV", "ogg": "OGG", "mp3": "MP3"}[name.rsplit(".", 1)[1]]

@@ -3,7 +3,7 @@
 use super::flatbuffer::{Flat, Vector};
 use super::schema::{Buffer, Leaf, Storage};
 use crate::Result;
-use crate::cells::{Cells, MOST_BYTES, MOST_ROWS, Value};
+use crate::cells::{Cells, MOST_BYTES, Value};
 use crate::column::ColumnKind;
 use crate::error::{damaged, unsupported};
 use crate::source::Source;
@@ -118,14 +118,25 @@ impl OpenBatch {
         Ok(Self { rows, row: 0, columns: columns.collect::<Result<_>>()? })
     }
 
-    /// The next rows, and how many they are; `None` after the last.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Goes to one of its rows; false where it has none of that number.
+    pub(super) fn go(&mut self, row: u64) -> bool {
+        self.row = row.min(self.rows);
+        row < self.rows
+    }
+
+    /// The next rows, at most `most`, and how many they are; `None` after the last.
     pub(super) fn next<R: Read + Seek>(
         &mut self,
         source: &mut Source<R>,
         dictionaries: &HashMap<i64, Cells>,
+        most: usize,
     ) -> Result<Option<(usize, Vec<Cells>)>> {
         let (start, mut end, mut weight) = (self.row, self.row, 0);
-        while end < self.rows && end - start < MOST_ROWS as u64 && weight < MOST_BYTES as u64 {
+        while end < self.rows && end - start < most as u64 && weight < MOST_BYTES as u64 {
             for column in &self.columns {
                 weight = weight.saturating_add(column.weight(end as usize, dictionaries)?);
             }

@@ -5,7 +5,8 @@ use super::footer::{Chunk, Leaf, Physical};
 use super::hybrid::Hybrid;
 use super::thrift::{FALSE, Thrift};
 use super::values::{Dictionary, Values};
-use crate::cells::Cells;
+use crate::cells::{Cells, MOST_BYTES};
+use crate::column::ColumnKind;
 use crate::error::{damaged, unsupported};
 use crate::source::Source;
 use crate::{Result, TableError};
@@ -78,6 +79,36 @@ impl Pages {
             }
         }
         self.values.push(&self.page, &self.leaf, self.dictionary.as_ref(), cells)
+    }
+
+    /// Passes over so many cells of a column of `kind`. Of a page that holds nothing else only the header is read.
+    pub(crate) fn pass<R: Read + Seek>(
+        &mut self,
+        source: &mut Source<R>,
+        mut cells: u64,
+        kind: &ColumnKind,
+    ) -> Result<()> {
+        let mut passed = kind.cells()?;
+        while cells > 0 {
+            if self.in_page > 0 {
+                self.cell(source, &mut passed)?;
+                cells -= 1;
+                if passed.weight() > MOST_BYTES {
+                    passed = kind.cells()?;
+                }
+                continue;
+            }
+            let header = self.header(source)?;
+            let (values, size) = (u64::try_from(header.values), u64::try_from(header.compressed));
+            match (header.kind, values, size) {
+                (0 | 3, Ok(values), Ok(size)) if values <= cells.min(self.left) => {
+                    self.next = self.next.saturating_add(header.length).saturating_add(size);
+                    (cells, self.left) = (cells - values, self.left - values);
+                }
+                _ => self.load(source)?,
+            }
+        }
+        Ok(())
     }
 
     /// Reads the next page, whichever kind it has.

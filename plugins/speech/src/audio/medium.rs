@@ -16,6 +16,14 @@ pub(crate) enum Bytes<'a> {
 }
 
 impl Bytes<'_> {
+    /// How many are in memory.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Self::File(_) => 0,
+            Self::Memory(bytes) => bytes.len(),
+        }
+    }
+
     /// Opens them, and says how many they are.
     ///
     /// # Errors

@@ -43,6 +43,9 @@ pub enum AudioError {
     /// An error of the file system.
     #[error("cannot be read: {0}")]
     Unreadable(String),
+    /// A cell of a table with neither bytes nor the path of a file.
+    #[error("has neither bytes nor a path")]
+    Absent,
     /// A file of no bytes.
     #[error("is empty")]
     Empty,
@@ -146,6 +149,7 @@ impl AudioError {
             | Self::TooLoud { .. }
             | Self::Damaged(_) => true,
             Self::Unreadable(_)
+            | Self::Absent
             | Self::Empty
             | Self::NotAudio(_)
             | Self::Foreign { .. }

@@ -10,6 +10,7 @@ mod folder;
 mod json_lines;
 mod librispeech;
 mod phones;
+mod tables;
 
 pub(crate) use librispeech::expand;
 pub(crate) use phones::PhoneFile;
@@ -18,11 +19,14 @@ use crate::Unit;
 use crate::clip::Clip;
 use crate::labels::choose;
 use crate::problems::{Place, Problems, excerpt};
+use crate::splits;
 use crate::text::Lines;
 use crate::transcript::Transcript;
 use lopper_core::{Error, Result};
 use lopper_tables::delimited::Quoting;
+use lopper_tables::layouts::{is_saved, saved};
 use std::collections::{BTreeSet, HashSet};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Endings of audio files that are read, in the order in which they are looked for.
@@ -69,6 +73,7 @@ pub(crate) enum Format {
     JsonLines,
     Columns,
     Metadata,
+    Table,
 }
 
 impl Format {
@@ -85,6 +90,7 @@ impl Format {
             ("json", Some(Self::JsonLines)),
             ("columns", Some(Self::Columns)),
             ("audiofolder", Some(Self::Metadata)),
+            ("table", Some(Self::Table)),
         ];
         choose("format", name, &values)
     }
@@ -97,13 +103,20 @@ impl Format {
             // A folder whose recordings have texts beside them needs no list.
             let beside = || files.iter().any(|file| is_audio(file) && file.with_extension("txt").is_file());
             return Ok(match () {
+                () if is_saved(path) => Self::Table,
                 () if has(librispeech::is_transcript) => Self::LibriSpeech,
                 () if has(folder::is_metadata) => Self::Metadata,
                 () if folder::metadata_above(path).is_some() && !beside() => Self::Metadata,
+                () if !tables_in(path).is_empty() && !has(is_audio) => Self::Table,
                 () => Self::Folder,
             });
         }
+        let beginning = beginning(path).map_err(|e| Error::file_caused(path, "cannot be read", e))?;
+        if tables::is(&beginning) {
+            return Ok(Self::Table);
+        }
         match extension(path).as_str() {
+            "parquet" | "arrow" => return Ok(Self::Table),
             "jsonl" | "ndjson" | "json" => return Ok(Self::JsonLines),
             "txt" | "lst" => return Ok(Self::CommonVoice),
             _ => {}
@@ -151,11 +164,12 @@ pub(crate) struct Reading<'a> {
 /// What no row can be read without; what is wrong with single rows goes to `problems`.
 pub(crate) fn read(path: &Path, reading: &Reading<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
     let format = reading.format.map_or_else(|| Format::of(path), Ok)?;
-    if path.is_dir() != matches!(format, Format::LibriSpeech | Format::Folder | Format::Metadata) {
+    let of_folders = matches!(format, Format::LibriSpeech | Format::Folder | Format::Metadata);
+    if path.is_dir() != of_folders && format != Format::Table {
         let (is, needs) = if path.is_dir() { ("directory", "file") } else { ("file", "directory") };
         return Err(Error::file(path, format!("is a {is}; this format is read from a {needs}")));
     }
-    let mut rows = match format {
+    let rows = match format {
         Format::LibriSpeech => librispeech::read(path, problems),
         Format::Fairseq => fairseq::read(path, reading.unit, problems),
         // Its tables are read as others are; what is left are CPC_audio's lists.
@@ -166,16 +180,59 @@ pub(crate) fn read(path: &Path, reading: &Reading<'_>, problems: &mut Problems) 
         Format::Folder => folder::read(path, reading, problems),
         Format::JsonLines => json_lines::read(path, reading, problems),
         Format::Columns => delimited::read(path, reading, problems),
-        // Each of its lists has been through here.
+        // Each of their lists has been through here.
         Format::Metadata => return folder::read_metadata(path, reading, problems),
+        Format::Table => return read_tables(path, reading, problems),
     }?;
-    if let (Some(phones), false) = (reading.phones, format == Format::CommonVoice) {
+    // Its lists are of names that have phones.
+    let listed = format == Format::CommonVoice && !matches!(extension(path).as_str(), "tsv" | "csv");
+    Ok(if listed { rows } else { transcribed(rows, reading, problems) })
+}
+
+/// The rows with the phones that are given for their recordings.
+fn transcribed(mut rows: Vec<Row>, reading: &Reading<'_>, problems: &mut Problems) -> Vec<Row> {
+    if let Some(phones) = reading.phones {
         rows.retain_mut(|row| {
             let name = row.audio.first().map(Clip::name).unwrap_or_default();
             phones.transcribe(&name, row, problems)
         });
     }
-    Ok(rows)
+    rows
+}
+
+/// The rows of a table, or of all of a folder's in their order.
+fn read_tables(path: &Path, reading: &Reading<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
+    let files = match path.is_dir() {
+        true if is_saved(path) => saved(path).map_err(splits::misplaced)?,
+        true => tables_in(path),
+        false => vec![path.to_owned()],
+    };
+    if files.is_empty() {
+        return Err(Error::file(path, "holds no tables: looked for *.parquet and *.arrow"));
+    }
+    let mut rows = Vec::new();
+    for file in files {
+        rows.extend(tables::read(&file, reading, problems)?);
+    }
+    Ok(transcribed(rows, reading, problems))
+}
+
+/// The tables of a folder, in the order of their names.
+fn tables_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut tables: Vec<_> =
+        entries.filter(|path| matches!(extension(path).as_str(), "parquet" | "arrow") && path.is_file()).collect();
+    tables.sort();
+    tables
+}
+
+/// The first bytes of a file; none of what is no regular file.
+fn beginning(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if path.is_file() {
+        std::fs::File::open(path)?.take(8).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
 }
 
 /// All files below a directory, in the order of their paths. Links to directories are followed, but no directory is
