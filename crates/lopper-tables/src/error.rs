@@ -29,3 +29,7 @@ pub(crate) fn damaged(reason: impl Into<String>) -> TableError {
 pub(crate) fn unsupported(reason: impl Into<String>) -> TableError {
     TableError::Unsupported(reason.into())
 }
+
+pub(crate) fn no_row(row: u64) -> TableError {
+    damaged(format!("it has no row {row}, counted from 0; it may have changed"))
+}

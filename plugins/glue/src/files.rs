@@ -1,8 +1,9 @@
 //! Finds the files of a task.
 
-use crate::layouts::{Directory, EXTENSIONS, is_saved, resolve, saved};
+use crate::layouts::{resolve, saved, split as split_of};
 use crate::{GlueOptions, GlueTask};
 use lopper_core::{Error, Result, Split};
+use lopper_tables::layouts::{Directory, EXTENSIONS, is_saved};
 use std::path::{Path, PathBuf};
 
 /// A split, and its files in order.
@@ -70,7 +71,7 @@ fn within(task: &GlueTask, options: &GlueOptions, path: &Path) -> Result<Vec<Spl
     for (split, stems, file, key) in wanted {
         let files = match file {
             Some(file) => named(&directory, file, key).map(Some),
-            None => listed.split(stems),
+            None => split_of(&listed, stems),
         };
         match files {
             Ok(files) => found.extend(files.map(|files| (split, files))),

@@ -4,6 +4,7 @@ use crate::audio;
 use crate::cache::Cache;
 use crate::decode::{best_paths, collapse, spell};
 use crate::labels::Lexicon;
+use crate::tables::Tables;
 use crate::utterances::{Fault, Utterance, Utterances};
 use crate::{Dictionary, Unit};
 use lopper_core::{
@@ -38,12 +39,13 @@ pub(crate) struct Parts {
 pub struct SpeechDataset {
     parts: Parts,
     cache: Cache,
+    tables: Tables,
     damaged: Mutex<HashSet<(usize, usize)>>,
 }
 
 impl SpeechDataset {
     pub(crate) fn new(parts: Parts) -> Self {
-        Self { cache: Cache::new(parts.cache_bytes), parts, damaged: Mutex::default() }
+        Self { cache: Cache::new(parts.cache_bytes), tables: Tables::default(), parts, damaged: Mutex::default() }
     }
 
     /// The symbols of its labels.
@@ -146,7 +148,7 @@ impl SpeechDataset {
         let samples = match self.cache.get(key) {
             Some(samples) => samples,
             None => {
-                let samples: Arc<[f32]> = utterance.load()?.into();
+                let samples: Arc<[f32]> = utterance.load(&self.tables)?.into();
                 self.cache.put(key, &samples);
                 samples
             }

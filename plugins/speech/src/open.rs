@@ -1,6 +1,6 @@
 //! From options to a dataset.
 
-use crate::corpora::{self, Row};
+use crate::corpora::{self, Reading, Row};
 use crate::dataset::{self, SpeechDataset};
 use crate::labels::{Lexicon, add_counts};
 use crate::names;
@@ -225,12 +225,14 @@ fn finish(parts: &Parts, mut problems: Problems, used: usize) -> Result<()> {
 
 /// The rows of a part, in its language, and what became of numbers among them.
 fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> Result<(Vec<Row>, Option<Numbers>)> {
-    if !part.path.exists() {
-        return Err(splits::absent(&part.path, part.key, "a file or directory"));
-    }
+    let files = if part.path.exists() { Some(vec![part.path.clone()]) } else { splits::shards(&part.path)? };
+    let files = files.ok_or_else(|| splits::absent(&part.path, part.key, "a file or directory"))?;
     let clips = settings.clips(part);
-    let reading = settings.reading(settings.phones(part), clips.as_deref());
-    let mut rows = corpora::read(&part.path, &reading, problems)?;
+    let reading = Reading { option: part.key, ..settings.reading(settings.phones(part), clips.as_deref()) };
+    let mut rows = Vec::new();
+    for file in &files {
+        rows.extend(corpora::read(file, &reading, problems)?);
+    }
     let languages = &settings.options.languages;
     if let Some(language) = part.language.filter(|_| part.mixed) {
         rows.retain(|row| match &row.language {
@@ -321,7 +323,7 @@ impl Common<'_> {
             // As text: symbols outside of the dictionary are numbered as all splits meet them.
             let symbols = row.label.iter().map(|id| lexicon.symbol(*id, dictionary).unwrap_or_default());
             symbols.for_each(|symbol| field(symbol.as_bytes()));
-            row.audio.iter().for_each(|path| field(&recordings.hash(path)));
+            row.audio.iter().for_each(|sound| field(&recordings.hash(sound)));
         }
         hash.finalize().to_hex().to_string()
     }

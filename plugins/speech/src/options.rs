@@ -57,7 +57,7 @@ options! {
     pub struct SpeechOptions {
         /// The corpus's directory, or one file: then it is the validation split.
         path: PathBuf = PathBuf::new(),
-        /// auto, librispeech, libri-light, fairseq, common-voice, folder or json-lines; auto tells each split's layout by its content.
+        /// auto, librispeech, libri-light, fairseq, common-voice, folder, audiofolder, columns (TSV and CSV with a header) or json (lines or an array); auto tells each split's layout by its content.
         format: String = "auto".into(),
         /// What to train on, relative to `path`: a manifest, list or directory, or several that are joined; of Libri-light also 10min, 1h or 10h. Looked for as train.tsv, train.jsonl or train when absent; without one, the data can only be evaluated on.
         train: Paths = Paths::default(),
@@ -77,6 +77,10 @@ options! {
         phone_symbols: Option<String> = None,
         /// The directory of Common Voice's recordings, relative to `path`; clips beside the list when absent.
         clips: Option<String> = None,
+        /// The column or key of the transcripts, where there are several that could be, such as text and normalized_text.
+        transcript: Option<String> = None,
+        /// What quotes between tabs mean: raw, a character like any other, as in Common Voice's own files, or csv, as pandas writes them; auto tells it from the file.
+        quoting: String = "auto".into(),
         /// upper, lower or keep: the case of letters; auto is that of a given dictionary, and otherwise upper where that keeps all letters of the training set different (a and A are one letter; ı and i, ς and σ are two, and ß would be SS), and keep where it does not.
         case: String = "auto".into(),
         /// Characters that are dropped from texts, such as `.,?!`.

@@ -15,16 +15,36 @@ pub(crate) const QUOTED: usize = 3;
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
     pub(crate) file: Arc<Path>,
-    /// Counted from 1; 0 for the file as a whole.
-    pub(crate) line: u64,
+    pub(crate) at: At,
+}
+
+/// Where in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum At {
+    /// It as a whole.
+    File,
+    /// A line of text, counted from 1.
+    Line(u64),
+    /// A row of a table without lines, counted from 0.
+    Row(u64),
 }
 
 impl Place {
+    pub(crate) fn line(file: &Arc<Path>, line: u64) -> Self {
+        Self { file: file.clone(), at: At::Line(line) }
+    }
+
+    /// The number of its line; 0 where it is none.
+    pub(crate) fn number(&self) -> u64 {
+        if let At::Line(line) = self.at { line } else { 0 }
+    }
+
     pub(crate) fn error(&self, reason: impl Into<String>) -> Error {
         let reason = reason.into();
-        match self.line {
-            0 => Error::file(self.file.as_ref(), reason),
-            line => Error::Line { path: self.file.to_path_buf(), line, reason },
+        match self.at {
+            At::File => Error::file(self.file.as_ref(), reason),
+            At::Line(line) => Error::Line { path: self.file.to_path_buf(), line, reason },
+            At::Row(row) => Error::file(self.file.as_ref(), format!("row {row}, counted from 0: {reason}")),
         }
     }
 }
@@ -43,7 +63,7 @@ pub(crate) struct Problems {
     left_out: Vec<LeftOut>,
     hint: Option<String>,
     /// Rows of files that languages share, which are read for each of them: what is wrong there counts once.
-    shared: HashSet<(Arc<Path>, u64)>,
+    shared: HashSet<(Arc<Path>, At)>,
     reads_shared: bool,
 }
 
@@ -76,7 +96,7 @@ impl Problems {
 
     /// What is wrong with one row, which is then not used.
     pub(crate) fn row(&mut self, place: &Place, reason: impl Into<String>) {
-        if self.reads_shared && !self.shared.insert((place.file.clone(), place.line)) {
+        if self.reads_shared && !self.shared.insert((place.file.clone(), place.at)) {
             return;
         }
         if self.skip_bad {

@@ -161,13 +161,13 @@ fn usable(
         return Ok(samples);
     }
     match settings.unusable(samples, &target) {
-        Some(reason) => Err(format!("{} {reason}", row.audio[0].display())),
+        Some(reason) => Err(format!("{} {reason}", row.audio[0])),
         None => Ok(samples),
     }
 }
 
 fn utterance(row: Row, label: Box<[u32]>, samples: u64, recordings: &Recordings<'_>) -> Utterance {
-    let audio = row.audio.iter().map(|path| recordings.shared(path)).collect();
+    let audio = row.audio.iter().map(|clip| recordings.sound(clip)).collect();
     // Below an hour.
     Utterance { audio, samples: samples as u32, silent: recordings.silent(&row), label, place: row.place }
 }

@@ -11,6 +11,7 @@ use crate::splits::{self, Part};
 use crate::transcript::Transcript;
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{Error, Result};
+use lopper_tables::delimited::Quoting;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,7 @@ impl<'a> Settings<'a> {
             let given = options.phone_symbols.as_deref().map(excerpt).unwrap_or_default();
             problems.push(Error::invalid("[data] phone_symbols", given, "`unit = \"phones\"` with it"));
         }
+        problems.extend(quoting(options).err());
         if keep_unknown.as_ref().is_ok_and(|keep| *keep) && given.is_some_and(|given| given.unknown().is_none()) {
             let expected = "the dictionary has no symbol for what it does not know; use refuse";
             problems.push(Error::invalid("[data] unknown", "unk", expected));
@@ -127,8 +129,16 @@ impl<'a> Settings<'a> {
     }
 
     /// What reading a part depends on; `phones` and `clips` are those of its language.
-    pub(crate) fn reading<'b>(&self, phones: Option<&'b PhoneFile>, clips: Option<&'b Path>) -> Reading<'b> {
-        Reading { format: self.format, unit: self.writing.unit, phones, clips }
+    pub(crate) fn reading<'b>(&'b self, phones: Option<&'b PhoneFile>, clips: Option<&'b Path>) -> Reading<'b> {
+        Reading {
+            format: self.format,
+            unit: self.writing.unit,
+            phones,
+            clips,
+            transcript: self.options.transcript.as_deref(),
+            quoting: quoting(self.options).unwrap_or_default(),
+            option: "train",
+        }
     }
 
     /// The file of phones for a part.
@@ -214,6 +224,11 @@ fn clips(options: &SpeechOptions) -> Vec<Error> {
             false => splits::absent(&path, "clips", "a directory"),
         })
         .collect()
+}
+
+fn quoting(options: &SpeechOptions) -> Result<Option<Quoting>> {
+    let values = [("auto", None), ("raw", Some(Quoting::Raw)), ("csv", Some(Quoting::Csv))];
+    choose("quoting", &options.quoting, &values)
 }
 
 fn limits(options: &SpeechOptions) -> Vec<Error> {

@@ -4,23 +4,33 @@ use crate::corpora::expand;
 use crate::names::{self, LANGUAGE};
 use crate::options::{Paths, SpeechOptions};
 use lopper_core::{Error, Result, Split, nearest};
+use lopper_tables::layouts::{Directory, EXTENSIONS, Misplaced, is_saved, only_folder, snapshot};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What is looked for without being named.
-const TRAIN: [&str; 3] = ["train.tsv", "train.jsonl", "train"];
-const VALIDATION: [&str; 10] = [
+const TRAIN: [&str; 5] = ["train.tsv", "train.jsonl", "train.json", "train.csv", "train"];
+const VALIDATION: [&str; 16] = [
     "valid.tsv",
     "validation.tsv",
     "dev.tsv",
     "valid.jsonl",
     "validation.jsonl",
     "dev.jsonl",
+    "valid.json",
+    "validation.json",
+    "dev.json",
+    "valid.csv",
+    "validation.csv",
+    "dev.csv",
     "valid",
     "validation",
     "dev",
     "dev-other",
 ];
+
+/// Folders within folders that are passed through.
+const DEEPEST: usize = 4;
 
 /// One file or directory of a split.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +87,10 @@ pub(crate) fn find(options: &SpeechOptions) -> Result<Vec<Parts>> {
         return Ok(splits);
     }
     let directory = language_path(&options.path, options, Some(0));
-    let reason = format!("holds nothing to validate on: looked for {}", VALIDATION.join(", "));
+    let reason = format!(
+        "holds nothing to validate on: looked for shards of valid, validation and dev, and for {}",
+        VALIDATION.join(", ")
+    );
     let there = holds(&names(&directory));
     Err(Error::file(&directory, format!("{reason}; it {there}; name another with `validation`")))
 }
@@ -99,7 +112,7 @@ fn check(options: &SpeechOptions) -> Result<()> {
             problems.push(Error::invalid(format!("[data] {key}"), "\"\"", "give a path relative to `path`"));
         }
     }
-    if options.path.is_file() && !options.validation.0.is_empty() {
+    if is_one(&options.path) && !options.validation.0.is_empty() {
         let expected = format!("`path` is itself a file ({}), and so the validation split", options.path.display());
         problems.push(Error::invalid("[data] validation", options.validation.0.join(", "), expected));
     }
@@ -126,8 +139,8 @@ fn check(options: &SpeechOptions) -> Result<()> {
 fn train_parts(options: &SpeechOptions, language: Option<usize>) -> Vec<Part> {
     let directory = directory(options, language);
     let mut names = options.train.0.clone();
-    if names.is_empty() && !options.path.as_os_str().is_empty() && !options.path.is_file() {
-        names.extend(TRAIN.iter().find(|name| directory.join(name).exists()).map(|name| (*name).to_owned()));
+    if names.is_empty() && !options.path.as_os_str().is_empty() && !is_one(&options.path) {
+        names.extend(found_in(&directory, &TRAIN));
     }
     let paths = names.iter().flat_map(|name| match expand(&directory, name) {
         Some(paths) => paths,
@@ -136,16 +149,62 @@ fn train_parts(options: &SpeechOptions, language: Option<usize>) -> Vec<Part> {
     paths.map(|path| part(options, &path.to_string_lossy(), language, "train")).collect()
 }
 
+/// The first of `wanted` that a directory holds, as a file, a folder or shards; otherwise the list of Spontaneous Speech, in which
+/// a column tells the splits. Folders that hold one folder and nothing to read are passed through.
+fn found_in(directory: &Path, wanted: &[&str]) -> Option<String> {
+    let mut at = directory.to_owned();
+    for _ in 0..DEEPEST {
+        let found = wanted.iter().find(|name| at.join(name).exists());
+        let found = found.or_else(|| wanted.iter().find(|name| !matches!(shards(&at.join(name)), Ok(None))));
+        let spontaneous = |name: &String| name.starts_with("ss-corpus-") && name.ends_with(".tsv");
+        let found = found.map(|name| (*name).to_owned()).or_else(|| names(&at)?.into_iter().find(spontaneous));
+        if let Some(found) = found {
+            let path = at.join(found);
+            return Some(path.strip_prefix(directory).unwrap_or(&path).to_string_lossy().into_owned());
+        }
+        at = only_folder(&at)?;
+    }
+    None
+}
+
+/// The files of what is no file or folder itself but the name of a split, of which there are shards: `data/train` is
+/// `data/train-00000-of-00002.parquet` and the next, or `train-00000-of-…` in `data`. `None` where there are none.
+///
+/// # Errors
+/// [`Error::File`] for shards of which some are missing.
+pub(crate) fn shards(path: &Path) -> Result<Option<Vec<PathBuf>>> {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(None);
+    };
+    let found = Directory::list(directory).split(&[name]).map_err(misplaced)?;
+    if let Some((chosen, other)) = found.as_ref().and_then(|found| Some((found.files.first()?, found.other.as_ref()?)))
+    {
+        let (chosen, other) = (chosen.display(), other.display());
+        tracing::warn!(%chosen, %other, "two files may be this split; the first is read");
+    }
+    Ok(found.map(|found| found.files))
+}
+
+/// What is wrong with the files of a layout.
+pub(crate) fn misplaced(problems: Vec<Misplaced>) -> Error {
+    let errors = problems.into_iter().map(|problem| Error::file(problem.path, problem.reason)).collect();
+    Error::all(errors).expect_err("what is misplaced is an error")
+}
+
+/// Whether a path is one split by itself: a file, or a folder of `save_to_disk`.
+fn is_one(path: &Path) -> bool {
+    path.is_file() || is_saved(path)
+}
+
 /// Names and paths of the evaluation splits of one kind.
 fn evaluated(options: &SpeechOptions, kind: &str, named: &Paths) -> Vec<(String, String)> {
     match named.0.as_slice() {
-        [] if kind == "validation" && options.path.is_file() => {
+        [] if kind == "validation" && is_one(&options.path) => {
             vec![(kind.to_owned(), options.path.to_string_lossy().into_owned())]
         }
         [] if kind == "validation" && !options.path.as_os_str().is_empty() => {
             let directory = directory(options, (!options.languages.is_empty()).then_some(0));
-            let found = VALIDATION.iter().find(|name| directory.join(name).exists());
-            found.map(|name| (kind.to_owned(), (*name).to_owned())).into_iter().collect()
+            found_in(&directory, &VALIDATION).map(|name| (kind.to_owned(), name)).into_iter().collect()
         }
         [] => Vec::new(),
         [one] => vec![(kind.to_owned(), one.clone())],
@@ -155,13 +214,17 @@ fn evaluated(options: &SpeechOptions, kind: &str, named: &Paths) -> Vec<(String,
 
 /// `test-clean` and `lists/clean.tsv` are both `test_clean` among the tests.
 fn split_name(kind: &str, path: &str) -> String {
-    let stem = Path::new(path).file_stem().unwrap_or_default().to_string_lossy().replace(['-', '.', ' '], "_");
+    let name = Path::new(path).file_name().unwrap_or_default().to_string_lossy();
+    // What follows the last dot may be part of a name, such as `test.clean`.
+    let ends = EXTENSIONS.into_iter().chain(["txt", "lst", "ndjson"]);
+    let stem = ends.filter_map(|end| name.strip_suffix(end)?.strip_suffix('.')).next().unwrap_or(&name);
+    let stem = stem.replace(['-', '.', ' '], "_");
     let bare = stem.strip_prefix(kind).map_or(stem.as_str(), |rest| rest.trim_start_matches('_'));
     if bare.is_empty() { kind.to_owned() } else { format!("{kind}_{bare}") }
 }
 
 fn part(options: &SpeechOptions, path: &str, language: Option<usize>, key: &'static str) -> Part {
-    let full = if options.path.is_file() && options.path.as_os_str() == path {
+    let full = if is_one(&options.path) && options.path.as_os_str() == path {
         options.path.clone()
     } else {
         options_directory(options).join(path)
@@ -174,10 +237,11 @@ fn part(options: &SpeechOptions, path: &str, language: Option<usize>, key: &'sta
 
 /// The directory that names are relative to, `{language}` not yet replaced.
 fn options_directory(options: &SpeechOptions) -> PathBuf {
-    if options.path.is_file() {
+    if is_one(&options.path) {
         options.path.parent().unwrap_or(Path::new("")).to_owned()
     } else {
-        options.path.clone()
+        // The hub's cache has its newest version elsewhere.
+        snapshot(&options.path).unwrap_or_else(|| options.path.clone())
     }
 }
 

@@ -50,6 +50,11 @@ impl Lines {
         Ok(lines)
     }
 
+    /// All of the file but a byte-order mark.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.number
@@ -90,7 +95,7 @@ impl Lines {
     }
 
     pub(crate) fn place(&self, line: u64) -> Place {
-        Place { file: self.file.clone(), line }
+        Place::line(&self.file, line)
     }
 }
 

@@ -1,17 +1,32 @@
 //! The recordings of a split, of which only paths, lengths and labels are in memory.
 
-use crate::audio;
-use crate::problems::{Place, QUOTED};
+use crate::audio::{AudioError, load_bytes};
+use crate::clip::Whole;
+use crate::problems::{At, Place, QUOTED};
+use crate::tables::Tables;
 use lopper_core::{Error, Split};
 use std::fmt::Display;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What is read of a file for a recording.
+#[derive(Debug)]
+pub(crate) struct Sound {
+    pub(crate) whole: Arc<Whole>,
+    /// Frames at the file's own rate; all of them without.
+    pub(crate) range: Option<(u64, u64)>,
+}
+
+impl Sound {
+    fn load(&self, tables: &Tables) -> Result<Vec<f32>, AudioError> {
+        load_bytes(&tables.bytes(&self.whole)?, self.range.map(|(start, end)| start..end))
+    }
+}
 
 /// One recording and what is said in it.
 #[derive(Debug)]
 pub(crate) struct Utterance {
     /// The files that make it, joined in this order.
-    pub(crate) audio: Box<[Arc<PathBuf>]>,
+    pub(crate) audio: Box<[Sound]>,
     /// Samples at 16 kHz.
     pub(crate) samples: u32,
     /// Whether they are all zero.
@@ -24,17 +39,17 @@ pub(crate) struct Utterance {
 
 impl Utterance {
     /// What is said of one of its files, with the row that it is in.
-    fn error(&self, path: &Path, reason: impl Display) -> Error {
-        let is_row = self.place.line == 0 && self.place.file.as_ref() == path;
-        self.place.error(if is_row { reason.to_string() } else { format!("{} {reason}", path.display()) })
+    fn error(&self, sound: &Sound, reason: impl Display) -> Error {
+        let is_row = self.place.at == At::File && self.place.file.as_ref() == sound.whole.path();
+        self.place.error(if is_row { reason.to_string() } else { format!("{} {reason}", sound.whole) })
     }
 
     /// The samples of a recording at 16 kHz, of its files one after the other. An error names the file and its row.
-    pub(crate) fn load(&self) -> Result<Vec<f32>, Fault> {
+    pub(crate) fn load(&self, tables: &Tables) -> Result<Vec<f32>, Fault> {
         let mut samples = Vec::new();
-        for path in &self.audio {
-            samples.extend(audio::load(path).map_err(|e| {
-                let error = self.error(path, &e);
+        for sound in &self.audio {
+            samples.extend(sound.load(tables).map_err(|e| {
+                let error = self.error(sound, &e);
                 if e.lasts() { Fault::Damaged(error) } else { Fault::Other(error) }
             })?);
         }
@@ -42,13 +57,13 @@ impl Utterance {
     }
 
     fn silence(&self) -> Option<Error> {
-        self.audio.first().filter(|_| self.silent).map(|path| self.error(path, "is silent"))
+        self.audio.first().filter(|_| self.silent).map(|sound| self.error(sound, "is silent"))
     }
 }
 
 /// Why a recording gives a batch nothing.
 pub(crate) enum Fault {
-    /// Its content cannot be decoded, now or ever ([`audio::AudioError::lasts`]).
+    /// Its content cannot be decoded, now or ever ([`AudioError::lasts`]).
     Damaged(Error),
     /// Anything else, which may be otherwise the next time: nothing is left out for it.
     Other(Error),

@@ -140,7 +140,7 @@ fn what_is_wrong_with_a_manifest_is_named_with_its_line() {
     write(&path.join("valid.tsv"), "/no/such/root\na.wav\t1\n");
     refused(path, "", &["valid.tsv, line 1: the root directory /no/such/root does not exist"]);
     write(&path.join("valid.tsv"), "id\ttext\n1\thello\n");
-    refused(path, "", &["valid.tsv: begins with `id\\ttext`", "Common Voice"]);
+    refused(path, "", &["valid.tsv: begins with `id\\ttext`", "one is that of its recordings: `audio`"]);
     refused(path, "format = 'fairseq'", &["is no manifest of fairseq"]);
     // Nothing is left when every row is left out.
     write(&path.join("valid.tsv"), format!("{root}\nabsent.wav\t1\n"));
@@ -189,15 +189,11 @@ fn common_voice_and_the_phones_of_cpc() {
     refused(path, table, &["phones.txt, line 2: `cv_1` is there twice"]);
     let without = "validation = 'valSeqs.txt'\nclips = 'elsewhere'";
     refused(path, without, &["valSeqs.txt: is a list of recordings without transcripts"]);
-    refused(path, "unit = 'phones'\nclips = 'elsewhere'", &["has a text and no phones"]);
+    refused(path, "unit = 'phones'\nclips = 'elsewhere'", &["dev.tsv, line 1: the header has no column `phones`"]);
     write(&path.join("dev.tsv"), format!("{header}\nx\tcv_3\tNO\t2\n"));
     refused(path, "clips = 'elsewhere'", &["dev.tsv, line 2: has 4 tab-separated fields, not 5"]);
-    write(&path.join("dev.tsv"), "path\ttext\ncv_3\tNO\n");
-    refused(
-        path,
-        "clips = 'elsewhere'",
-        &["dev.tsv, line 1: the header has no columns `path` and `sentence`; found `path`"],
-    );
+    write(&path.join("dev.tsv"), "path\twords\ncv_3\tNO\n");
+    refused(path, "clips = 'elsewhere'", &["dev.tsv, line 1: the header has no column `text`; found `path`, `words`"]);
 }
 
 #[test]
@@ -346,7 +342,7 @@ fn what_is_looked_for_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     write(&path.join("notes.md"), "");
-    refused(path, "", &["holds nothing to validate on: looked for valid.tsv", "dev-other; it holds notes.md"]);
+    refused(path, "", &["holds nothing to validate on: looked for shards", "dev-other; it holds notes.md"]);
     refused(path, "path = ''", &["[data] path = \"\"", "`train` and `validation`"]);
     refused(Path::new("/nowhere/at/all"), "", &["/nowhere/at/all: does not exist"]);
     refused(path, "train = ''", &["[data] train = \"\""]);

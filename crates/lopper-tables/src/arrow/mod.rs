@@ -7,9 +7,9 @@ mod flatbuffer;
 mod schema;
 
 use crate::Result;
-use crate::cells::Cells;
+use crate::cells::{Cells, MOST_ROWS};
 use crate::column::Column;
-use crate::error::{damaged, unsupported};
+use crate::error::{damaged, no_row, unsupported};
 use crate::source::Source;
 use batch::OpenBatch;
 use flatbuffer::Flat;
@@ -40,7 +40,7 @@ struct Message {
 }
 
 /// The message at `at`; `None` where the stream ends.
-fn message<R: Read + Seek>(source: &mut Source<R>, at: u64) -> Result<Option<Message>> {
+fn message<R: Read + Seek>(source: &Source<R>, at: u64) -> Result<Option<Message>> {
     // Some writers stop without the mark of the end.
     if at >= source.size() {
         return Ok(None);
@@ -64,7 +64,7 @@ fn message<R: Read + Seek>(source: &mut Source<R>, at: u64) -> Result<Option<Mes
 }
 
 impl ArrowTable {
-    pub(crate) fn open<R: Read + Seek>(source: &mut Source<R>, at: u64) -> Result<Self> {
+    pub(crate) fn open<R: Read + Seek>(source: &Source<R>, at: u64) -> Result<Self> {
         let Some(Message { header, next, .. }) = message(source, at)? else {
             return Err(damaged("the stream of Arrow ends before its schema"));
         };
@@ -88,35 +88,79 @@ impl ArrowTable {
 pub(crate) struct ArrowReader {
     schema: Schema,
     chosen: Vec<usize>,
+    /// Where the first message behind the schema begins, and the next one.
+    start: u64,
     next: u64,
     dictionaries: HashMap<i64, Cells>,
     batch: Option<OpenBatch>,
+    /// Rows before the batch at hand; where there is none, before the next one.
+    before: u64,
 }
 
 impl ArrowReader {
     pub(crate) fn new(table: ArrowTable, chosen: Vec<usize>) -> Self {
-        Self { schema: table.schema, chosen, next: table.next, dictionaries: HashMap::new(), batch: None }
+        let (start, next) = (table.next, table.next);
+        Self { schema: table.schema, chosen, start, next, dictionaries: HashMap::new(), batch: None, before: 0 }
     }
 
-    /// The next rows, and how many they are.
-    pub(crate) fn next<R: Read + Seek>(&mut self, source: &mut Source<R>) -> Result<Option<(usize, Vec<Cells>)>> {
+    /// Goes to a row.
+    pub(crate) fn seek<R: Read + Seek>(&mut self, source: &Source<R>, row: u64) -> Result<()> {
+        if row < self.before {
+            (self.next, self.batch, self.before) = (self.start, None, 0);
+            self.dictionaries.clear();
+        }
         loop {
             if let Some(batch) = &mut self.batch
-                && let Some(found) = batch.next(source, &self.dictionaries)?
+                && batch.go(row - self.before)
+            {
+                return Ok(());
+            }
+            if !self.open(source, Some(row))? {
+                return Err(no_row(row));
+            }
+        }
+    }
+
+    /// The next rows, at most `most`, and how many they are.
+    pub(crate) fn next<R: Read + Seek>(
+        &mut self,
+        source: &Source<R>,
+        most: usize,
+    ) -> Result<Option<(usize, Vec<Cells>)>> {
+        loop {
+            if let Some(batch) = &mut self.batch
+                && let Some(found) = batch.next(source, &self.dictionaries, most)?
             {
                 return Ok(Some(found));
             }
-            self.batch = None;
-            let Some(message) = message(source, self.next)? else { return Ok(None) };
+            if !self.open(source, None)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Opens the next batch, or the next that has not ended before the row `wanted`; false where there is none.
+    fn open<R: Read + Seek>(&mut self, source: &Source<R>, wanted: Option<u64>) -> Result<bool> {
+        if let Some(batch) = self.batch.take() {
+            self.before = self.before.saturating_add(batch.rows());
+        }
+        loop {
+            let Some(message) = message(source, self.next)? else { return Ok(false) };
             self.next = message.next;
             let root = Flat::root(&message.header)?;
             let table = root.table(2)?.ok_or_else(|| damaged("a message of Arrow has no header"))?;
             match root.byte(1, 0)? {
                 DICTIONARY => self.dictionary(source, table, message.body)?,
                 BATCH => {
+                    let rows = u64::try_from(table.long(0, 0)?).unwrap_or_default();
+                    if wanted.is_some_and(|row| row - self.before >= rows) {
+                        self.before = self.before.saturating_add(rows);
+                        continue;
+                    }
                     let columns = self.chosen.iter().map(|column| (*column, self.schema.columns[*column].kind.clone()));
                     let columns = columns.map(|(column, kind)| (self.schema.leaves[column].clone(), kind)).collect();
                     self.batch = Some(OpenBatch::open(source, table, message.body, columns)?);
+                    return Ok(true);
                 }
                 other => return Err(damaged(format!("a message of Arrow is of kind {other}"))),
             }
@@ -124,7 +168,7 @@ impl ArrowReader {
     }
 
     /// Keeps a dictionary that a column needs.
-    fn dictionary<R: Read + Seek>(&mut self, source: &mut Source<R>, table: Flat<'_>, body: (u64, u64)) -> Result<()> {
+    fn dictionary<R: Read + Seek>(&mut self, source: &Source<R>, table: Flat<'_>, body: (u64, u64)) -> Result<()> {
         let id = table.long(0, 0)?;
         let users = self
             .chosen
@@ -139,7 +183,7 @@ impl ArrowReader {
             _ => kind.cells()?,
         };
         let mut batch = OpenBatch::open(source, values, body, vec![(leaf, kind)])?;
-        while let Some((rows, found)) = batch.next(source, &HashMap::new())? {
+        while let Some((rows, found)) = batch.next(source, &HashMap::new(), MOST_ROWS)? {
             for row in 0..rows {
                 cells.push(found[0].get(row))?;
             }

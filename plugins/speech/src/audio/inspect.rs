@@ -1,8 +1,8 @@
 //! What can be known of a recording before it is used.
 
+use super::medium::Bytes;
 use super::{AudioError, Source, guarded, resampled};
 use serde::{Deserialize, Serialize};
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -57,8 +57,13 @@ impl Inspection {
 /// [`AudioError`]. A truncated file is found by its header and its size or its packets; other damage only when it is
 /// decoded.
 pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
+    inspect_bytes(&Bytes::File(path), check)
+}
+
+/// As [`inspect`], wherever the bytes are.
+pub(crate) fn inspect_bytes(bytes: &Bytes<'_>, check: Check) -> Result<Inspection, AudioError> {
     guarded(|| {
-        let mut source = Source::open(path)?;
+        let mut source = Source::open(bytes)?;
         // A codec that nothing decodes is found now, and not in the middle of a training.
         source.check_decoder()?;
         let rate = source.rate;
@@ -73,12 +78,12 @@ pub fn inspect(path: &Path, check: Check) -> Result<Inspection, AudioError> {
             }
             (Check::Headers, Some(frames)) if source.is_exact() && frames > 0 => (frames, is_silent(&mut source)),
             // Packets come once.
-            _ => (source.walk()?, Source::open(path).is_ok_and(|mut again| is_silent(&mut again))),
+            _ => (source.walk()?, Source::open(bytes).is_ok_and(|mut again| is_silent(&mut again))),
         };
-        if source.is_in_ogg() && !has_last_page(path)? {
+        if source.is_in_ogg() && !has_last_page(bytes)? {
             return Err(AudioError::NoLastPage);
         }
-        let hash = if check == Check::Headers { hash_ends(path) } else { hash_all(path) };
+        let hash = if check == Check::Headers { hash_ends(bytes) } else { hash_all(bytes) };
         // Its content is not what it was for runs of which a store may still know.
         let mended = |hash: [u8; 32]| blake3::Hasher::new().update(b"mended").update(&hash).finalize().into();
         let hash = if source.is_mended() { hash.map(mended) } else { hash };
@@ -110,15 +115,14 @@ fn unreadable(e: std::io::Error) -> AudioError {
     AudioError::Unreadable(e.to_string())
 }
 
-fn hash_all(path: &Path) -> std::io::Result<[u8; 32]> {
+fn hash_all(bytes: &Bytes<'_>) -> std::io::Result<[u8; 32]> {
     let mut hash = blake3::Hasher::new();
-    hash.update(b"all").update_reader(File::open(path)?)?;
+    hash.update(b"all").update_reader(bytes.open()?.0)?;
     Ok(*hash.finalize().as_bytes())
 }
 
-fn hash_ends(path: &Path) -> std::io::Result<[u8; 32]> {
-    let mut file = File::open(path)?;
-    let size = file.metadata()?.len();
+fn hash_ends(bytes: &Bytes<'_>) -> std::io::Result<[u8; 32]> {
+    let (mut file, size) = bytes.open()?;
     let mut hash = blake3::Hasher::new();
     hash.update(b"ends").update(&size.to_le_bytes());
     hash.update_reader((&mut file).take(ENDS))?;
@@ -129,9 +133,8 @@ fn hash_ends(path: &Path) -> std::io::Result<[u8; 32]> {
 
 /// Whether an Ogg file ends with a whole page that is marked as the last (RFC 3533, section 6: bit 2 of the sixth byte;
 /// the lengths of its segments from byte 27 on, their number before them).
-fn has_last_page(path: &Path) -> Result<bool, AudioError> {
-    let mut file = File::open(path).map_err(unreadable)?;
-    let size = file.metadata().map_err(unreadable)?.len();
+fn has_last_page(bytes: &Bytes<'_>) -> Result<bool, AudioError> {
+    let (mut file, size) = bytes.open().map_err(unreadable)?;
     // A page is at most 65,307 bytes long.
     file.seek(SeekFrom::Start(size.saturating_sub(2 * ENDS))).map_err(unreadable)?;
     let mut end = Vec::new();

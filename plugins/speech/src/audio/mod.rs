@@ -3,6 +3,7 @@
 
 mod foreign;
 mod inspect;
+mod medium;
 mod opus;
 mod packets;
 mod pcm;
@@ -15,8 +16,12 @@ mod window;
 
 pub use inspect::{Check, Inspection, inspect};
 
+pub(crate) use inspect::inspect_bytes;
+pub(crate) use medium::Bytes;
+
 use resample::{Resampler, Room};
 use source::Source;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -38,6 +43,9 @@ pub enum AudioError {
     /// An error of the file system.
     #[error("cannot be read: {0}")]
     Unreadable(String),
+    /// A cell of a table with neither bytes nor the path of a file.
+    #[error("has neither bytes nor a path")]
+    Absent,
     /// A file of no bytes.
     #[error("is empty")]
     Empty,
@@ -141,6 +149,7 @@ impl AudioError {
             | Self::TooLoud { .. }
             | Self::Damaged(_) => true,
             Self::Unreadable(_)
+            | Self::Absent
             | Self::Empty
             | Self::NotAudio(_)
             | Self::Foreign { .. }
@@ -162,11 +171,20 @@ impl AudioError {
 /// # Errors
 /// [`AudioError`].
 pub fn load(path: &Path) -> Result<Vec<f32>, AudioError> {
+    load_bytes(&Bytes::File(path), None)
+}
+
+/// As [`load`], wherever the bytes are; of a `range` of frames at the recording's own rate as if they were all of it.
+pub(crate) fn load_bytes(bytes: &Bytes<'_>, range: Option<Range<u64>>) -> Result<Vec<f32>, AudioError> {
     guarded(|| {
-        let mut source = Source::open(path)?;
-        let declared = source.frames.map(|frames| resampled(frames, source.rate));
+        let mut source = Source::open(bytes)?;
+        let frames = range.as_ref().map(|range| range.end - range.start).or(source.frames);
+        let declared = frames.map(|frames| resampled(frames, source.rate));
         let mut resampler = Resampler::new(source.rate, Room::of(declared, source.bytes))?;
-        source.decode(|mono| resampler.push(mono))?;
+        match range {
+            Some(range) => source.decode_range(range, |mono| resampler.push(mono))?,
+            None => _ = source.decode(|mono| resampler.push(mono))?,
+        }
         resampler.finish()
     })
 }

@@ -1,8 +1,8 @@
 //! A compressed file as a stream of packets: FLAC, MP3, and what comes in Ogg.
 
+use super::medium::Medium;
 use super::window::Window;
 use super::{AudioError, MOST_CHANNELS, RATES, check_length, foreign, opus, tags};
-use std::fs::File;
 use std::io::ErrorKind;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_FLAC, CODEC_ID_MP3, CODEC_ID_OPUS, CODEC_ID_VORBIS};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
@@ -40,8 +40,8 @@ enum Decoder {
 
 impl Packets {
     /// Of a file of `size` bytes, by its content alone: an ending may lie.
-    pub(super) fn open(mut file: File, size: u64) -> Result<Self, AudioError> {
-        let window = |file: &mut File| {
+    pub(super) fn open(mut file: Medium, size: u64) -> Result<Self, AudioError> {
+        let window = |file: &mut Medium| {
             let start = tags::beginning(file)?;
             let beginning = tags::bytes_at(file, start, foreign::LOOK)?;
             // What the libraries make of tags behind MP3 and Ogg is right.
@@ -119,15 +119,23 @@ impl Packets {
         Ok(if self.is_exact() { self.frames.map_or(frames, |declared| frames.min(declared)) } else { frames })
     }
 
-    /// Decodes the whole file and hands it on piece by piece: channels interleaved, and how many they are.
+    /// Decodes all packets that end behind the frame `from`, or more, and hands them on piece by piece: the number of the first
+    /// frame, channels interleaved, and how many they are. Only packets of FLAC stand for themselves; of the others each changes
+    /// what comes after it.
     pub(super) fn decode(
         &mut self,
-        mut take: impl FnMut(&[f32], usize) -> Result<(), AudioError>,
+        from: u64,
+        mut take: impl FnMut(u64, &[f32], usize) -> Result<(), AudioError>,
     ) -> Result<(), AudioError> {
         let mut decoder = self.decoder()?;
         let mut interleaved: Vec<f32> = Vec::new();
         let (mut frames, mut dropped) = (0, 0);
+        let alone = self.parameters.codec == CODEC_ID_FLAC;
         while let Some(packet) = self.next()? {
+            if alone && frames + packet.dur.get() <= from {
+                frames += packet.dur.get();
+                continue;
+            }
             let channels = match &mut decoder {
                 Decoder::Opus(decoder) => {
                     decoder.decode(&packet.data, packet.trim_end.get(), &mut interleaved)?;
@@ -155,8 +163,9 @@ impl Packets {
                     channels
                 }
             };
+            let first = frames;
             frames += (interleaved.len() / channels) as u64;
-            take(&interleaved, channels)?;
+            take(first, &interleaved, channels)?;
         }
         if frames == 0 && dropped > 0 {
             return Err(AudioError::Damaged("none of it can be decoded".into()));

@@ -1,12 +1,11 @@
 //! One file as a stream of mono samples.
 
+use super::medium::{Bytes, Medium};
 use super::packets::Packets;
 use super::pcm::{self, Pcm};
 use super::{AudioError, LOUDEST, check_length};
-use lopper_weights::open_regular;
-use std::fs::File;
 use std::io::{Read, Seek};
-use std::path::Path;
+use std::ops::Range;
 
 /// An open file whose header makes sense.
 pub(super) struct Source {
@@ -25,8 +24,8 @@ enum Reader {
 }
 
 impl Source {
-    pub(super) fn open(path: &Path) -> Result<Self, AudioError> {
-        let (mut file, bytes) = open_regular(path).map_err(unreadable)?;
+    pub(super) fn open(from: &Bytes<'_>) -> Result<Self, AudioError> {
+        let (mut file, bytes) = from.open().map_err(unreadable)?;
         if bytes == 0 {
             return Err(AudioError::Empty);
         }
@@ -86,39 +85,75 @@ impl Source {
     }
 
     /// Decodes the whole file and hands it on piece by piece, channels averaged.
-    pub(super) fn decode(&mut self, take: impl FnMut(&[f32]) -> Result<(), AudioError>) -> Result<u64, AudioError> {
+    pub(super) fn decode(&mut self, mut take: impl FnMut(&[f32]) -> Result<(), AudioError>) -> Result<u64, AudioError> {
+        self.decode_from(0, |_, mono| take(mono))
+    }
+
+    /// As [`decode`](Self::decode), from the frame `from` or one before it on; each piece comes with the number of its first frame.
+    fn decode_from(
+        &mut self,
+        from: u64,
+        take: impl FnMut(u64, &[f32]) -> Result<(), AudioError>,
+    ) -> Result<u64, AudioError> {
         let mut mixer = Mixer { rate: self.rate, frames: 0, mono: Vec::new(), take };
         match &mut self.reader {
             Reader::Pcm(pcm) => {
-                let mut interleaved = Vec::new();
+                pcm.skip(from)?;
+                let (mut interleaved, mut first) = (Vec::new(), from);
                 loop {
                     pcm.read(&mut interleaved)?;
                     if interleaved.is_empty() {
                         break;
                     }
-                    mixer.mix(&interleaved, pcm.channels())?;
+                    mixer.mix(first, &interleaved, pcm.channels())?;
+                    first = mixer.frames;
                 }
             }
-            Reader::Packets(packets) => packets.decode(|interleaved, channels| mixer.mix(interleaved, channels))?,
+            Reader::Packets(packets) => packets.decode(from, |first, all, channels| mixer.mix(first, all, channels))?,
         }
         Ok(mixer.frames)
+    }
+
+    /// Decodes the frames of a range, and nothing behind it.
+    ///
+    /// # Errors
+    /// Also when the recording ends before the range does.
+    pub(super) fn decode_range(
+        &mut self,
+        range: Range<u64>,
+        mut take: impl FnMut(&[f32]) -> Result<(), AudioError>,
+    ) -> Result<(), AudioError> {
+        let mut whole = false;
+        let decoded = self.decode_from(range.start, |first, mono| {
+            let within = |frame: u64| (frame.saturating_sub(first) as usize).min(mono.len());
+            take(&mono[within(range.start)..within(range.end)])?;
+            whole = first + mono.len() as u64 >= range.end;
+            // Any error ends the decoding.
+            if whole { Err(AudioError::NoSamples) } else { Ok(()) }
+        });
+        match decoded {
+            _ if whole => Ok(()),
+            Ok(found) => Err(AudioError::Truncated { declared: range.end, found }),
+            Err(e) => Err(e),
+        }
     }
 }
 
 /// Averages channels, and refuses samples that no recording has.
 struct Mixer<T> {
     rate: u32,
-    /// Those that there were.
+    /// Where those that there were end.
     frames: u64,
     mono: Vec<f32>,
     take: T,
 }
 
-impl<T: FnMut(&[f32]) -> Result<(), AudioError>> Mixer<T> {
-    fn mix(&mut self, interleaved: &[f32], channels: usize) -> Result<(), AudioError> {
+impl<T: FnMut(u64, &[f32]) -> Result<(), AudioError>> Mixer<T> {
+    /// `first` is the number of the first frame.
+    fn mix(&mut self, first: u64, interleaved: &[f32], channels: usize) -> Result<(), AudioError> {
         // NaN lies in no range, so this finds it too.
         if let Some(place) = interleaved.iter().position(|sample| !(-LOUDEST..=LOUDEST).contains(sample)) {
-            let (at, sample) = (self.frames + (place / channels) as u64, interleaved[place]);
+            let (at, sample) = (first + (place / channels) as u64, interleaved[place]);
             return Err(match sample.is_finite() {
                 true => AudioError::TooLoud { at, value: format!("{sample:e}") },
                 false => AudioError::NotFinite(at),
@@ -126,13 +161,13 @@ impl<T: FnMut(&[f32]) -> Result<(), AudioError>> Mixer<T> {
         }
         self.mono.clear();
         self.mono.extend(interleaved.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32));
-        self.frames += self.mono.len() as u64;
+        self.frames = first + self.mono.len() as u64;
         check_length(self.frames, self.rate)?;
-        (self.take)(&self.mono)
+        (self.take)(first, &self.mono)
     }
 }
 
-fn beginning(file: &mut File) -> std::io::Result<Vec<u8>> {
+fn beginning(file: &mut Medium) -> std::io::Result<Vec<u8>> {
     let mut beginning = Vec::new();
     file.by_ref().take(16).read_to_end(&mut beginning)?;
     file.rewind()?;

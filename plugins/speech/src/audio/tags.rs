@@ -1,6 +1,6 @@
 //! What is put around a recording, or into it, that is none of it.
 
-use std::fs::File;
+use super::medium::Medium;
 use std::io::{Read, Result, Seek, SeekFrom};
 
 /// Tags that are passed over before a recording.
@@ -9,7 +9,7 @@ const MOST_TAGS: usize = 16;
 const REACH: u64 = 1 << 16;
 
 /// `length` bytes from a place on, or as many as there are.
-pub(super) fn bytes_at(file: &mut File, place: u64, length: u64) -> Result<Vec<u8>> {
+pub(super) fn bytes_at(file: &mut Medium, place: u64, length: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(place))?;
     file.take(length).read_to_end(&mut bytes)?;
@@ -18,7 +18,7 @@ pub(super) fn bytes_at(file: &mut File, place: u64, length: u64) -> Result<Vec<u
 
 /// Where a file begins behind the ID3v2 tags in front (ID3v2.4, section 3.1: ten bytes whose last four, of seven bits each, are
 /// the length of the rest; ten more at the end where bit 4 of the sixth says so).
-pub(super) fn beginning(file: &mut File) -> Result<u64> {
+pub(super) fn beginning(file: &mut Medium) -> Result<u64> {
     let mut place = 0;
     for _ in 0..MOST_TAGS {
         let bytes = bytes_at(file, place, 10)?;
@@ -34,7 +34,7 @@ pub(super) fn beginning(file: &mut File) -> Result<u64> {
 
 /// Where a file of `size` bytes ends before the tags at its end: ID3v1, which has 128 bytes, and APE, whose last 32 say how
 /// long it is.
-pub(super) fn end(file: &mut File, size: u64) -> Result<u64> {
+pub(super) fn end(file: &mut Medium, size: u64) -> Result<u64> {
     let mut end = size;
     if let Some(place) = end.checked_sub(128)
         && bytes_at(file, place, 3)? == b"TAG"
@@ -58,7 +58,7 @@ pub(super) fn end(file: &mut File, size: u64) -> Result<u64> {
 /// The tag says what its encoder has added at both ends. FFmpeg writes it with a checksum that is only right for stereo of
 /// MPEG-1. mpg123 and FFmpeg read the tag whatever its checksum is; symphonia does where the checksum is 0, and where neither
 /// the encoder's name is LAME nor frames have checksums.
-pub(super) fn wrong_checksum(file: &mut File, start: u64) -> Result<Option<u64>> {
+pub(super) fn wrong_checksum(file: &mut Medium, start: u64) -> Result<Option<u64>> {
     let bytes = bytes_at(file, start, REACH)?;
     let tag = (0..bytes.len()).find_map(|place| checksum(&bytes[place..]).map(|within| (place, within)));
     Ok(tag.and_then(|(place, within)| {

@@ -1,7 +1,8 @@
 //! Every fixture of `tests/make_recording_fixtures.py`, held against what other programs make of it.
 
+use super::medium::Bytes;
 use super::source::Source;
-use super::{Check, inspect, load, resampled};
+use super::{Check, inspect, inspect_bytes, load, load_bytes, resampled};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -57,7 +58,7 @@ fn recordings_are_what_other_programs_make_of_them() {
 fn compare(path: &Path, wanted: &Recording) -> Result<(), String> {
     let failed = |e: super::AudioError| e.to_string();
     let mut samples = Vec::new();
-    let mut source = Source::open(path).map_err(failed)?;
+    let mut source = Source::open(&Bytes::File(path)).map_err(failed)?;
     let rate = source.rate;
     let take = |mono: &[f32]| {
         samples.extend_from_slice(mono);
@@ -128,5 +129,46 @@ fn only_what_was_read_wrong_before_has_another_hash() {
         let before = blake3::Hasher::new().update(b"all").update(&content).finalize();
         let found = CHECKS[1..].iter().map(|check| inspect(&path, *check).unwrap().hash);
         assert!(found.into_iter().all(|hash| (hash != *before.as_bytes()) == changes), "{name}");
+    }
+}
+
+#[test]
+fn bytes_in_memory_are_what_the_file_is() {
+    for name in expected().read.into_keys().chain(expected().refused.into_keys()) {
+        let path = folder().join(&name);
+        let bytes = Bytes::Memory(std::fs::read(&path).unwrap().into());
+        for check in CHECKS {
+            assert_eq!(inspect_bytes(&bytes, check), inspect(&path, check), "{name}, {check:?}");
+        }
+        assert_eq!(load_bytes(&bytes, None), load(&path), "{name}");
+    }
+}
+
+#[test]
+fn a_piece_is_cut_out_of_what_is_decoded() {
+    for name in expected().read.into_keys() {
+        let bytes = Bytes::Memory(std::fs::read(folder().join(&name)).unwrap().into());
+        let mut all = Vec::new();
+        let mut source = Source::open(&bytes).unwrap();
+        let take = |mono: &[f32]| {
+            all.extend_from_slice(mono);
+            Ok(())
+        };
+        source.decode(take).unwrap();
+        let frames = all.len() as u64;
+        for (start, end) in [(0, 1), (0, frames), (frames / 3, frames / 2), (frames / 2, frames), (frames - 1, frames)]
+        {
+            let mut piece = Vec::new();
+            let take = |mono: &[f32]| {
+                piece.extend_from_slice(mono);
+                Ok(())
+            };
+            Source::open(&bytes).unwrap().decode_range(start..end, take).unwrap();
+            assert_eq!(piece, all[start as usize..end as usize], "{name}, {start} to {end}");
+            let at_rate = load_bytes(&bytes, Some(start..end)).unwrap().len() as u64;
+            assert_eq!(at_rate, resampled(end - start, source.rate), "{name}, {start} to {end}");
+        }
+        let beyond = load_bytes(&bytes, Some(0..frames + 1)).unwrap_err().to_string();
+        assert!(beyond.starts_with("is truncated"), "{name}: {beyond}");
     }
 }

@@ -1,12 +1,12 @@
 //! A file as a decoder library is to see it.
 
-use std::fs::File;
+use super::medium::Medium;
 use std::io::{Read, Result, Seek, SeekFrom};
 use symphonia::core::io::MediaSource;
 
 /// A file up to a place, with two of its bytes read as zeros if need be.
 pub(super) struct Window {
-    pub(super) file: File,
+    pub(super) file: Medium,
     /// Where it ends, in bytes.
     pub(super) end: u64,
     /// Where the two bytes are.

@@ -43,17 +43,14 @@ pub(super) fn read(manifest: &Path, unit: Unit, problems: &mut Problems) -> Resu
         let (Some(line), Some(label)) = (line, label) else { continue };
         let place = lines.place(number);
         match parse(line) {
-            Ok((path, samples)) => rows.push(Row {
-                audio: vec![root.join(path)],
-                transcript: match unit {
+            Ok((path, samples)) => {
+                let transcript = match unit {
                     Unit::SpelledWords => Transcript::Text(label.to_owned()),
                     Unit::Letters | Unit::Phones => symbols(label),
-                },
-                language: None,
-                declared: Some(samples),
-                place,
-                elsewhere: Some(labels.place(said)),
-            }),
+                };
+                let row = Row::new(vec![root.join(path).into()], transcript, place);
+                rows.push(Row { declared: Some(samples), elsewhere: Some(labels.place(said)), ..row });
+            }
             Err(reason) => problems.row(&place, reason),
         }
     }

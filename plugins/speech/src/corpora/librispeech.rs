@@ -29,20 +29,13 @@ pub(super) fn read(directory: &Path, problems: &mut Problems) -> Result<Vec<Row>
         let mut transcribed = HashMap::new();
         for (place, line) in lines.filled() {
             let (name, text) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-            let (first, other) = *transcribed.entry(name).or_insert((place.line, text));
+            let (first, other) = *transcribed.entry(name).or_insert((place.number(), text));
             if other != text {
                 problems.row(&place, format!("has another transcript of {} than line {first}", excerpt(name)));
                 continue;
             }
             match find_audio(directory_of(&path), name) {
-                Some(audio) => rows.push(Row {
-                    audio: vec![audio],
-                    transcript: Transcript::Text(text.to_owned()),
-                    language: None,
-                    declared: None,
-                    place,
-                    elsewhere: None,
-                }),
+                Some(audio) => rows.push(Row::new(vec![audio.into()], Transcript::Text(text.to_owned()), place)),
                 None => problems.row(&place, format!("has no recording: {name}.flac is not beside this file")),
             }
         }
@@ -50,16 +43,33 @@ pub(super) fn read(directory: &Path, problems: &mut Problems) -> Result<Vec<Row>
     Ok(rows)
 }
 
-/// The directories of Libri-light's `10min` (its first sixth, `10min/0`), `10min/0` to `10min/5`, and `10h` below the
-/// directory that holds `1h` and `9h`; `None` for any other name, and where the directories are others.
+/// What `librispeech_finetuning` of Libri-light unpacks to.
+const FINETUNING: &str = "librispeech_finetuning";
+
+/// The directories of Libri-light's `10min` (its first sixth, `10min/0`), `10min/0` to `10min/5`, and `10h`, below the directory
+/// that holds `1h` and `9h`: it is `directory`, what the name says before them (`librispeech_finetuning/10h`), or its
+/// `librispeech_finetuning`; `1h` and `9h` are looked for there, too. `None` for any other name, and where the directories are
+/// others.
+///
+/// Source: facebookresearch/libri-light, `data_preparation/README.md`: `1h/{0,…,5}/{clean,other}` and `9h/{clean,other}`; the ten
+/// minutes are one of the six, the ten hours `1h` and `9h` together.
 pub(crate) fn expand(directory: &Path, name: &str) -> Option<Vec<PathBuf>> {
-    let hour = directory.join("1h");
-    if directory.join(name).exists() || !hour.is_dir() {
+    if directory.join(name).exists() {
         return None;
     }
-    match name.strip_prefix("10min") {
+    let name = name.trim_end_matches('/');
+    let at = ["10min", "10h", "1h", "9h"].into_iter().find_map(|part| {
+        let at = name.find(part).filter(|at| *at == 0 || name[..*at].ends_with('/'))?;
+        matches!(name[at + part.len()..].bytes().next(), None | Some(b'/')).then_some(at)
+    })?;
+    let (before, wanted) = name.split_at(at);
+    let below = directory.join(before);
+    let base = [below.join(FINETUNING), below].into_iter().find(|base| base.join("1h").is_dir())?;
+    let hour = base.join("1h");
+    match wanted.strip_prefix("10min") {
         Some("") => Some(vec![hour.join("0")]),
         Some(part) => part.strip_prefix('/').filter(|part| !part.is_empty()).map(|part| vec![hour.join(part)]),
-        None => (name == "10h").then(|| vec![hour, directory.join("9h")]),
+        None if wanted == "10h" => Some(vec![hour, base.join("9h")]),
+        None => Some(vec![base.join(wanted)]),
     }
 }

@@ -26,7 +26,7 @@ impl PhoneFile {
         let mut phones = HashMap::new();
         for (place, line) in lines.filled() {
             let (name, rest) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
-            if phones.insert(name.to_owned(), (place.line, rest.trim().to_owned())).is_some() {
+            if phones.insert(name.to_owned(), (place.number(), rest.trim().to_owned())).is_some() {
                 problems.push(place.error(format!("{} is there twice", excerpt(name))));
             }
         }
@@ -44,7 +44,7 @@ impl PhoneFile {
             return false;
         };
         row.transcript = super::symbols(phones);
-        row.elsewhere = Some(Place { file: self.file.clone(), line: *line });
+        row.elsewhere = Some(Place::line(&self.file, *line));
         true
     }
 }

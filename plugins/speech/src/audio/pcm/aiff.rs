@@ -1,8 +1,7 @@
 //! AIFF and AIFF-C (Apple, Audio Interchange File Format AIFF-C, 1991).
 
 use super::chunks::Chunks;
-use super::{AudioError, Encoding, Layout, floats, integers};
-use std::fs::File;
+use super::{AudioError, Encoding, Layout, Medium, floats, integers};
 use std::io::BufReader;
 
 /// From here on a length that a file does not have was left open: SoX writes 0x7F000008 into a pipe.
@@ -15,7 +14,7 @@ pub(super) fn is(beginning: &[u8]) -> bool {
 }
 
 /// Of a file of `size` bytes.
-pub(super) fn layout(file: &mut BufReader<File>, size: u64) -> Result<Layout, AudioError> {
+pub(super) fn layout(file: &mut BufReader<Medium>, size: u64) -> Result<Layout, AudioError> {
     let is_compressed = super::at::<4>(file, 8)? == Some(*b"AIFC");
     let mut chunks = Chunks::new(file, true);
     let (mut common, mut sound) = (None, None);

@@ -1,7 +1,6 @@
 //! AU, the format of Sun and NeXT: six numbers of four bytes, a comment, the samples.
 
-use super::{AudioError, Encoding, Layout, at, floats, integers};
-use std::fs::File;
+use super::{AudioError, Encoding, Layout, Medium, at, floats, integers};
 use std::io::BufReader;
 
 pub(super) fn is(beginning: &[u8]) -> bool {
@@ -9,7 +8,7 @@ pub(super) fn is(beginning: &[u8]) -> bool {
 }
 
 /// A length of all ones says that it was not known.
-pub(super) fn layout(file: &mut BufReader<File>, _size: u64) -> Result<Layout, AudioError> {
+pub(super) fn layout(file: &mut BufReader<Medium>, _size: u64) -> Result<Layout, AudioError> {
     let Some(bytes) = at::<24>(file, 0)? else {
         return Err(AudioError::Header("it ends before its header does".into()));
     };

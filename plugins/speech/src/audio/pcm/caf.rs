@@ -1,7 +1,6 @@
 //! Apple's Core Audio Format (Core Audio Format Specification 1.0).
 
-use super::{AudioError, Encoding, Layout, at, floats, integers};
-use std::fs::File;
+use super::{AudioError, Encoding, Layout, Medium, at, floats, integers};
 use std::io::BufReader;
 
 /// Chunks that are looked at before the samples.
@@ -12,7 +11,7 @@ pub(super) fn is(beginning: &[u8]) -> bool {
 }
 
 /// Of a file of `size` bytes. Its chunks have lengths of 64 bits and no padding; -1 leaves the length of the samples open.
-pub(super) fn layout(file: &mut BufReader<File>, size: u64) -> Result<Layout, AudioError> {
+pub(super) fn layout(file: &mut BufReader<Medium>, size: u64) -> Result<Layout, AudioError> {
     let (mut place, mut description) = (8u64, None);
     for _ in 0..MOST_CHUNKS {
         let Some([a, b, c, d, length @ ..]) = at::<12>(file, place)? else { break };

@@ -1,7 +1,6 @@
 //! The chunks of a RIFF or IFF file: four letters, a length, the content, a byte of padding behind an odd length.
 
-use super::{AudioError, at, upto};
-use std::fs::File;
+use super::{AudioError, Medium, at, upto};
 use std::io::BufReader;
 
 /// Chunks that are looked at before the samples.
@@ -22,7 +21,7 @@ pub(super) struct Chunk {
 
 /// The chunks of a file, one after the other.
 pub(super) struct Chunks<'a> {
-    file: &'a mut BufReader<File>,
+    file: &'a mut BufReader<Medium>,
     big: bool,
     place: u64,
     left: usize,
@@ -30,7 +29,7 @@ pub(super) struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     /// Those behind the twelve bytes with which such a file begins; `big` if lengths have their highest byte first.
-    pub(super) fn new(file: &'a mut BufReader<File>, big: bool) -> Self {
+    pub(super) fn new(file: &'a mut BufReader<Medium>, big: bool) -> Self {
         Self { file, big, place: 12, left: MOST }
     }
 

@@ -11,8 +11,8 @@ mod companding;
 mod sphere;
 mod wav;
 
+use super::medium::Medium;
 use super::{AudioError, MOST_CHANNELS, RATES, check_length};
-use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
 
 /// Frames (samples of all channels) that are read together.
@@ -89,7 +89,7 @@ struct Layout {
 
 /// Samples of a file, one after the other.
 pub(super) struct Pcm {
-    file: BufReader<File>,
+    file: BufReader<Medium>,
     layout: Layout,
     /// Frames that there are.
     pub(super) frames: u64,
@@ -98,7 +98,7 @@ pub(super) struct Pcm {
 }
 
 /// A header of a kind of container: its beginning, and what reads the rest of it.
-type Kind = (fn(&[u8]) -> bool, fn(&mut BufReader<File>, u64) -> Result<Layout, AudioError>);
+type Kind = (fn(&[u8]) -> bool, fn(&mut BufReader<Medium>, u64) -> Result<Layout, AudioError>);
 
 const KINDS: [Kind; 5] = [
     (wav::is, wav::layout),
@@ -118,7 +118,7 @@ impl Pcm {
     ///
     /// # Errors
     /// What is wrong with its header; fewer samples than it says.
-    pub(super) fn open(file: File, size: u64) -> Result<Self, AudioError> {
+    pub(super) fn open(file: Medium, size: u64) -> Result<Self, AudioError> {
         let mut file = BufReader::new(file);
         let mut beginning = [0; 16];
         let length = upto(&mut file, 0, &mut beginning)?;
@@ -153,6 +153,16 @@ impl Pcm {
         self.layout.channels
     }
 
+    /// Passes over so many frames, or all that are left.
+    pub(super) fn skip(&mut self, frames: u64) -> Result<(), AudioError> {
+        let frames = frames.min(self.left);
+        let bytes = frames * (self.layout.channels * self.layout.encoding.bytes()) as u64;
+        // Not more than the file has.
+        self.file.seek_relative(bytes as i64).map_err(unreadable)?;
+        self.left -= frames;
+        Ok(())
+    }
+
     /// Replaces `samples` by the next ones, channels interleaved; none at the end.
     pub(super) fn read(&mut self, samples: &mut Vec<f32>) -> Result<(), AudioError> {
         samples.clear();
@@ -174,13 +184,13 @@ fn unreadable(e: std::io::Error) -> AudioError {
 }
 
 /// `N` bytes at a place; `None` where the file ends before them.
-fn at<const N: usize>(file: &mut BufReader<File>, place: u64) -> Result<Option<[u8; N]>, AudioError> {
+fn at<const N: usize>(file: &mut BufReader<Medium>, place: u64) -> Result<Option<[u8; N]>, AudioError> {
     let mut bytes = [0; N];
     Ok((upto(file, place, &mut bytes)? == N).then_some(bytes))
 }
 
 /// Fills `bytes` from a place on, and says how many the file has there.
-fn upto(file: &mut BufReader<File>, place: u64, bytes: &mut [u8]) -> Result<usize, AudioError> {
+fn upto(file: &mut BufReader<Medium>, place: u64, bytes: &mut [u8]) -> Result<usize, AudioError> {
     let Ok(place) = i64::try_from(place) else { return Ok(0) };
     // Unlike a plain seek, this keeps what is buffered.
     let now = file.stream_position().map_err(unreadable)?;

@@ -1,8 +1,7 @@
 //! NIST SPHERE, in which TIMIT, WSJ and Switchboard come: a header of lines `NAME -TYPE VALUE`, padded to the length that its
 //! second line says, and then the samples (NIST, SPHERE 2.7, `header.doc`).
 
-use super::{AudioError, Encoding, Layout, integers, unreadable};
-use std::fs::File;
+use super::{AudioError, Encoding, Layout, Medium, integers, unreadable};
 use std::io::{BufReader, Read, Seek, SeekFrom};
 
 /// The longest header that is read, in bytes. LDC's have 1024.
@@ -13,7 +12,7 @@ pub(super) fn is(beginning: &[u8]) -> bool {
 }
 
 /// Of a file of `size` bytes.
-pub(super) fn layout(file: &mut BufReader<File>, size: u64) -> Result<Layout, AudioError> {
+pub(super) fn layout(file: &mut BufReader<Medium>, size: u64) -> Result<Layout, AudioError> {
     let (header, start) = header(file)?;
     let fields = Fields(&header);
     // TIMIT's headers do not name the coding.
@@ -60,7 +59,7 @@ fn is_big(order: Option<&str>) -> Result<bool, AudioError> {
 }
 
 /// The lines of a header, and how many bytes it has with its padding.
-fn header(file: &mut BufReader<File>) -> Result<(String, u64), AudioError> {
+fn header(file: &mut BufReader<Medium>) -> Result<(String, u64), AudioError> {
     let length: Option<u64> = super::at::<8>(file, 8)?
         .and_then(|line| std::str::from_utf8(&line).ok().and_then(|line| line.trim().parse().ok()));
     let Some(length) = length.filter(|length| (16..=LONGEST_HEADER).contains(length)) else {

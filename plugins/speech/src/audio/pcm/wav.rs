@@ -1,8 +1,7 @@
 //! WAV: RIFF, its big-endian kin RIFX, and RF64 and BW64 for files beyond 4 GiB (EBU Tech 3306, ITU-R BS.2088).
 
 use super::chunks::Chunks;
-use super::{AudioError, Encoding, Layout, floats, integers};
-use std::fs::File;
+use super::{AudioError, Encoding, Layout, Medium, floats, integers};
 use std::io::BufReader;
 
 /// From here on a length that a file does not have is a program's that wrote into a pipe and could not know it: SoX writes
@@ -20,7 +19,7 @@ pub(super) fn is(beginning: &[u8]) -> bool {
 
 /// Of a file of `size` bytes. The length that RIFF's own chunk claims is not looked at: it says nothing that is needed, and
 /// programs leave it 0 or at any other number.
-pub(super) fn layout(file: &mut BufReader<File>, size: u64) -> Result<Layout, AudioError> {
+pub(super) fn layout(file: &mut BufReader<Medium>, size: u64) -> Result<Layout, AudioError> {
     let big = super::at::<4>(file, 0)? == Some(*b"RIFX");
     let mut chunks = Chunks::new(file, big);
     let (mut format, mut long) = (None, None);
