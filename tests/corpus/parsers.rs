@@ -183,7 +183,7 @@ pub(crate) fn table(bytes: &[u8]) {
     const ROWS: u64 = 20_000;
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let task = &TASKS[usize::from(choice.saturating_sub(b'A')) % TASKS.len()];
-    let open = || Table::read(Cursor::new(bytes));
+    let open = || Table::read(Cursor::new(bytes.to_vec()));
     let names = || Ok::<_, TableError>(open()?.columns().iter().take(16).map(|column| column.name.clone()).collect());
     let Some(names): Option<Vec<String>> = bounded(bytes, names) else { return };
     for name in &names {
