@@ -181,13 +181,16 @@ pub(crate) fn glue(bytes: &[u8]) {
 pub(crate) fn table(bytes: &[u8]) {
     /// What is made to mislead may repeat a cell without end.
     const ROWS: u64 = 20_000;
+    /// What a page of Parquet may state as its size: `parquet` believes it.
+    const PAGE: u64 = i32::MAX as u64;
     let Some((choice, bytes)) = bytes.split_first() else { return };
     let task = &TASKS[usize::from(choice.saturating_sub(b'A')) % TASKS.len()];
+    let pages = |columns: u64| if bytes.starts_with(b"PAR1") { columns * PAGE } else { 0 };
     let open = || Table::read(Cursor::new(bytes.to_vec()));
     let names = || Ok::<_, TableError>(open()?.columns().iter().take(16).map(|column| column.name.clone()).collect());
     let Some(names): Option<Vec<String>> = bounded(bytes, names) else { return };
     for name in &names {
-        bounded(bytes, || {
+        bounded_beside(pages(1), bytes, || {
             let mut next = 0;
             for batch in open()?.stream(&[name])? {
                 let batch = batch?;
@@ -204,7 +207,7 @@ pub(crate) fn table(bytes: &[u8]) {
     let read = |bytes: &[u8], format| {
         parse(bytes, format, task, false).map_err(|problems| format!("{:?}", problems.listed).replace("[]", ""))
     };
-    let Some(parsed) = bounded(bytes, || read(bytes, Format::Table)) else { return };
+    let Some(parsed) = bounded_beside(pages(3), bytes, || read(bytes, Format::Table)) else { return };
     assert!(!parsed.examples.is_empty());
     let lines = read(json_lines(task, &parsed.examples).as_bytes(), Format::Json);
     assert_eq!(lines.expect("what was written can be read").examples, parsed.examples);
