@@ -49,7 +49,7 @@ pub(crate) fn choose<T: Copy>(key: &str, name: &str, values: &[(&str, T)]) -> Re
 
 /// Longest transcript, in bytes. The longest recording has time steps for a fifth of it; split into symbols, it takes
 /// fifty times its size.
-const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 1 << 20;
 
 /// How a transcript becomes symbols.
 #[derive(Debug, Clone)]

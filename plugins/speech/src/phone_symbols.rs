@@ -7,6 +7,7 @@
 
 use crate::SpeechOptions;
 use crate::corpora::Row;
+use crate::labels;
 use crate::names::LANGUAGE;
 use crate::problems::{Place, Problems, count, excerpt};
 use crate::splits::{self, Part};
@@ -73,6 +74,9 @@ impl PhoneSymbols {
     fn name(&self, rows: &mut Vec<Row>, problems: &mut Problems) {
         let mut wrong: BTreeMap<u32, (u64, Place)> = BTreeMap::new();
         rows.retain_mut(|row| {
+            if too_long(&row.transcript) {
+                return true;
+            }
             let Some(numbers) = numbers(&row.transcript) else {
                 let stranger = parts(&row.transcript).find(|part| number(part).is_none()).unwrap_or_default();
                 let others = "and other rows have numbers, as CPC_audio writes phones";
@@ -161,8 +165,10 @@ pub(crate) fn name(
     rows: &mut Vec<Row>,
     problems: &mut Problems,
 ) -> Result<Option<Numbers>> {
-    let numbered = rows.iter().filter(|row| numbers(&row.transcript).is_some_and(|all| !all.is_empty())).count();
-    let filled = rows.iter().filter(|row| parts(&row.transcript).next().is_some()).count();
+    // Those are refused as they are.
+    let readable = || rows.iter().filter(|row| !too_long(&row.transcript));
+    let numbered = readable().filter(|row| numbers(&row.transcript).is_some_and(|all| !all.is_empty())).count();
+    let filled = readable().filter(|row| parts(&row.transcript).next().is_some()).count();
     // X-SAMPA has phones that are digits, among others.
     let Some(first) = rows.first().filter(|_| numbered > 0 && 2 * numbered >= filled) else { return Ok(None) };
     let phones = first.said().file.clone();
@@ -267,6 +273,11 @@ fn numbers(transcript: &Transcript) -> Option<Vec<u32>> {
         return None;
     }
     parts(transcript).map(number).collect()
+}
+
+/// Whether a transcript is longer than any that is read.
+fn too_long(transcript: &Transcript) -> bool {
+    matches!(transcript, Transcript::Spaced(text) if text.len() > labels::LONGEST)
 }
 
 fn number(symbol: &str) -> Option<u32> {
