@@ -5,7 +5,7 @@ use crate::parsers;
 use lopper_speech::audio;
 
 /// As many bytes as a parser reads whole.
-const LARGE: usize = 8 << 20;
+const LARGE: usize = 4 << 20;
 
 /// `start`, as many of `piece(0)`, `piece(1)`, … as fit into `size` bytes, and `end`.
 fn filled(size: usize, start: &str, piece: impl Fn(usize) -> String, end: &str) -> Vec<u8> {
