@@ -12,6 +12,7 @@ mod label_order;
 mod masks;
 mod masks_of_others;
 mod paper;
+mod phones;
 mod runs;
 mod speech;
 mod speech_kinds;

@@ -90,6 +90,14 @@ fn data() {
     }
     parsers::glue(&repeated(LARGE, r#"Q{"sentence1":[0"#, ",0", "]}"));
     parsers::glue(&filled(LARGE, "Q{", |i| format!("\"{i}\":0,"), "\"a\":0}"));
+    // `I` is phones as numbers and what they stand for: a row of a megabyte, many rows, the longest symbol and the shortest.
+    for symbol in ["a".repeat(40), String::new()] {
+        let symbols = format!("\n=\n{{\"{symbol}\": 0}}");
+        parsers::transcripts(&repeated(1 << 20, "Ia", " 0", &format!("\nb 0{symbols}")));
+    }
+    parsers::transcripts(&repeated(LARGE, "Ia", " 0", "\nb 0\n=\n{\"a\": 0}"));
+    parsers::transcripts(&filled(1 << 20, "Ia 0\nb 0\n=\n{", |i| format!("\"{i}\":{i},"), "\"x\":0}"));
+    parsers::transcripts(&repeated(1 << 20, "Ia 0\n=\n", "[", ""));
 }
 
 #[test]

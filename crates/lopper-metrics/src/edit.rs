@@ -25,7 +25,7 @@ impl Edits {
     }
 
     /// Errors for each symbol of the reference, from 0 up and above 1 where more is inserted than there is. An empty
-    /// reference counts as one symbol, so that the rate is a number.
+    /// reference has as many as there are insertions, so that the rate is a number: as `jiwer` 4 has it.
     pub fn rate(&self) -> f64 {
         self.errors() as f64 / self.reference.max(1) as f64
     }
@@ -103,7 +103,7 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 /// The error rate of a corpus: the errors of all utterances for each symbol of all references. What fairseq and `jiwer`
-/// report; 0 for no utterances.
+/// report; where all references are empty the insertions, as in `jiwer` 4; 0 for no utterances.
 pub fn error_rate(utterances: &[Edits]) -> f64 {
     utterances.iter().copied().sum::<Edits>().rate()
 }

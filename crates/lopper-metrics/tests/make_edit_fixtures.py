@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes fixtures/edits.json: random pairs of texts with the error rates of jiwer.
 
-python crates/lopper-metrics/tests/make_edit_fixtures.py   (jiwer)
+python crates/lopper-metrics/tests/make_edit_fixtures.py   (jiwer 4.0.0)
 
 With a number it writes that many pairs to the file named next, for a comparison by hand:
 python crates/lopper-metrics/tests/make_edit_fixtures.py 10000 /tmp/edits.json
@@ -43,15 +43,22 @@ def cases(count):
         truth = text(rng, (3, 12, 40)[number % 3])
         # Some have nothing to do with their reference, some are empty.
         predicted = text(rng, 12) if number % 5 == 0 else "" if number % 50 == 1 else spoilt(rng, truth)
-        words, characters = jiwer.process_words(truth, predicted), jiwer.process_characters(truth, predicted)
-        yield {
-            "truth": truth,
-            "predicted": predicted,
-            "word_errors": words.substitutions + words.deletions + words.insertions,
-            "wer": words.wer,
-            "character_errors": characters.substitutions + characters.deletions + characters.insertions,
-            "cer": characters.cer,
-        }
+        yield pair(truth, predicted)
+    # Nothing was said.
+    for predicted in ["", "a", "a be sea"]:
+        yield pair("", predicted)
+
+
+def pair(truth, predicted):
+    words, characters = jiwer.process_words(truth, predicted), jiwer.process_characters(truth, predicted)
+    return {
+        "truth": truth,
+        "predicted": predicted,
+        "word_errors": words.substitutions + words.deletions + words.insertions,
+        "wer": words.wer,
+        "character_errors": characters.substitutions + characters.deletions + characters.insertions,
+        "cer": characters.cer,
+    }
 
 
 count = int(sys.argv[1]) if len(sys.argv) > 1 else 200

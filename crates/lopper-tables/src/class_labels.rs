@@ -9,7 +9,7 @@ const LONGEST: usize = 1 << 20;
 
 /// The names of a column's classes, in class order, as `datasets` describes its features:
 /// `{"info": {"features": {"label": {"names": ["a", "b"], "_type": "ClassLabel"}}}}`.
-pub(crate) fn of(metadata: &str) -> impl Fn(&str) -> Option<Vec<String>> {
+pub(crate) fn of(metadata: &str) -> impl Fn(&str) -> Option<Vec<String>> + use<> {
     let parsed = (metadata.len() <= LONGEST).then(|| serde_json::from_str::<Value>(metadata).ok()).flatten();
     move |column| {
         let feature = parsed.as_ref()?.get("info")?.get("features")?.get(column)?;

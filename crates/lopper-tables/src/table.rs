@@ -32,19 +32,19 @@ impl Table<File> {
     }
 }
 
-impl<R: Read + Seek> Table<R> {
+impl<R: Read + Seek + Send + 'static> Table<R> {
     /// As [`open`](Table::open), from anything that can be read at any place.
     ///
     /// # Errors
     /// As [`open`](Table::open).
     pub fn read(from: R) -> Result<Self> {
-        let mut source = Source::new(from)?;
+        let source = Source::new(from)?;
         let start = source.bytes(0, source.size().min(8))?;
         let format = match start.as_slice() {
-            [b'P', b'A', b'R', b'1', ..] => Format::Parquet(ParquetTable::open(&mut source)?),
+            [b'P', b'A', b'R', b'1', ..] => Format::Parquet(ParquetTable::open(&source)?),
             [b'P', b'A', b'R', b'E', ..] => return Err(unsupported("is an encrypted Parquet file, which is not read")),
-            b"ARROW1\0\0" => Format::Arrow(ArrowTable::open(&mut source, 8)?),
-            [0xff, 0xff, 0xff, 0xff, ..] => Format::Arrow(ArrowTable::open(&mut source, 0)?),
+            b"ARROW1\0\0" => Format::Arrow(ArrowTable::open(&source, 8)?),
+            [0xff, 0xff, 0xff, 0xff, ..] => Format::Arrow(ArrowTable::open(&source, 0)?),
             [] => return Err(unsupported("is empty")),
             _ => return Err(unsupported("is neither a Parquet file nor an Arrow stream")),
         };
@@ -113,7 +113,7 @@ enum Stream {
     Arrow(ArrowReader),
 }
 
-impl<R: Read + Seek> Reader<R> {
+impl<R: Read + Seek + Send + 'static> Reader<R> {
     /// The row of that number alone, counted from 0. Pages and batches on the way to it are passed over without being read; of the one
     /// that it is in, Parquet decodes what stands before it. The row behind the last one that was read costs as much as it does in a
     /// batch. The iterator goes on behind it.
@@ -122,8 +122,8 @@ impl<R: Read + Seek> Reader<R> {
     /// [`TableError::Damaged`] for a row that there is not, and as the iterator.
     pub fn row(&mut self, row: u64) -> Result<Batch> {
         match &mut self.format {
-            Stream::Parquet(reader) => reader.seek(&mut self.source, row)?,
-            Stream::Arrow(reader) => reader.seek(&mut self.source, row)?,
+            Stream::Parquet(reader) => reader.seek(&self.source, row)?,
+            Stream::Arrow(reader) => reader.seek(&self.source, row)?,
         }
         (self.row, self.ended) = (row, false);
         self.batch(1).unwrap_or_else(|| Err(no_row(row)))
@@ -135,8 +135,8 @@ impl<R: Read + Seek> Reader<R> {
             return None;
         }
         let columns = match &mut self.format {
-            Stream::Parquet(reader) => reader.next(&mut self.source, most),
-            Stream::Arrow(reader) => reader.next(&mut self.source, most),
+            Stream::Parquet(reader) => reader.next(&self.source, most),
+            Stream::Arrow(reader) => reader.next(&self.source, most),
         };
         match columns {
             Ok(Some((rows, columns))) => {
@@ -156,7 +156,7 @@ impl<R: Read + Seek> Reader<R> {
     }
 }
 
-impl<R: Read + Seek> Iterator for Reader<R> {
+impl<R: Read + Seek + Send + 'static> Iterator for Reader<R> {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -76,8 +76,8 @@ def main():
     parquet("deltas", use_dictionary=False, column_encoding=deltas | {"flag": "RLE"}, data_page_version="2.0")
     parquet("large_text", table(pa.large_string(), pa.int16()), write_page_index=True)
     parquet("dictionaries", table(pa.dictionary(pa.int32(), pa.string()), pa.int32()))
+    parquet("lz4", compression="lz4", use_dictionary=False)
     parquet("refused_brotli", compression="brotli", use_dictionary=False)
-    parquet("refused_lz4", compression="lz4", use_dictionary=False)
 
     stream("stream", table())
     stream("large", table(pa.large_string(), pa.uint32()))

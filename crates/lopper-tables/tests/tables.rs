@@ -15,7 +15,7 @@ fn fixtures(refused: bool) -> Vec<PathBuf> {
     let mut paths: Vec<_> = paths.filter(|path| !name(path).ends_with("json")).collect();
     paths.retain(|path| name(path).starts_with("refused") == refused);
     paths.sort();
-    assert!(paths.len() > 2, "{paths:?}");
+    assert!(paths.len() > 1, "{paths:?}");
     paths
 }
 
@@ -39,7 +39,7 @@ fn json_of(value: Value<'_>) -> Json {
 fn cells(bytes: &[u8], columns: &[&str]) -> Result<Vec<Vec<Json>>, lopper_tables::TableError> {
     let mut found = vec![Vec::new(); columns.len()];
     let mut next_row = 0;
-    for batch in Table::read(Cursor::new(bytes))?.stream(columns)? {
+    for batch in Table::read(Cursor::new(bytes.to_vec()))?.stream(columns)? {
         let Batch { first_row, rows, columns } = batch?;
         assert_eq!(first_row, next_row);
         next_row += rows as u64;
@@ -134,8 +134,11 @@ fn refused(bytes: &[u8], columns: &[&str], part: &str) {
 fn what_is_not_read_is_named() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let read = |name: &str| fs::read(folder.join(name)).unwrap();
-    refused(&read("refused_brotli.parquet"), &["text"], "compressed with Brotli; write it with Snappy, zstd or gzip");
-    refused(&read("refused_lz4.parquet"), &["text"], "LZ4");
+    refused(
+        &read("refused_brotli.parquet"),
+        &["text"],
+        "compressed with Brotli; write it with Snappy, zstd, gzip or LZ4",
+    );
     refused(&read("refused_zstd.arrow"), &["text"], "compressed buffers");
     for name in ["snappy.parquet", "stream.arrow"] {
         refused(&read(name), &["txt"], "no column `txt`; found `text`, `count`");
@@ -151,7 +154,7 @@ fn what_is_not_read_is_named() {
     let mut bytes = read("gzip_small_pages.parquet");
     let place = bytes.windows(3).position(|bytes| bytes == [0x1f, 0x8b, 8]).unwrap();
     bytes[place + 12] ^= 1;
-    refused(&bytes, &["text"], "the checksum of a page is wrong");
+    refused(&bytes, &["text"], "CRC checksum");
 }
 
 #[test]
@@ -175,6 +178,20 @@ fn a_cut_file_is_damaged_wherever_it_is_cut() {
     }
 }
 
+/// Says nothing of panics that begin in other people's crates and that are turned into errors: with their backtraces, this would
+/// take minutes.
+fn be_quiet_about_others() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !panic.location().is_some_and(|location| location.file().contains("registry")) {
+                before(panic);
+            }
+        }));
+    });
+}
+
 fn damage() -> impl Strategy<Value = (usize, Vec<(usize, u8)>)> {
     (0usize..100, prop::collection::vec((any::<usize>(), any::<u8>()), 1..6))
 }
@@ -184,6 +201,7 @@ proptest! {
 
     #[test]
     fn damaged_bytes_do_not_panic((file, places) in damage()) {
+        be_quiet_about_others();
         let paths = fixtures(false);
         let mut bytes = fs::read(&paths[file % paths.len()]).unwrap();
         let length = bytes.len();
@@ -192,13 +210,13 @@ proptest! {
             let place = if number % 2 == 0 { place % length } else { length - 1 - place % (length / 2) };
             bytes[place] = byte;
         }
-        let columns: Vec<String> = match Table::read(Cursor::new(&bytes)) {
+        let columns: Vec<String> = match Table::read(Cursor::new(bytes.clone())) {
             Ok(table) => table.columns().iter().map(|column| column.name.clone()).collect(),
             Err(_) => return Ok(()),
         };
         for column in columns {
             drop(cells(&bytes, &[&column]));
-            if let Ok(mut reader) = Table::read(Cursor::new(&bytes)).and_then(|table| table.stream(&[&column])) {
+            if let Ok(mut reader) = Table::read(Cursor::new(bytes.clone())).and_then(|table| table.stream(&[&column])) {
                 [39, 3, 17, 16].into_iter().for_each(|row| drop(reader.row(row)));
             }
         }

@@ -1,7 +1,8 @@
 //! What may be done about symbols that the dictionary does not have.
 
 use crate::Dictionary;
-use crate::labels::{Case, Writing};
+use crate::case::Case;
+use crate::labels::Writing;
 use crate::settings::Settings;
 use crate::transcript::Transcript;
 

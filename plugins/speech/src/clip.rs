@@ -1,8 +1,8 @@
 //! What a recording is read from: a file or a cell of a table, or a piece of one.
 
-use crate::tables::Cell;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What holds the bytes of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -11,6 +11,24 @@ pub(crate) enum Whole {
     File(PathBuf),
     /// A cell of a table.
     Cell(Cell),
+}
+
+/// A column of recordings in a file.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Recorded {
+    pub(crate) file: PathBuf,
+    /// The name of the column.
+    pub(crate) column: String,
+}
+
+/// One of its cells.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Cell {
+    pub(crate) within: Arc<Recorded>,
+    /// Counted from 0.
+    pub(crate) row: u64,
+    /// The path that stands beside the bytes: what is read where they are null.
+    pub(crate) beside: Option<PathBuf>,
 }
 
 impl Whole {

@@ -27,6 +27,8 @@ pub(crate) struct Parts {
     pub(crate) splits: Vec<Utterances>,
     pub(crate) preprocessor: Arc<dyn Preprocessor>,
     pub(crate) cache_bytes: u64,
+    /// Samples that a model may need to hear anything.
+    pub(crate) shortest: usize,
     /// Of each split, in their order.
     pub(crate) identities: Vec<String>,
     /// Whether training goes on without recordings that turn out damaged.
@@ -173,8 +175,19 @@ impl SpeechDataset {
                 samples
             }
         };
-        let input = Input::Audio { samples: &samples, sample_rate: audio::RATE };
-        self.parts.preprocessor.features(input, None).map_err(Fault::Other)
+        let features = |samples: &[f32]| {
+            self.parts.preprocessor.features(Input::Audio { samples, sample_rate: audio::RATE }, None)
+        };
+        let judged = self.parts.splits.get(key.0).is_some_and(|utterances| utterances.split != Split::TRAIN);
+        match features(&samples) {
+            // Too short for the model's first step, and to be judged nevertheless: it is silent from there on.
+            Err(_) if judged && samples.len() < self.parts.shortest => {
+                let mut longer = samples.to_vec();
+                longer.resize(self.parts.shortest, 0.0);
+                features(&longer).map_err(Fault::Other)
+            }
+            features => features.map_err(Fault::Other),
+        }
     }
 
     /// What a target is trained with: a symbol outside the dictionary is its unknown symbol.

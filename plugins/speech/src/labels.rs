@@ -1,10 +1,11 @@
 //! From transcripts to the symbols that a model learns.
 
 use crate::Dictionary;
+use crate::case::Case;
 use crate::problems::excerpt;
 use crate::transcript::Transcript;
 use lopper_core::{Error, Result, nearest};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a model writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,43 +49,7 @@ pub(crate) fn choose<T: Copy>(key: &str, name: &str, values: &[(&str, T)]) -> Re
 
 /// Longest transcript, in bytes. The longest recording has time steps for a fifth of it; split into symbols, it takes
 /// fifty times its size.
-const LONGEST: usize = 1 << 20;
-
-/// In which case letters are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Case {
-    Upper,
-    Lower,
-    Keep,
-}
-
-impl Case {
-    /// Each by its name.
-    pub(crate) const ALL: [(&str, Self); 3] = [("upper", Self::Upper), ("lower", Self::Lower), ("keep", Self::Keep)];
-
-    /// The case that the option names. `auto` is the case of a given dictionary's letters, where they are of one; upper
-    /// case otherwise, as LibriSpeech has it.
-    pub(crate) fn parse(name: &str, dictionary: Option<&Dictionary>) -> Result<Self> {
-        let named = Self::ALL.map(|(name, case)| (name, Some(case)));
-        let values = [&[("auto", None)][..], &named].concat();
-        Ok(match (choose("case", name, &values)?, dictionary) {
-            (Some(case), _) => case,
-            (None, None) => Self::Upper,
-            (None, Some(dictionary)) => {
-                let usable = (0..).zip(dictionary.symbols()).filter(|(id, _)| !dictionary.is_special(*id));
-                let (mut upper, mut lower) = (false, false);
-                for c in usable.flat_map(|(_, symbol)| symbol.chars()) {
-                    (upper, lower) = (upper || c.is_uppercase(), lower || c.is_lowercase());
-                }
-                match (upper, lower) {
-                    (true, true) => Self::Keep,
-                    (false, true) => Self::Lower,
-                    _ => Self::Upper,
-                }
-            }
-        })
-    }
-}
+pub(crate) const LONGEST: usize = 1 << 20;
 
 /// How a transcript becomes symbols.
 #[derive(Debug, Clone)]
@@ -101,7 +66,16 @@ impl Writing {
     /// # Errors
     /// A reason, for a text where phones are needed, and for a transcript of nothing or of more than a megabyte.
     pub(crate) fn symbols(&self, transcript: &Transcript, delimiter: &str) -> Result<Vec<String>, String> {
-        let symbols: Vec<String> = match transcript {
+        let symbols = self.written(transcript, delimiter)?;
+        if symbols.is_empty() { Err("has an empty transcript".into()) } else { Ok(symbols) }
+    }
+
+    /// As [`symbols`](Self::symbols), and none for a transcript of nothing, in which all that is heard is wrong.
+    ///
+    /// # Errors
+    /// A reason, for a text where phones are needed, and for a transcript of more than a megabyte.
+    pub(crate) fn written(&self, transcript: &Transcript, delimiter: &str) -> Result<Vec<String>, String> {
+        Ok(match transcript {
             Transcript::Text(text) | Transcript::Spaced(text) if text.len() > LONGEST => {
                 return Err(format!("has a transcript of {} bytes; at most {LONGEST} are accepted", text.len()));
             }
@@ -111,19 +85,34 @@ impl Writing {
                 return Err("has a text and no phones; give `phones`, or `unit = \"letters\"`".into());
             }
             Transcript::Text(text) => {
-                let kept: String = text.chars().filter(|c| !self.remove.contains(c)).collect();
-                let text = match self.case {
-                    Case::Upper => kept.to_uppercase(),
-                    Case::Lower => kept.to_lowercase(),
-                    Case::Keep => kept,
-                };
+                let text = self.case.write(self.kept(text).collect());
                 let spelled = |word: &str| -> Vec<String> {
                     word.chars().map(String::from).chain([delimiter.to_owned()]).collect()
                 };
                 text.split_whitespace().flat_map(spelled).collect()
             }
-        };
-        if symbols.is_empty() { Err("has an empty transcript".into()) } else { Ok(symbols) }
+        })
+    }
+
+    /// The characters that transcripts which are texts are spelled with, before they are written in any case.
+    pub(crate) fn letters<'a>(&self, transcripts: impl Iterator<Item = &'a Transcript>) -> BTreeSet<char> {
+        let (mut letters, mut ascii) = (BTreeSet::new(), [false; 128]);
+        for transcript in transcripts {
+            let Transcript::Text(text) = transcript else { continue };
+            for c in self.kept(text) {
+                match ascii.get_mut(c as usize) {
+                    Some(seen) => *seen = true,
+                    None => _ = letters.insert(c),
+                }
+            }
+        }
+        letters.extend((0..128u8).filter(|c| ascii[usize::from(*c)]).map(char::from));
+        letters
+    }
+
+    /// The characters of a text that are not dropped.
+    fn kept<'a>(&'a self, text: &'a str) -> impl Iterator<Item = char> + 'a {
+        text.chars().filter(|c| !self.remove.contains(c))
     }
 }
 

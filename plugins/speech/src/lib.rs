@@ -7,14 +7,17 @@
 mod advice;
 pub mod audio;
 mod cache;
+mod case;
 mod clip;
 mod corpora;
 mod dataset;
 pub mod decode;
 mod dictionary;
 mod labels;
+mod names;
 mod open;
 mod options;
+mod phone_symbols;
 mod problems;
 mod recordings;
 mod rows;

@@ -3,11 +3,14 @@
 use crate::corpora::{self, Reading, Row};
 use crate::dataset::{self, SpeechDataset};
 use crate::labels::{Lexicon, add_counts};
+use crate::names;
+use crate::phone_symbols::{self, Numbers};
 use crate::problems::Problems;
 use crate::recordings::Recordings;
-use crate::rows::{Read, label, refuse, use_rows};
+use crate::rows::{Purpose, Read, label, refuse, use_rows};
 use crate::settings::{Settings, Source};
 use crate::splits::{self, Part, Parts};
+use crate::transcript::Transcript;
 use crate::utterances::Utterances;
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{DatasetRequest, Error, Head, Input, Result, Split, Task, parse_leniently};
@@ -21,13 +24,13 @@ use std::collections::{BTreeMap, HashSet};
 /// being read.
 pub fn task(options: &toml::Table) -> Result<Task> {
     let options = parsed(options)?;
-    let (settings, found) = settled(&options)?;
+    let (mut settings, found) = settled(&options)?;
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => dictionary.clone(),
         // What else is wrong with the rows is reported when the data are opened, unless this fails already.
-        Source::Training => match training_dictionary(&found, &settings) {
+        Source::Training => match training_dictionary(&found, &mut settings)? {
             Some(dictionary) => dictionary,
-            None => transcripts(&found, &settings)?.1,
+            None => transcripts(&found, &mut settings)?.1,
         },
     };
     Ok(described(&settings, &dictionary))
@@ -81,22 +84,26 @@ fn described(settings: &Settings<'_>, dictionary: &Dictionary) -> Task {
 /// [`Error::Unsupported`] for a model that does not read audio.
 pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
     let options = parsed(request.options)?;
-    let (settings, mut found) = settled(&options)?;
+    let (mut settings, mut found) = settled(&options)?;
     // The training split also tells the symbols of a dictionary that is not given, and of each language.
     let told = matches!(settings.dictionary, Source::Given(_)) && options.languages.is_empty();
     found.retain(|parts| parts.split != Split::TRAIN || request.training || !told);
-    let (read, dictionary) = transcripts(&found, &settings)?;
+    let (read, dictionary) = transcripts(&found, &mut settings)?;
+    settings.tell_case(read.iter().flat_map(ReadSplit::transcripts));
+    splits::tell(&found);
+    phone_symbols::tell(&read.iter().flat_map(|split| split.numbers.clone()).collect::<Vec<_>>(), &options);
     let training = read.iter().find(|split| split.parts.split == Split::TRAIN);
     let languages = languages(training.map_or(&[], |split| split.rows.as_slice()), &settings, &dictionary);
     let corpus: Vec<_> = found.iter().flat_map(|parts| parts.parts.iter().map(|part| &part.path)).collect();
     let mut recordings = Recordings::new(settings.check, request.cache, &format!("{corpus:?}"));
     let mut lexicon = Lexicon::default();
     let (mut splits, mut errors) = (Vec::new(), Vec::new());
-    for ReadSplit { parts, rows, mut problems } in read {
-        let (rows, unlabelled) = label(rows, &settings, &dictionary, &mut lexicon, &mut problems);
+    for ReadSplit { parts, rows, mut problems, .. } in read {
+        let purpose = if parts.split == Split::TRAIN { Purpose::Training } else { Purpose::Judging };
+        let (rows, unlabelled) = label(rows, purpose, &settings, &dictionary, &mut lexicon, &mut problems);
         refuse(unlabelled, &mut recordings, &mut problems);
         let limit = if parts.split == Split::TRAIN { options.limit_train } else { options.limit_validation };
-        let rows = use_rows(rows, limit, &settings, &dictionary, &mut recordings, &mut problems);
+        let rows = use_rows(rows, (limit, purpose), &settings, &dictionary, &mut recordings, &mut problems);
         let skipped = problems.skipped();
         errors.extend(finish(parts, problems, rows.len()).err());
         let language = parts.parts.first().and_then(|part| part.language).filter(|_| parts.split != Split::TRAIN);
@@ -121,6 +128,7 @@ pub fn open(request: &DatasetRequest<'_>) -> Result<SpeechDataset> {
         lexicon,
         languages,
         splits,
+        shortest: options.frame_window as usize,
         preprocessor,
         cache_bytes: options.cache_mb.saturating_mul(1 << 20),
         identities,
@@ -133,27 +141,62 @@ struct ReadSplit<'a> {
     parts: &'a Parts,
     rows: Vec<Read>,
     problems: Problems,
+    /// What became of phones that are numbers.
+    numbers: Vec<Numbers>,
 }
 
 impl<'a> ReadSplit<'a> {
     fn new(parts: &'a Parts, settings: &Settings<'_>) -> Self {
-        let mut problems = Problems::new(settings.options.skip_bad);
-        Self { rows: read(parts, settings, &mut problems), parts, problems }
+        let mut split =
+            Self { parts, rows: Vec::new(), problems: Problems::new(settings.options.skip_bad), numbers: Vec::new() };
+        split.read(settings);
+        split
+    }
+
+    fn transcripts(&self) -> impl Iterator<Item = &Transcript> {
+        self.rows.iter().map(|(row, _)| &row.transcript)
+    }
+
+    /// The rows of all its parts; what is wrong with them goes to its problems.
+    fn read(&mut self, settings: &Settings<'_>) {
+        for part in &self.parts.parts {
+            self.problems.read_shared(part.mixed);
+            match read_part(part, settings, &mut self.problems) {
+                Ok((rows, numbers)) => {
+                    self.rows.extend(rows.into_iter().map(|row| (row, part.language)));
+                    self.numbers.extend(numbers);
+                }
+                Err(e) => e.into_single().into_iter().for_each(|e| self.problems.push(e)),
+            }
+        }
+        self.problems.read_shared(false);
     }
 }
 
 /// The dictionary of the training set, of which nothing else is read; `None` where there is none to be made.
-fn training_dictionary(found: &[Parts], settings: &Settings<'_>) -> Option<Dictionary> {
-    let parts = found.iter().find(|parts| parts.split == Split::TRAIN)?;
-    made_of(&mut ReadSplit::new(parts, settings), settings)
+///
+/// # Errors
+/// Phones of several languages that are each their own numbers.
+fn training_dictionary(found: &[Parts], settings: &mut Settings<'_>) -> Result<Option<Dictionary>> {
+    let Some(parts) = found.iter().find(|parts| parts.split == Split::TRAIN) else { return Ok(None) };
+    let mut train = ReadSplit::new(parts, settings);
+    phone_symbols::check(&train.numbers, settings.options)?;
+    settings.decide_case(train.transcripts());
+    Ok(made_of(&mut train, settings))
 }
 
 /// The transcripts of all splits, and the dictionary that is given or made of them.
 ///
 /// # Errors
-/// Everything that is wrong with all splits, when that leaves nothing to make the dictionary of.
-fn transcripts<'a>(found: &'a [Parts], settings: &Settings<'_>) -> Result<(Vec<ReadSplit<'a>>, Dictionary)> {
+/// Phones of several languages that are each their own numbers; everything that is wrong with all splits, when that leaves
+/// nothing to make the dictionary of.
+fn transcripts<'a>(found: &'a [Parts], settings: &mut Settings<'_>) -> Result<(Vec<ReadSplit<'a>>, Dictionary)> {
     let mut splits: Vec<_> = found.iter().map(|parts| ReadSplit::new(parts, settings)).collect();
+    let numbers: Vec<_> = splits.iter().flat_map(|split| split.numbers.clone()).collect();
+    phone_symbols::check(&numbers, settings.options)?;
+    if let Some(train) = splits.iter().find(|split| split.parts.split == Split::TRAIN) {
+        settings.decide_case(train.transcripts());
+    }
     let dictionary = match &settings.dictionary {
         Source::Given(dictionary) => Some(dictionary.clone()),
         Source::Training => {
@@ -180,21 +223,8 @@ fn finish(parts: &Parts, mut problems: Problems, used: usize) -> Result<()> {
     problems.finish(&parts.split, used)
 }
 
-/// The rows of all parts of a split; what is wrong with them goes to `problems`.
-fn read(parts: &Parts, settings: &Settings<'_>, problems: &mut Problems) -> Vec<Read> {
-    let mut rows = Vec::new();
-    for part in &parts.parts {
-        problems.read_shared(part.mixed);
-        match read_part(part, settings, problems) {
-            Ok(read) => rows.extend(read.into_iter().map(|row| (row, part.language))),
-            Err(e) => e.into_single().into_iter().for_each(|e| problems.push(e)),
-        }
-    }
-    problems.read_shared(false);
-    rows
-}
-
-fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
+/// The rows of a part, in its language, and what became of numbers among them.
+fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> Result<(Vec<Row>, Option<Numbers>)> {
     let files = if part.path.exists() { Some(vec![part.path.clone()]) } else { splits::shards(&part.path)? };
     let files = files.ok_or_else(|| splits::absent(&part.path, part.key, "a file or directory"))?;
     let clips = settings.clips(part);
@@ -204,19 +234,24 @@ fn read_part(part: &Part, settings: &Settings<'_>, problems: &mut Problems) -> R
         rows.extend(corpora::read(file, &reading, problems)?);
     }
     let languages = &settings.options.languages;
-    let Some(language) = part.language.filter(|_| part.mixed) else { return Ok(rows) };
-    rows.retain(|row| match &row.language {
-        Some(found) => *found == languages[language],
-        None => {
-            // Each split of a language reads the file; one report is enough.
-            if language == 0 {
-                let reason = format!("has no language; `languages` are {}", languages.join(", "));
-                problems.row(&row.place, reason);
+    if let Some(language) = part.language.filter(|_| part.mixed) {
+        rows.retain(|row| match &row.language {
+            Some(found) => names::is_language(found, language, languages),
+            None => {
+                // Each split of a language reads the file; one report is enough.
+                if language == 0 {
+                    let reason = format!("has no language; `languages` are {}", languages.join(", "));
+                    problems.row(&row.place, reason);
+                }
+                false
             }
-            false
-        }
-    });
-    Ok(rows)
+        });
+    }
+    let numbers = match settings.has_phones() {
+        true => phone_symbols::name(part, settings.options, &settings.symbols, &mut rows, problems)?,
+        false => None,
+    };
+    Ok((rows, numbers))
 }
 
 /// The dictionary of a training set. Where there is none, its problems say why.

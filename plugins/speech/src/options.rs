@@ -73,23 +73,25 @@ options! {
         languages: Vec<String> = Vec::new(),
         /// A file of phones for each recording, lines `NAME p1 p2 …`, relative to `path`.
         phones: Option<String> = None,
+        /// What the numbers are that CPC_audio writes for phones: a JSON object such as its phonesMatches_reduced.json, relative to `path`, with `{language}` where each language has its own. When absent, that file where it lies beside the phones or in the language's directory; `numbers` leaves them numbers, which a joint run refuses.
+        phone_symbols: Option<String> = None,
         /// The directory of the recordings that a list names, relative to `path`; when absent, the list's own, and clips and its like beside the list.
         clips: Option<String> = None,
         /// The column or key of the transcripts, where there are several that could be, such as text and normalized_text.
         transcript: Option<String> = None,
         /// What quotes between tabs mean: raw, a character like any other, as in Common Voice's own files, or csv, as pandas writes them; auto tells it from the file.
         quoting: String = "auto".into(),
-        /// upper, lower or keep: the case of letters; auto is that of a given dictionary, and upper otherwise.
+        /// upper, lower or keep: the case of letters; auto is that of a given dictionary, and otherwise upper where that keeps all letters of the training set different (a and A are one letter; ı and i, ς and σ are two, and ß would be SS), and keep where it does not.
         case: String = "auto".into(),
         /// Characters that are dropped from texts, such as `.,?!`.
         remove: Option<String> = None,
-        /// Rows with symbols outside the dictionary: refuse, or unk, which trains on the dictionary's unknown symbol and counts an error in evaluations.
+        /// Training rows with symbols outside the dictionary: refuse, or unk, which trains on the dictionary's unknown symbol. In evaluations such a symbol counts as an error; with refuse, a split is refused most of whose symbols are such.
         unknown: String = "refuse".into(),
-        /// Shorter recordings cannot be used.
+        /// Shorter recordings are not trained on; in evaluations every recording is judged.
         min_seconds: f64 = 0.0,
-        /// Longer recordings cannot be used; 0 for no limit.
+        /// Longer recordings are not trained on; 0 for no limit.
         max_seconds: f64 = 0.0,
-        /// Samples that the model's first time step sees; with `frame_stride` it tells which transcripts are too long for their recording.
+        /// Samples that the model's first time step sees; with `frame_stride` it tells which transcripts are too long for CTC to be trained on. Shorter recordings are judged with silence behind them where the model needs it.
         frame_window: u32 = 400,
         /// Samples between two time steps of the model; 0 leaves the check to the model.
         frame_stride: u32 = 320,

@@ -19,18 +19,35 @@ pub(crate) type Labelled = (Row, Box<[u32]>);
 /// A row and why it has no label.
 pub(crate) type Unlabelled = (Row, String);
 
-/// The rows with labels, and those without one.
+/// What rows are for. CTC is trained on what it can align with its recording; judged is whatever was said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Training,
+    Judging,
+}
+
+/// The rows with labels, and those without one. Rows to judge by may be empty and have symbols that the dictionary does not
+/// have, each of which is an error of whoever listens; they are told. Where most symbols are such, it is another
+/// dictionary's text or another case, and those rows have no labels.
 pub(crate) fn label(
     rows: Vec<Read>,
+    purpose: Purpose,
     settings: &Settings<'_>,
     dictionary: &Dictionary,
     lexicon: &mut Lexicon,
     problems: &mut Problems,
 ) -> (Vec<Labelled>, Vec<Unlabelled>) {
-    let (mut labelled, mut unlabelled) = (Vec::new(), Vec::new());
+    let (mut labelled, mut unlabelled, mut strange) = (Vec::new(), Vec::new(), Vec::new());
     let mut advice = Advice::new(settings, dictionary);
+    // Symbols, and those that the dictionary does not have, without ends of words.
+    let (mut all, mut outside) = (0, 0);
     for (row, _) in rows {
-        let symbols = match settings.writing.symbols(&row.transcript, dictionary.delimiter()) {
+        let delimiter = dictionary.delimiter();
+        let symbols = match purpose {
+            Purpose::Training => settings.writing.symbols(&row.transcript, delimiter),
+            Purpose::Judging => settings.writing.written(&row.transcript, delimiter),
+        };
+        let symbols = match symbols {
             Ok(symbols) => symbols,
             Err(reason) => {
                 unlabelled.push((row, reason));
@@ -38,15 +55,35 @@ pub(crate) fn label(
             }
         };
         let (label, unknown) = lexicon.ids(&symbols, dictionary);
+        all += symbols.iter().filter(|symbol| *symbol != delimiter).count();
+        outside += label.iter().filter(|id| **id as usize >= dictionary.len()).count();
         if unknown.is_empty() || settings.keep_unknown {
             labelled.push((row, label));
             continue;
         }
         advice.consider(&row.transcript);
         let unknown: Vec<_> = unknown.iter().take(10).map(|symbol| excerpt(symbol)).collect();
-        unlabelled.push((row, format!("has {}, which the dictionary does not have", unknown.join(", "))));
+        let reason = format!("has {}, which the dictionary does not have", unknown.join(", "));
+        match purpose {
+            Purpose::Training => unlabelled.push((row, reason)),
+            Purpose::Judging => {
+                // The place among the rows with labels, which keep their order.
+                strange.push((labelled.len(), reason));
+                labelled.push((row, label));
+            }
+        }
     }
-    advice.hint().into_iter().for_each(|hint| problems.hint(hint));
+    if strange.is_empty() || 2 * outside > all {
+        let mut another: Vec<_> =
+            strange.into_iter().rev().map(|(at, reason)| (labelled.remove(at).0, reason)).collect();
+        another.reverse();
+        unlabelled.extend(another);
+        advice.hint().into_iter().for_each(|hint| problems.hint(hint));
+    } else if let Some(hint) = advice.hint() {
+        let (rows, (at, reason)) = (strange.len(), &strange[0]);
+        let first = labelled[*at].0.said().error(reason.as_str());
+        tracing::warn!(rows, %first, "symbols that the dictionary does not have count as errors; {hint}");
+    }
     (labelled, unlabelled)
 }
 
@@ -61,11 +98,11 @@ pub(crate) fn refuse(rows: Vec<Unlabelled>, recordings: &mut Recordings<'_>, pro
     }
 }
 
-/// `limit` of the rows whose recordings can be used with their labels, in their own order; all of them for 0. Where bad
+/// `limit` of the rows whose recordings can be used for their purpose with their labels, in their own order; all of them for 0. Where bad
 /// rows are left out, the next ones that are drawn take their places. What is not drawn is not looked at.
 pub(crate) fn use_rows(
     rows: Vec<Labelled>,
-    limit: u64,
+    (limit, purpose): (u64, Purpose),
     settings: &Settings<'_>,
     dictionary: &Dictionary,
     recordings: &mut Recordings<'_>,
@@ -78,7 +115,7 @@ pub(crate) fn use_rows(
         let next: Vec<_> = drawn.by_ref().take(wanted - used.len()).collect();
         recordings.look(next.iter().flat_map(|(_, (row, _))| &row.audio));
         for (number, (row, label)) in next {
-            match usable(&row, &label, settings, dictionary, recordings) {
+            match usable(&row, &label, purpose, settings, dictionary, recordings) {
                 Ok(samples) => _ = used.insert(number, utterance(row, label, samples, recordings)),
                 Err(reason) => _ = refused.insert(number, (row, reason)),
             }
@@ -113,12 +150,16 @@ fn draw(rows: Vec<Labelled>, wanted: usize, seed: u64) -> Vec<(usize, Labelled)>
 fn usable(
     row: &Row,
     label: &[u32],
+    purpose: Purpose,
     settings: &Settings<'_>,
     dictionary: &Dictionary,
     recordings: &Recordings<'_>,
 ) -> Result<u64, String> {
     let target: Vec<u32> = label.iter().map(|id| dictionary.trained(*id)).collect();
     let samples = recordings.length(row)?;
+    if purpose == Purpose::Judging {
+        return Ok(samples);
+    }
     match settings.unusable(samples, &target) {
         Some(reason) => Err(format!("{} {reason}", row.audio[0])),
         None => Ok(samples),

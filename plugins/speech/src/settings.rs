@@ -1,10 +1,14 @@
 //! Options as what they mean.
 
 use crate::audio::{Check, RATE};
+use crate::case::{Case, Losses};
 use crate::corpora::{Format, PhoneFile, Reading};
-use crate::labels::{Case, Unit, Writing, choose, steps_needed};
+use crate::labels::{Unit, Writing, choose, steps_needed};
 use crate::options::DictionarySource;
+use crate::phone_symbols::{self, PhoneSymbols};
+use crate::problems::excerpt;
 use crate::splits::{self, Part};
+use crate::transcript::Transcript;
 use crate::{Dictionary, SpeechOptions};
 use lopper_core::{Error, Result};
 use lopper_tables::delimited::Quoting;
@@ -24,11 +28,15 @@ pub(crate) struct Settings<'a> {
     pub(crate) format: Option<Format>,
     pub(crate) dictionary: Source,
     pub(crate) writing: Writing,
+    /// Whether the letters of the training set decide the case.
+    decides_case: bool,
     /// Whether symbols outside the dictionary are learned as its unknown symbol.
     pub(crate) keep_unknown: bool,
     pub(crate) check: Check,
     /// By their paths.
     phones: BTreeMap<PathBuf, PhoneFile>,
+    /// What numbers of phones are, by the paths that the option names.
+    pub(crate) symbols: BTreeMap<PathBuf, PhoneSymbols>,
 }
 
 impl<'a> Settings<'a> {
@@ -43,10 +51,17 @@ impl<'a> Settings<'a> {
         let check = choose("check", &options.check, &checks);
         let keep_unknown = choose("unknown", &options.unknown, &unknowns);
         let given = if let Ok(Source::Given(dictionary)) = &dictionary { Some(dictionary) } else { None };
-        let case = Case::parse(&options.case, given);
-        let phones = phones(options);
+        let named = Case::ALL.map(|(name, case)| (name, Some(case)));
+        let case = choose("case", &options.case, &[&[("auto", None)][..], &named].concat());
+        let case = case.map(|case| case.or_else(|| given.map(Case::of)));
+        let phones = Error::both(phones(options), phone_symbols::named(options));
         let mut problems = limits(options);
         problems.extend(clips(options));
+        if options.phone_symbols.is_some() && options.phones.is_none() && unit.as_ref().is_ok_and(|unit| unit.spells())
+        {
+            let given = options.phone_symbols.as_deref().map(excerpt).unwrap_or_default();
+            problems.push(Error::invalid("[data] phone_symbols", given, "`unit = \"phones\"` with it"));
+        }
         problems.extend(quoting(options).err());
         if keep_unknown.as_ref().is_ok_and(|keep| *keep) && given.is_some_and(|given| given.unknown().is_none()) {
             let expected = "the dictionary has no symbol for what it does not know; use refuse";
@@ -55,13 +70,62 @@ impl<'a> Settings<'a> {
         let parsed = Error::both(Error::both(format, unit), Error::both(dictionary, Error::both(case, phones)));
         match Error::both(parsed, Error::both(check, keep_unknown)) {
             Err(e) => problems.push(e),
-            Ok((((format, unit), (dictionary, (case, phones))), (check, keep_unknown))) if problems.is_empty() => {
-                let writing = Writing { unit, case, remove: options.remove.iter().flat_map(|r| r.chars()).collect() };
-                return Ok(Self { options, format, dictionary, writing, keep_unknown, check, phones });
+            Ok((((format, unit), (dictionary, (case, (phones, symbols)))), (check, keep_unknown)))
+                if problems.is_empty() =>
+            {
+                let remove = options.remove.iter().flat_map(|remove| remove.chars()).collect();
+                let (writing, decides_case) =
+                    (Writing { unit, case: case.unwrap_or(Case::Upper), remove }, case.is_none());
+                return Ok(Self {
+                    options,
+                    format,
+                    dictionary,
+                    writing,
+                    decides_case,
+                    keep_unknown,
+                    check,
+                    phones,
+                    symbols,
+                });
             }
             Ok(_) => {}
         }
         Err(Error::all(problems).expect_err("settings without problems are returned"))
+    }
+
+    /// Decides the case by the transcripts of the training set, where nothing else does: upper case, as LibriSpeech has it,
+    /// where that is one-to-one over their letters ([`Case::losses`]), and otherwise that of each letter.
+    pub(crate) fn decide_case<'t>(&mut self, training: impl Iterator<Item = &'t Transcript>) {
+        if self.decides_case && self.writing.unit.spells() {
+            let upper = Case::Upper.losses(&self.writing.letters(training));
+            self.writing.case = if upper.is_empty() { Case::Upper } else { Case::Keep };
+        }
+    }
+
+    /// Says which letters of the transcripts the case makes others of, or would have.
+    pub(crate) fn tell_case<'t>(&self, transcripts: impl Iterator<Item = &'t Transcript>) {
+        if !self.writing.unit.spells() {
+            return;
+        }
+        let (case, letters) = (self.writing.case, self.writing.letters(transcripts));
+        let lost = |case: Case| Some(case.losses(&letters)).filter(|losses: &Losses| !losses.is_empty());
+        if let Some(letters) = lost(case) {
+            let case = if case == Case::Upper { "upper" } else { "lower" };
+            tracing::warn!(
+                "in {case} case letters become others: {letters}; `case = \"keep\"` leaves them what they are"
+            );
+        } else if let (true, Case::Keep, Some(letters)) = (self.decides_case, case, lost(Case::Upper)) {
+            let lower =
+                if lost(Case::Lower).is_none() { "; in lower case (`case = \"lower\"`) none would" } else { "" };
+            tracing::warn!(
+                "letters are left in their case, because in upper case some would become others: {letters}{lower}"
+            );
+        }
+    }
+
+    /// Whether transcripts are phones, as which numbers have to be named.
+    pub(crate) fn has_phones(&self) -> bool {
+        !self.writing.unit.spells() || self.options.phones.is_some()
     }
 
     /// What reading a part depends on; `phones` and `clips` are those of its language.
@@ -88,7 +152,7 @@ impl<'a> Settings<'a> {
         self.options.clips.as_ref().map(|path| splits::beside(self.options, path, part.language))
     }
 
-    /// Why a recording of so many samples at 16 kHz cannot be used with its target.
+    /// Why CTC cannot be trained on a recording of so many samples at 16 kHz with its target.
     pub(crate) fn unusable(&self, samples: u64, target: &[u32]) -> Option<String> {
         let options = self.options;
         let seconds = samples as f64 / f64::from(RATE);

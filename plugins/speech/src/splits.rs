@@ -1,14 +1,13 @@
 //! Which files make which split.
 
 use crate::corpora::expand;
+use crate::names::{self, LANGUAGE};
 use crate::options::{Paths, SpeechOptions};
 use lopper_core::{Error, Result, Split, nearest};
 use lopper_tables::layouts::{Directory, EXTENSIONS, Misplaced, is_saved, only_folder, snapshot};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Stands for each language in a path.
-const LANGUAGE: &str = "{language}";
 /// What is looked for without being named.
 const TRAIN: [&str; 5] = ["train.tsv", "train.jsonl", "train.json", "train.csv", "train"];
 const VALIDATION: [&str; 16] = [
@@ -43,6 +42,8 @@ pub(crate) struct Part {
     pub(crate) mixed: bool,
     /// The option that names it.
     pub(crate) key: &'static str,
+    /// What the option names, where that is not there and this stands for it.
+    pub(crate) named: Option<PathBuf>,
 }
 
 /// A split and what it is read from.
@@ -120,7 +121,12 @@ fn check(options: &SpeechOptions) -> Result<()> {
             problems.push(Error::invalid("[data] languages", format!("\"{language}\""), "name every language once"));
         }
     }
-    let templates = named.iter().flat_map(|paths| &paths.0).chain(&options.phones).chain(&options.clips);
+    let templates = named
+        .iter()
+        .flat_map(|paths| &paths.0)
+        .chain(&options.phones)
+        .chain(&options.phone_symbols)
+        .chain(&options.clips);
     if options.languages.is_empty()
         && (templates.into_iter().any(|path| has(path)) || has(&options.path.to_string_lossy()))
     {
@@ -224,7 +230,9 @@ fn part(options: &SpeechOptions, path: &str, language: Option<usize>, key: &'sta
         options_directory(options).join(path)
     };
     let mixed = language.is_some() && !full.to_string_lossy().contains(LANGUAGE);
-    Part { path: language_path(&full, options, language), language, mixed, key }
+    let named = literal(&full, options, language);
+    let path = names::list(language_path(&full, options, language));
+    Part { named: Some(named).filter(|named| *named != path), path, language, mixed, key }
 }
 
 /// The directory that names are relative to, `{language}` not yet replaced.
@@ -259,10 +267,29 @@ fn languages(options: &SpeechOptions) -> Vec<Option<usize>> {
     }
 }
 
+/// The path with the language in it, or of another name of the language where that is what is there.
 fn language_path(path: &Path, options: &SpeechOptions, language: Option<usize>) -> PathBuf {
     match (language.and_then(|language| options.languages.get(language)), path.to_str()) {
-        (Some(language), Some(text)) if text.contains(LANGUAGE) => PathBuf::from(text.replace(LANGUAGE, language)),
+        (Some(language), Some(text)) if text.contains(LANGUAGE) => names::folder(text, language, &options.languages),
         _ => path.to_owned(),
+    }
+}
+
+/// The path with the language in it, as it is named.
+fn literal(path: &Path, options: &SpeechOptions, language: Option<usize>) -> PathBuf {
+    match (language.and_then(|language| options.languages.get(language)), path.to_str()) {
+        (Some(language), Some(text)) => PathBuf::from(text.replace(LANGUAGE, language)),
+        _ => path.to_owned(),
+    }
+}
+
+/// Says once which files stand for others that are not there.
+pub(crate) fn tell(found: &[Parts]) {
+    let mut told = BTreeSet::new();
+    for part in found.iter().flat_map(|parts| &parts.parts) {
+        if let Some(named) = part.named.as_ref().filter(|named| part.path.exists() && told.insert((*named).clone())) {
+            tracing::warn!("{} is not there; {} is read in its place", named.display(), part.path.display());
+        }
     }
 }
 

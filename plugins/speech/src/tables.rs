@@ -1,29 +1,10 @@
 //! Recordings in the cells of Parquet and Arrow.
 
 use crate::audio::{AudioError, Bytes};
-use crate::clip::Whole;
+use crate::clip::{Cell, Recorded, Whole};
 use lopper_tables::{Reader, Table, TableError, Value};
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-
-/// A column of recordings in a file.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Recorded {
-    pub(crate) file: PathBuf,
-    /// The name of the column.
-    pub(crate) column: String,
-}
-
-/// One of its cells.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Cell {
-    pub(crate) within: Arc<Recorded>,
-    /// Counted from 0.
-    pub(crate) row: u64,
-    /// The path that stands beside the bytes: what is read where they are null.
-    pub(crate) beside: Option<PathBuf>,
-}
 
 /// Files that stay open, at most. Each holds a page of Parquet, which may be many recordings.
 const OPEN: usize = 2;

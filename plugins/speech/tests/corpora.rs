@@ -117,9 +117,11 @@ fn what_is_wrong_with_a_manifest_is_named_with_its_line() {
     let rows =
         "valid0.wav\t15999\nvalid1.wav 16000\nvalid2.wav\tmany\nabsent.wav\t5\nvalid4.wav\t16000\nvalid5.wav\t16000\n";
     write(&path.join("valid.tsv"), format!("{root}\n{rows}"));
+    // What is judged may be empty, what is trained on may not.
+    refused(path, "", &["4 rows of the validation split cannot be used; `skip_bad = true`"]);
     refused(
         path,
-        "",
+        "train = 'valid.tsv'",
         &[
             "valid.tsv, line 2: ",
             "valid0.wav has 16000 samples, and the manifest says 15999",
@@ -128,11 +130,11 @@ fn what_is_wrong_with_a_manifest_is_named_with_its_line() {
             "valid.tsv, line 5: ",
             "absent.wav cannot be read",
             "valid.ltr, line 5: has an empty transcript",
-            "5 rows of the validation split cannot be used; `skip_bad = true`",
+            "5 rows of the train split cannot be used; `skip_bad = true`",
         ],
     );
     let data = open(path, "skip_bad = true").unwrap();
-    assert_eq!((data.skipped(), labels(&data, &Split::VALIDATION)), (5, vec!["F |".to_owned()]));
+    assert_eq!((data.skipped(), labels(&data, &Split::VALIDATION)), (4, vec![String::new(), "F |".to_owned()]));
     write(&path.join("valid.ltr"), "A |\nB |\n");
     refused(path, "skip_bad = true", &["valid.ltr: has 2 transcripts", "valid.tsv 6 paths"]);
     write(&path.join("valid.tsv"), "/no/such/root\na.wav\t1\n");

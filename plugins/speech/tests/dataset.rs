@@ -234,41 +234,42 @@ fn rows_that_cannot_be_learned_are_refused_or_counted() {
         (0.5, "LONG"),
         (0.045, "AB"),
     ];
-    lines(path, "dev", &rows);
+    lines(path, "train", &rows);
+    lines(path, "dev", &[(0.5, "A")]);
     refused(
         path,
         "",
         &[
-            "dev.jsonl, line 3: has `Ü`, `,`, `Ñ`, which the dictionary does not have",
+            "train.jsonl, line 3: has `Ü`, `,`, `Ñ`, which the dictionary does not have",
             "the dictionary has only | E T A O N I",
             "`remove` drops characters, `unknown = \"unk\"` keeps such rows",
-            "dev.jsonl, line 4: ",
-            "dev3.wav is 0.045 seconds long, 2 time steps; CTC needs 4 for its 3 symbols",
-            "dev.jsonl, line 5: has an empty transcript",
-            "dev.jsonl, line 6: ",
+            "train.jsonl, line 4: ",
+            "train3.wav is 0.045 seconds long, 2 time steps; CTC needs 4 for its 3 symbols",
+            "train.jsonl, line 5: has an empty transcript",
+            "train.jsonl, line 6: ",
             "0.020 seconds long, 0 time steps; CTC needs 2 for its 2 symbols",
-            "dev.jsonl, line 8: ",
+            "train.jsonl, line 8: ",
             "CTC needs 3 for its 3 symbols",
-            "5 rows of the validation split cannot be used",
+            "5 rows of the train split cannot be used",
         ],
     );
     let data = open(path, "skip_bad = true").unwrap();
     assert_eq!(
-        (data.skipped(), labels(&data, &Split::VALIDATION)),
+        (data.skipped(), labels(&data, &Split::TRAIN)),
         (5, vec!["A |".into(), "B |".into(), "L O N G |".to_owned()])
     );
     let data = open(path, "skip_bad = true\nunknown = 'unk'").unwrap();
-    assert_eq!(labels(&data, &Split::VALIDATION)[2], "<unk> <unk> | <unk> <unk> |");
+    assert_eq!(labels(&data, &Split::TRAIN)[2], "<unk> <unk> | <unk> <unk> |");
     assert_eq!(open(path, "skip_bad = true\nremove = 'Ü,Ñ'\nframe_stride = 0").unwrap().skipped(), 2);
     assert_eq!(open(path, "skip_bad = true\nframe_stride = 100\nframe_window = 100").unwrap().skipped(), 2);
     let limits = "min_seconds = 0.04\nmax_seconds = 0.4";
     refused(
         path,
         limits,
-        &["dev0.wav is 0.500 seconds long, more than `max_seconds` = 0.4", "less than `min_seconds` = 0.04"],
+        &["train0.wav is 0.500 seconds long, more than `max_seconds` = 0.4", "less than `min_seconds` = 0.04"],
     );
     refused(path, "min_seconds = 1.0\nmax_seconds = 0.5", &["[data] max_seconds = 0.5", "which is 1"]);
-    refused(path, "min_seconds = 2.0\nskip_bad = true", &["no row of the validation split can be used"]);
+    refused(path, "min_seconds = 2.0\nskip_bad = true", &["no row of the train split can be used"]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Layout<'_> {
     }
 
     /// A buffer with `width` bits a row at least, and so many rows more.
-    fn read<R: Read + Seek>(&self, source: &mut Source<R>, number: Buffer, bits: u64, more: u64) -> Result<Vec<u8>> {
+    fn read<R: Read + Seek>(&self, source: &Source<R>, number: Buffer, bits: u64, more: u64) -> Result<Vec<u8>> {
         let (start, length) = self.buffer(number, 0)?;
         let needed = self.rows.checked_add(more).and_then(|rows| rows.checked_mul(bits)).map(|bits| bits.div_ceil(8));
         match needed {
@@ -96,7 +96,7 @@ impl Layout<'_> {
 
 impl OpenBatch {
     pub(super) fn open<R: Read + Seek>(
-        source: &mut Source<R>,
+        source: &Source<R>,
         table: Flat<'_>,
         body: (u64, u64),
         columns: Vec<(Leaf, ColumnKind)>,
@@ -131,7 +131,7 @@ impl OpenBatch {
     /// The next rows, at most `most`, and how many they are; `None` after the last.
     pub(super) fn next<R: Read + Seek>(
         &mut self,
-        source: &mut Source<R>,
+        source: &Source<R>,
         dictionaries: &HashMap<i64, Cells>,
         most: usize,
     ) -> Result<Option<(usize, Vec<Cells>)>> {
@@ -162,12 +162,7 @@ fn number(bytes: &[u8], index: usize, width: u8, signed: bool) -> i64 {
 }
 
 impl OpenColumn {
-    fn open<R: Read + Seek>(
-        source: &mut Source<R>,
-        layout: &Layout<'_>,
-        leaf: &Leaf,
-        kind: ColumnKind,
-    ) -> Result<Self> {
+    fn open<R: Read + Seek>(source: &Source<R>, layout: &Layout<'_>, leaf: &Leaf, kind: ColumnKind) -> Result<Self> {
         let mut validity = Vec::new();
         for node in &leaf.nodes {
             let nodes = layout.nodes.filter(|nodes| *node < nodes.length);
@@ -246,7 +241,7 @@ impl OpenColumn {
 
     fn cells<R: Read + Seek>(
         &self,
-        source: &mut Source<R>,
+        source: &Source<R>,
         start: usize,
         end: usize,
         dictionaries: &HashMap<i64, Cells>,

@@ -40,7 +40,7 @@ struct Message {
 }
 
 /// The message at `at`; `None` where the stream ends.
-fn message<R: Read + Seek>(source: &mut Source<R>, at: u64) -> Result<Option<Message>> {
+fn message<R: Read + Seek>(source: &Source<R>, at: u64) -> Result<Option<Message>> {
     // Some writers stop without the mark of the end.
     if at >= source.size() {
         return Ok(None);
@@ -64,7 +64,7 @@ fn message<R: Read + Seek>(source: &mut Source<R>, at: u64) -> Result<Option<Mes
 }
 
 impl ArrowTable {
-    pub(crate) fn open<R: Read + Seek>(source: &mut Source<R>, at: u64) -> Result<Self> {
+    pub(crate) fn open<R: Read + Seek>(source: &Source<R>, at: u64) -> Result<Self> {
         let Some(Message { header, next, .. }) = message(source, at)? else {
             return Err(damaged("the stream of Arrow ends before its schema"));
         };
@@ -104,7 +104,7 @@ impl ArrowReader {
     }
 
     /// Goes to a row.
-    pub(crate) fn seek<R: Read + Seek>(&mut self, source: &mut Source<R>, row: u64) -> Result<()> {
+    pub(crate) fn seek<R: Read + Seek>(&mut self, source: &Source<R>, row: u64) -> Result<()> {
         if row < self.before {
             (self.next, self.batch, self.before) = (self.start, None, 0);
             self.dictionaries.clear();
@@ -124,7 +124,7 @@ impl ArrowReader {
     /// The next rows, at most `most`, and how many they are.
     pub(crate) fn next<R: Read + Seek>(
         &mut self,
-        source: &mut Source<R>,
+        source: &Source<R>,
         most: usize,
     ) -> Result<Option<(usize, Vec<Cells>)>> {
         loop {
@@ -140,7 +140,7 @@ impl ArrowReader {
     }
 
     /// Opens the next batch, or the next that has not ended before the row `wanted`; false where there is none.
-    fn open<R: Read + Seek>(&mut self, source: &mut Source<R>, wanted: Option<u64>) -> Result<bool> {
+    fn open<R: Read + Seek>(&mut self, source: &Source<R>, wanted: Option<u64>) -> Result<bool> {
         if let Some(batch) = self.batch.take() {
             self.before = self.before.saturating_add(batch.rows());
         }
@@ -168,7 +168,7 @@ impl ArrowReader {
     }
 
     /// Keeps a dictionary that a column needs.
-    fn dictionary<R: Read + Seek>(&mut self, source: &mut Source<R>, table: Flat<'_>, body: (u64, u64)) -> Result<()> {
+    fn dictionary<R: Read + Seek>(&mut self, source: &Source<R>, table: Flat<'_>, body: (u64, u64)) -> Result<()> {
         let id = table.long(0, 0)?;
         let users = self
             .chosen

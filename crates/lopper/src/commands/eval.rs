@@ -162,10 +162,7 @@ impl Arguments {
     /// What to lower when memory is short.
     fn smaller(&self) -> String {
         let budget = self.budget.map(|budget| format!("--budget ({budget}), ")).unwrap_or_default();
-        format!(
-            "lower {budget}--batch-size ({}), or with --set max_length (texts) or max_seconds (recordings)",
-            self.batch_size
-        )
+        format!("lower {budget}--batch-size ({}), or with --set max_length (texts)", self.batch_size)
     }
 
     /// The dataset plugins that may have the task.
@@ -363,8 +360,7 @@ mod tests {
         let dataset = lopper_testkit::ToyDataset::new(&lopper_testkit::ToyData::default()).unwrap();
         let evaluated =
             |fault| parsed.arguments.evaluate(&broken(fault), ("toy", &dataset), &Split::VALIDATION).unwrap_err();
-        let advice =
-            "; lower --budget (640), --batch-size (64), or with --set max_length (texts) or max_seconds (recordings)";
+        let advice = "; lower --budget (640), --batch-size (64), or with --set max_length (texts)";
         let who = "in an evaluation, model plugin `bert` or dataset plugin `toy`";
         check_faults(evaluated, who, "evaluating m on validation", advice);
     }

@@ -154,7 +154,7 @@ pub fn read(path: &Path, task: &GlueTask, skip_malformed: bool, quoting: Option<
 /// Everything that is wrong with the file.
 pub fn parse(bytes: &[u8], format: Format, task: &GlueTask, skip_malformed: bool) -> Result<Parsed, Problems> {
     let parsed = match format {
-        Format::Table => table::parse(Cursor::new(bytes), task, skip_malformed),
+        Format::Table => table::parse(Cursor::new(bytes.to_vec()), task, skip_malformed),
         _ => text::parse(bytes, format, task, skip_malformed),
     };
     labelled(task, parsed)

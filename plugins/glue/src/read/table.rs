@@ -15,7 +15,11 @@ const RATIO: u64 = 64;
 /// What a row takes beside its texts.
 const ROW: u64 = 56;
 
-pub(super) fn parse<R: Read + Seek>(from: R, task: &GlueTask, skip_malformed: bool) -> Result<Parsed, Problems> {
+pub(super) fn parse<R: Read + Seek + Send + 'static>(
+    from: R,
+    task: &GlueTask,
+    skip_malformed: bool,
+) -> Result<Parsed, Problems> {
     let table = Table::read(from).map_err(unreadable)?;
     let (columns, classes) = chosen(&table, task)?;
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
@@ -53,7 +57,7 @@ fn unreadable(e: TableError) -> Problems {
 /// What is read: the names of the columns of the label, the first text and the second; and the class that each number means.
 type Chosen = (Vec<String>, Option<Vec<u32>>);
 
-fn chosen<R: Read + Seek>(table: &Table<R>, task: &GlueTask) -> Result<Chosen, Problems> {
+fn chosen<R: Read + Seek + Send + 'static>(table: &Table<R>, task: &GlueTask) -> Result<Chosen, Problems> {
     let columns = &task.columns;
     let names: Vec<&str> = table.columns().iter().take(64).map(|column| column.name.as_str()).collect();
     let (mut found, mut problems) = (Vec::new(), Problems::default());

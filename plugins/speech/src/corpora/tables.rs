@@ -4,9 +4,8 @@
 use super::columns::{Columns, Wrong, piece, transcript};
 use super::entries::{Entries, Entry, Recording};
 use super::{Reading, Row, directory_of};
-use crate::clip::{Clip, Whole};
+use crate::clip::{Cell, Clip, Recorded, Whole};
 use crate::problems::{At, Place, Problems, excerpt};
-use crate::tables::{Cell, Recorded};
 use lopper_core::{Error, Result};
 use lopper_tables::{Batch, Column, ColumnKind, Table, TableError, Value};
 use std::path::Path;

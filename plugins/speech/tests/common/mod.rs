@@ -6,8 +6,11 @@ use lopper_core::{DatasetRequest, Error, Features, Input, Inputs, Preprocessor};
 use lopper_speech::SpeechDataset;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tch::Tensor;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 /// `seconds` of a tone at 440 Hz, half of full scale, as `bits`-bit PCM (32: floating point) in every channel.
 pub(crate) fn wav(path: &Path, rate: u32, channels: u16, bits: u16, seconds: f64) {
@@ -124,4 +127,36 @@ pub(crate) fn labels(data: &SpeechDataset, split: &lopper_core::Split) -> Vec<St
     let Some(Targets::Sequences(rows)) = data.batch(split, &all).unwrap().targets else { panic!("no sequences") };
     let symbol = |id: &i64| data.dictionary().symbol(*id as u32).unwrap().to_owned();
     rows.iter().map(|row| row.iter().map(symbol).collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// What is logged while `work` runs, each event with its level and fields.
+pub(crate) fn logged<T>(work: impl FnOnce() -> T) -> (T, Vec<String>) {
+    struct Log(Arc<Mutex<Vec<String>>>);
+    struct Text(String);
+    impl Visit for Text {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0 += &format!(" {field}={value:?}");
+        }
+    }
+    impl Subscriber for Log {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= Level::INFO && metadata.target().starts_with("lopper")
+        }
+        fn event(&self, event: &Event<'_>) {
+            let mut text = Text(event.metadata().level().to_string());
+            event.record(&mut text);
+            self.0.lock().unwrap().push(text.0);
+        }
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let done = tracing::subscriber::with_default(Log(events.clone()), work);
+    let events = events.lock().unwrap().clone();
+    (done, events)
 }
