@@ -201,6 +201,12 @@ pub(crate) fn table(bytes: &[u8]) {
                     break;
                 }
             }
+            // Single rows, there and back.
+            let mut reader = open()?.stream(&[name])?;
+            for row in [next.saturating_sub(1), 0, next / 2] {
+                let batch = reader.row(row)?;
+                assert!((batch.first_row, batch.rows) == (row, 1) && batch.columns[0].len() == 1);
+            }
             Ok::<_, TableError>(())
         });
     }
@@ -640,7 +646,7 @@ pub(crate) fn dictionary(bytes: &[u8]) {
 /// divides those layouts that have two files.
 pub(crate) fn transcripts(bytes: &[u8]) {
     // Format, the files, and options.
-    const LAYOUTS: [(&str, [&str; 2], &str); 9] = [
+    const LAYOUTS: [(&str, [&str; 2], &str); 11] = [
         ("json-lines", ["list.jsonl", ""], "unit = 'letters'\ndictionary = 'train'"),
         ("json-lines", ["list.jsonl", ""], "unit = 'phones'\ndictionary = 'train'"),
         ("fairseq", ["list.tsv", "list.ltr"], "unit = 'letters'\nunknown = 'unk'"),
@@ -650,6 +656,8 @@ pub(crate) fn transcripts(bytes: &[u8]) {
         ("librispeech", ["a.trans.txt", ""], "unit = 'letters'\nskip_bad = true"),
         ("folder", ["a.txt", ""], "unit = 'letters'\ndictionary = 'train'"),
         ("common-voice", ["phones.txt", "phonesMatches_reduced.json"], "unit = 'phones'\nphones = 'phones.txt'"),
+        ("columns", ["list.csv", ""], "unit = 'letters'\ndictionary = 'train'"),
+        ("table", ["list.parquet", ""], "unit = 'letters'\ndictionary = 'train'\ncheck = 'decode'"),
     ];
     let Some((choice, content)) = bytes.split_first() else { return };
     let place = usize::from(choice.saturating_sub(b'A')) % LAYOUTS.len();

@@ -5,7 +5,7 @@ use crate::cache::Cache;
 use crate::decode::{best_paths, collapse, spell};
 use crate::labels::Lexicon;
 use crate::tables::Tables;
-use crate::utterances::{Fault, Utterance, Utterances};
+use crate::utterances::{Fault, Opened, Utterance, Utterances};
 use crate::{Dictionary, Unit};
 use lopper_core::{
     Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
@@ -33,6 +33,13 @@ pub(crate) struct Parts {
     pub(crate) identities: Vec<String>,
     /// Whether training goes on without recordings that turn out damaged.
     pub(crate) skip_bad: bool,
+}
+
+/// What a row of a batch is made of.
+enum Held<'a> {
+    /// From the cache.
+    Decoded(Arc<[f32]>),
+    Encoded(Opened<'a>),
 }
 
 /// Transcribed recordings in splits. A batch decodes its recordings when it is asked for, on all threads of rayon.
@@ -88,7 +95,9 @@ impl SpeechDataset {
     /// files alone, so a run that is continued leaves out the same.
     fn usable(&self, number: usize, utterances: &Utterances, indices: &[usize]) -> Result<Vec<(usize, Features)>> {
         let rows = indices.iter().map(|i| Ok((*i, self.row(utterances, *i)?))).collect::<Result<Vec<_>>>()?;
-        let decoded: Vec<_> = rows.par_iter().map(|(i, row)| (*i, self.features((number, *i), row))).collect();
+        let held = self.held(number, &rows);
+        let decoded = rows.par_iter().zip(held).map(|((i, row), held)| (*i, self.features((number, *i), row, held)));
+        let decoded: Vec<_> = decoded.collect();
         let goes_on = self.parts.skip_bad && utterances.split == Split::TRAIN;
         let (mut usable, mut errors) = (Vec::with_capacity(decoded.len()), Vec::new());
         for (index, features) in decoded {
@@ -143,12 +152,25 @@ impl SpeechDataset {
         }
     }
 
+    /// What each row is made of. Tables are read in their own order, in which rows of one page are read together.
+    fn held<'a>(&self, number: usize, rows: &[(usize, &'a Utterance)]) -> Vec<Held<'a>> {
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|place| rows[*place].1.audio.first().map(|sound| &sound.whole));
+        let mut held: Vec<Held<'a>> = rows.iter().map(|_| Held::Encoded(Vec::new())).collect();
+        for place in order {
+            let (index, row) = rows[place];
+            let kept = self.cache.get((number, index));
+            held[place] = kept.map_or_else(|| Held::Encoded(row.open(&self.tables)), Held::Decoded);
+        }
+        held
+    }
+
     /// A recording as the model reads it.
-    fn features(&self, key: (usize, usize), utterance: &Utterance) -> Result<Features, Fault> {
-        let samples = match self.cache.get(key) {
-            Some(samples) => samples,
-            None => {
-                let samples: Arc<[f32]> = utterance.load(&self.tables)?.into();
+    fn features(&self, key: (usize, usize), utterance: &Utterance, held: Held<'_>) -> Result<Features, Fault> {
+        let samples = match held {
+            Held::Decoded(samples) => samples,
+            Held::Encoded(opened) => {
+                let samples: Arc<[f32]> = utterance.load(opened)?.into();
                 self.cache.put(key, &samples);
                 samples
             }

@@ -1,5 +1,5 @@
-//! Speech with transcripts: LibriSpeech, Libri-light's limited supervision, Common Voice with CPC_audio's phones, fairseq's
-//! manifests, JSON lines, and plain folders.
+//! Speech with transcripts: LibriSpeech, Libri-light's limited supervision, Common Voice with CPC_audio's phones, fairseq's and
+//! NeMo's manifests, JSON, TSV and CSV, folders, and tables of Parquet and Arrow with recordings in their cells.
 //!
 //! [`audio`] reads recordings, [`Dictionary`] and [`Unit`] turn transcripts into labels, [`decode`] turns outputs back into
 //! text; [`SpeechDataset`] holds paths, lengths and labels, and decodes what a batch needs.
@@ -41,7 +41,7 @@ use lopper_core::{Dataset, DatasetEntry};
 inventory::submit! {
     DatasetEntry::new(
         "speech",
-        "speech with letters or phones: LibriSpeech, Libri-light, Common Voice, fairseq manifests, JSON lines, folders",
+        "speech with letters or phones: LibriSpeech, Libri-light, Common Voice, manifests of fairseq and NeMo, JSON, TSV, CSV, Parquet, folders",
         SpeechOptions::DOCS,
         concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         task,

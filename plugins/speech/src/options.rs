@@ -57,9 +57,9 @@ options! {
     pub struct SpeechOptions {
         /// The corpus's directory, or one file: then it is the validation split.
         path: PathBuf = PathBuf::new(),
-        /// auto, librispeech, libri-light, fairseq, common-voice, folder, audiofolder, columns (TSV and CSV with a header) or json (lines or an array); auto tells each split's layout by its content.
+        /// auto, librispeech, libri-light, fairseq, common-voice, folder, audiofolder, columns (TSV and CSV with a header), json (lines or an array) or table (Parquet and Arrow); auto tells each split's layout by its content.
         format: String = "auto".into(),
-        /// What to train on, relative to `path`: a manifest, list or directory, or several that are joined; of Libri-light also 10min, 1h or 10h. Looked for as train.tsv, train.jsonl or train when absent; without one, the data can only be evaluated on.
+        /// What to train on, relative to `path`: a manifest, list or directory, the name of shards (train, en/train), or several that are joined; of Libri-light also 10min, 1h or 10h. Looked for as train.tsv, train.jsonl, train and their like when absent; without one, the data can only be evaluated on.
         train: Paths = Paths::default(),
         /// What to validate on, relative to `path`; several become several splits. Looked for as valid, validation, dev or dev-other when absent.
         validation: Paths = Paths::default(),
@@ -75,7 +75,7 @@ options! {
         phones: Option<String> = None,
         /// What the numbers are that CPC_audio writes for phones: a JSON object such as its phonesMatches_reduced.json, relative to `path`, with `{language}` where each language has its own. When absent, that file where it lies beside the phones or in the language's directory; `numbers` leaves them numbers, which a joint run refuses.
         phone_symbols: Option<String> = None,
-        /// The directory of Common Voice's recordings, relative to `path`; clips beside the list when absent.
+        /// The directory of the recordings that a list names, relative to `path`; when absent, the list's own, and clips and its like beside the list.
         clips: Option<String> = None,
         /// The column or key of the transcripts, where there are several that could be, such as text and normalized_text.
         transcript: Option<String> = None,

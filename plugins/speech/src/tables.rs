@@ -6,13 +6,13 @@ use lopper_tables::{Reader, Table, TableError, Value};
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Files that are read at the same time, at most. Each holds a page of Parquet, which may be many recordings.
+/// Files that stay open, at most. Each holds a page of Parquet, which may be many recordings.
 const OPEN: usize = 2;
 
-/// Files that have been opened: what is read of them in their order is read once.
+/// Files that have been opened, the last one first: what is read of them in their order is read once.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
-    open: [Mutex<Option<Open>>; OPEN],
+    open: Mutex<Vec<Open>>,
 }
 
 struct Open {
@@ -45,27 +45,24 @@ impl Tables {
 
     /// What a cell holds; `None` for null.
     fn cell(&self, cell: &Cell) -> Result<Option<Arc<[u8]>>, AudioError> {
-        let mut open = self.slot(cell).map_or_else(|| self.open[0].lock(), Ok).unwrap_or_else(PoisonError::into_inner);
+        // One recording is read at a time, so that memory does not grow with threads.
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = open.iter().position(|open| *open.within == *cell.within);
         // After an error it is opened anew.
-        let mut reader = match open.take().filter(|open| *open.within == *cell.within) {
+        let mut reader = match place.map(|place| open.remove(place)) {
             Some(open) => open.reader,
-            None => read(&cell.within)?,
+            None => {
+                open.truncate(OPEN - 1);
+                read(&cell.within)?
+            }
         };
         let batch = reader.row(cell.row).map_err(unusable)?;
         let bytes = match batch.columns.first().map_or(Value::Null, |cells| cells.get(0)) {
             Value::Bytes(bytes) => Some(bytes.into()),
             _ => None,
         };
-        *open = Some(Open { within: cell.within.clone(), reader });
+        open.insert(0, Open { within: cell.within.clone(), reader });
         Ok(bytes)
-    }
-
-    /// One that nobody else is at: that of the file, if it is open.
-    fn slot(&self, cell: &Cell) -> Option<std::sync::MutexGuard<'_, Option<Open>>> {
-        let mut free: Vec<_> = self.open.iter().filter_map(|open| open.try_lock().ok()).collect();
-        let is_open = |open: &Option<Open>| open.as_ref().is_some_and(|open| *open.within == *cell.within);
-        let place = free.iter().position(|open| is_open(open)).or_else(|| free.iter().position(|open| open.is_none()));
-        (!free.is_empty()).then(|| free.swap_remove(place.unwrap_or(0)))
     }
 }
 

@@ -1,6 +1,6 @@
 //! The recordings of a split, of which only paths, lengths and labels are in memory.
 
-use crate::audio::{AudioError, load_bytes};
+use crate::audio::{AudioError, Bytes, load_bytes};
 use crate::clip::Whole;
 use crate::problems::{At, Place, QUOTED};
 use crate::tables::Tables;
@@ -17,8 +17,8 @@ pub(crate) struct Sound {
 }
 
 impl Sound {
-    fn load(&self, tables: &Tables) -> Result<Vec<f32>, AudioError> {
-        load_bytes(&tables.bytes(&self.whole)?, self.range.map(|(start, end)| start..end))
+    fn load(&self, bytes: Result<Bytes<'_>, AudioError>) -> Result<Vec<f32>, AudioError> {
+        load_bytes(&bytes?, self.range.map(|(start, end)| start..end))
     }
 }
 
@@ -44,11 +44,16 @@ impl Utterance {
         self.place.error(if is_row { reason.to_string() } else { format!("{} {reason}", sound.whole) })
     }
 
+    /// What it is read from: the bytes themselves where a table has them.
+    pub(crate) fn open(&self, tables: &Tables) -> Opened<'_> {
+        self.audio.iter().map(|sound| tables.bytes(&sound.whole)).collect()
+    }
+
     /// The samples of a recording at 16 kHz, of its files one after the other. An error names the file and its row.
-    pub(crate) fn load(&self, tables: &Tables) -> Result<Vec<f32>, Fault> {
+    pub(crate) fn load(&self, opened: Opened<'_>) -> Result<Vec<f32>, Fault> {
         let mut samples = Vec::new();
-        for sound in &self.audio {
-            samples.extend(sound.load(tables).map_err(|e| {
+        for (sound, bytes) in self.audio.iter().zip(opened) {
+            samples.extend(sound.load(bytes).map_err(|e| {
                 let error = self.error(sound, &e);
                 if e.lasts() { Fault::Damaged(error) } else { Fault::Other(error) }
             })?);
@@ -60,6 +65,9 @@ impl Utterance {
         self.audio.first().filter(|_| self.silent).map(|sound| self.error(sound, "is silent"))
     }
 }
+
+/// What the parts of a recording are read from.
+pub(crate) type Opened<'a> = Vec<Result<Bytes<'a>, AudioError>>;
 
 /// Why a recording gives a batch nothing.
 pub(crate) enum Fault {

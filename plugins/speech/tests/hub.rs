@@ -479,7 +479,7 @@ fn damage_in_a_table_is_that_of_its_row() {
     refused(path, options, &["row 1, counted from 0: `b.wav` is not audio that can be read"]);
     // The end of a table, and a table that changes while it is used.
     write(&dev, &bytes[..bytes.len() - 20]);
-    refused(path, options, &["dev.parquet: is damaged: the end of the Parquet file is missing"]);
+    refused(path, options, &["dev.parquet: is damaged: "]);
     write(&dev, &bytes);
     let data = open(path, options).unwrap();
     write(&dev, damaged("a.flac", 1500, b"xxxx"));
