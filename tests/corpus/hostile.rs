@@ -4,7 +4,7 @@
 use crate::parsers;
 use lopper_speech::audio;
 
-/// As many bytes as a parser reads whole.
+/// Half of what a parser reads whole; the bound is passed by what takes twenty times as much.
 const LARGE: usize = 4 << 20;
 
 /// `start`, as many of `piece(0)`, `piece(1)`, … as fit into `size` bytes, and `end`.
