@@ -173,12 +173,15 @@ pub struct Quotes {
     pub commas: u64,
     /// Fields between quotes that need none.
     pub idle: u64,
+    /// Whether fields between quotes hold line feeds, and the lines alone make rows of one width as well: either reading is a
+    /// table, of other rows.
+    pub either: bool,
 }
 
 /// Counts the fields with quotes of a file.
 pub fn quotes(bytes: &[u8], delimiter: char) -> Quotes {
     let mut found = Quotes::default();
-    let mut whole = true;
+    let (mut whole, mut spans) = (true, false);
     for (number, (_, record)) in records(bytes, delimiter, Quoting::Csv).enumerate() {
         let Ok(record) = record else {
             whole = false;
@@ -186,6 +189,7 @@ pub fn quotes(bytes: &[u8], delimiter: char) -> Quotes {
         };
         record.raw_fields().for_each(|field| found.count(field, delimiter));
         found.header |= number == 0 && record.raw_fields().any(|field| field.starts_with('"'));
+        spans |= record.raw_fields().any(|field| field.contains('\n'));
     }
     if !whole {
         // No CSV: line by line, as the raw kind is read.
@@ -194,6 +198,11 @@ pub fn quotes(bytes: &[u8], delimiter: char) -> Quotes {
             record.iter().flat_map(Record::raw_fields).for_each(|field| found.count(field, delimiter));
         }
         found.bare = found.bare.max(1);
+    } else if spans {
+        let mut widths =
+            records(bytes, delimiter, Quoting::Raw).map(|(_, record)| record.ok().map(|record| record.width()));
+        let first = widths.next().flatten();
+        found.either = first.is_some() && widths.all(|width| width == first);
     }
     found
 }

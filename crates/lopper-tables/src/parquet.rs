@@ -23,6 +23,9 @@ use std::sync::Arc;
 /// Bytes that are read at once where the header of a page is looked for.
 const HEADER: usize = 1 << 10;
 
+/// What a file ends with.
+const MAGIC: &[u8] = b"PAR1";
+
 /// A file whose footer was read.
 pub(crate) struct ParquetTable {
     footer: ParquetMetaData,
@@ -32,6 +35,11 @@ pub(crate) struct ParquetTable {
 
 impl ParquetTable {
     pub(crate) fn open<R: Read + Seek + Send + 'static>(source: &Source<R>) -> Result<Self> {
+        // Of a cut file the crate says that its footer is corrupt.
+        let end = source.size().saturating_sub(MAGIC.len() as u64);
+        if source.bytes(end, source.size() - end)? != MAGIC {
+            return Err(damaged("the end of the Parquet file is missing; it may be cut short"));
+        }
         let footer = guarded(|| ParquetMetaDataReader::new().parse_and_finish(source).map_err(refused))?;
         let file = footer.file_metadata();
         let leaves = file.schema_descr().columns();

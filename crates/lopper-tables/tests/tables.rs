@@ -145,6 +145,7 @@ fn what_is_not_read_is_named() {
         refused(&read(name), &[], "no column was asked for");
         refused(&read(name)[..30], &["text"], "damaged");
     }
+    refused(&read("snappy.parquet")[..900], &["text"], "the end of the Parquet file is missing; it may be cut short");
     refused(&read("snappy.parquet"), &["tags.list.element"], "holds lists, which is not read");
     refused(&read("stream.arrow"), &["tags.item"], "holds lists");
     refused(b"", &["text"], "is empty");

@@ -313,6 +313,17 @@ fn inputs_are_cut_to_the_maximal_length() {
     ));
 }
 
+#[test]
+fn quotes_that_pair_up_across_lines_are_asked_about() {
+    // Two texts that are one quote each, or one text of a line feed, two tabs and a 0.
+    let text = "sentence1\tlabel\tsentence2\n\t0\t\"\n\t0\t\"\n";
+    let said = format!("{:?}", tsv("wnli", text).unwrap_err());
+    assert!(said.contains("say which with quoting"), "{said}");
+    // Alone, its lines would be no rows.
+    let text = "sentence1\tlabel\tsentence2\na\t0\t\"b\nc\"\n";
+    assert_eq!(tsv("wnli", text).unwrap(), [pair("a", "b\nc", Label::Class(0))]);
+}
+
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"index",

@@ -136,7 +136,7 @@ fn told_quoting(bytes: &[u8], task: &GlueTask) -> Result<Quoting, String> {
         return Ok(Quoting::Raw);
     }
     let once = task.name == "qqp" && found.nested * 2 < found.needed;
-    if found.bare == 0 && found.needed > 0 && found.idle == 0 && !once {
+    if found.bare == 0 && found.needed > 0 && found.idle == 0 && !found.either && !once {
         return Ok(Quoting::Csv);
     }
     if found.bare == 0 && found.needed == 0 && has_own_header(bytes, task) {

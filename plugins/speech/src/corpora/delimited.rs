@@ -125,7 +125,7 @@ fn told_quoting(bytes: &[u8], given: Option<Quoting>) -> Result<Quoting, String>
         (true, ..) => Ok(Quoting::Csv),
         // What CSV would not write; or, as CSV, quotes for nothing.
         (false, 1.., _) | (false, _, 0) => Ok(Quoting::Raw),
-        _ if found.idle == 0 => Ok(Quoting::Csv),
+        _ if found.idle == 0 && !found.either => Ok(Quoting::Csv),
         _ => Err(format!(
             "has quotes that may be part of its texts, as in Common Voice's own files, or CSV's, as pandas writes them: {} fields \
              with quotes that only CSV would write, {} that it would not need; say which with quoting = \"raw\" or quoting = \"csv\"",
