@@ -199,12 +199,20 @@ pub fn quotes(bytes: &[u8], delimiter: char) -> Quotes {
         }
         found.bare = found.bare.max(1);
     } else if spans {
-        let mut widths =
-            records(bytes, delimiter, Quoting::Raw).map(|(_, record)| record.ok().map(|record| record.width()));
-        let first = widths.next().flatten();
-        found.either = first.is_some() && widths.all(|width| width == first);
+        found.either = has_one_width(bytes, delimiter, Quoting::Raw) == Some(true);
     }
     found
+}
+
+/// Whether every row has as many fields as the first; `None` where a row cannot be read.
+pub fn has_one_width(bytes: &[u8], delimiter: char, quoting: Quoting) -> Option<bool> {
+    let mut widths = records(bytes, delimiter, quoting).map(|(_, record)| record.ok().map(|record| record.width()));
+    let first = widths.next()??;
+    let mut same = true;
+    for width in widths {
+        same &= width? == first;
+    }
+    Some(same)
 }
 
 impl Quotes {

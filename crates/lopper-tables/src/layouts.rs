@@ -27,15 +27,6 @@ impl Misplaced {
     }
 }
 
-/// The files of a split.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// In their order.
-    pub files: Vec<PathBuf>,
-    /// What may be that split, too.
-    pub other: Option<PathBuf>,
-}
-
 /// The directories in a directory.
 pub fn folders(path: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
@@ -109,11 +100,12 @@ impl Directory {
         Self { path: path.to_owned(), names }
     }
 
-    /// The files of the split that one of `stems` names, in their order; `None` where there are none.
+    /// The files of the split that one of `stems` names, in their order; `None` where there are none. A warning names what may be
+    /// that split, too.
     ///
     /// # Errors
     /// Shards of which some are missing or that belong to several versions, and those of [`saved`].
-    pub fn split(&self, stems: &[&str]) -> Result<Option<Found>, Vec<Misplaced>> {
+    pub fn split(&self, stems: &[&str]) -> Result<Option<Vec<PathBuf>>, Vec<Misplaced>> {
         let mut found = Vec::new();
         for stem in stems {
             found.extend(self.single(stem));
@@ -126,9 +118,12 @@ impl Directory {
             found.extend(self.folder(stem)?);
         }
         let mut found = found.into_iter();
-        let files = found.next();
-        let other = found.next().and_then(|other| other.into_iter().next());
-        Ok(files.map(|files| Found { files, other }))
+        let chosen = found.next();
+        if let (Some(chosen), Some(other)) = (&chosen, found.next()) {
+            let (chosen, other) = (chosen[0].display(), other[0].display());
+            tracing::warn!(%chosen, %other, "two files may be this split; the first is read");
+        }
+        Ok(chosen)
     }
 
     /// `train.tsv`; or `glue-train.arrow`, as a cache names it.

@@ -9,6 +9,7 @@
 //! as long to build as `parquet` does, and hold a whole batch, a hundred recordings or a thousand, where one cell is wanted.
 
 mod arrow;
+mod budget;
 mod cells;
 mod class_labels;
 mod column;
@@ -20,10 +21,11 @@ mod parquet;
 mod source;
 mod table;
 
+pub use budget::Budget;
 pub use cells::{Batch, Cells, Value};
 pub use column::{Column, ColumnKind};
 pub use error::TableError;
-pub use table::{Reader, Table};
+pub use table::{Reader, Table, is_table};
 
 /// What this crate's functions return.
 pub type Result<T, E = TableError> = std::result::Result<T, E>;

@@ -22,6 +22,11 @@ enum Format {
     Arrow(ArrowTable),
 }
 
+/// Whether a file that begins so is one, or an encrypted one that [`Table::read`] refuses by name.
+pub fn is_table(beginning: &[u8]) -> bool {
+    [&b"PAR1"[..], b"PARE", b"ARROW1", b"\xff\xff\xff\xff"].iter().any(|magic| beginning.starts_with(magic))
+}
+
 impl Table<File> {
     /// Opens a file, by its content: its name may end in anything.
     ///

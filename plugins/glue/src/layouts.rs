@@ -50,13 +50,7 @@ pub(crate) fn saved(path: &Path) -> Result<Vec<PathBuf>> {
 /// [`Error::File`] for shards of which some are missing or that belong to several versions, and those of a folder that
 /// `save_to_disk` wrote.
 pub(crate) fn split(directory: &Directory, stems: &[&str]) -> Result<Option<Vec<PathBuf>>> {
-    let found = directory.split(stems).map_err(misplaced)?;
-    if let Some((chosen, other)) = found.as_ref().and_then(|found| Some((found.files.first()?, found.other.as_ref()?)))
-    {
-        let (chosen, other) = (chosen.display(), other.display());
-        tracing::warn!(%chosen, %other, "two files may be this split; the first is read");
-    }
-    Ok(found.map(|found| found.files))
+    directory.split(stems).map_err(misplaced)
 }
 
 fn misplaced(problems: Vec<Misplaced>) -> Error {

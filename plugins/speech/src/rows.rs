@@ -37,7 +37,8 @@ pub(crate) fn label(
     lexicon: &mut Lexicon,
     problems: &mut Problems,
 ) -> (Vec<Labelled>, Vec<Unlabelled>) {
-    let (mut labelled, mut unlabelled, mut strange) = (Vec::new(), Vec::new(), Vec::new());
+    // A row with a label may have a reason against it.
+    let (mut labelled, mut unlabelled) = (Vec::new(), Vec::new());
     let mut advice = Advice::new(settings, dictionary);
     // Symbols, and those that the dictionary does not have, without ends of words.
     let (mut all, mut outside) = (0, 0);
@@ -58,7 +59,7 @@ pub(crate) fn label(
         all += symbols.iter().filter(|symbol| *symbol != delimiter).count();
         outside += label.iter().filter(|id| **id as usize >= dictionary.len()).count();
         if unknown.is_empty() || settings.keep_unknown {
-            labelled.push((row, label));
+            labelled.push(((row, label), None));
             continue;
         }
         advice.consider(&row.transcript);
@@ -66,25 +67,27 @@ pub(crate) fn label(
         let reason = format!("has {}, which the dictionary does not have", unknown.join(", "));
         match purpose {
             Purpose::Training => unlabelled.push((row, reason)),
-            Purpose::Judging => {
-                // The place among the rows with labels, which keep their order.
-                strange.push((labelled.len(), reason));
-                labelled.push((row, label));
-            }
+            Purpose::Judging => labelled.push(((row, label), Some(reason))),
         }
     }
-    if strange.is_empty() || 2 * outside > all {
-        let mut another: Vec<_> =
-            strange.into_iter().rev().map(|(at, reason)| (labelled.remove(at).0, reason)).collect();
-        another.reverse();
-        unlabelled.extend(another);
-        advice.hint().into_iter().for_each(|hint| problems.hint(hint));
-    } else if let Some(hint) = advice.hint() {
-        let (rows, (at, reason)) = (strange.len(), &strange[0]);
-        let first = labelled[*at].0.said().error(reason.as_str());
-        tracing::warn!(rows, %first, "symbols that the dictionary does not have count as errors; {hint}");
+    let mut strange = labelled.iter().filter_map(|((row, _), reason)| Some((row, reason.as_ref()?)));
+    let first = strange.next().filter(|_| 2 * outside <= all);
+    if let Some((row, reason)) = first {
+        if let Some(hint) = advice.hint() {
+            let (rows, first) = (1 + strange.count(), row.said().error(reason.as_str()));
+            tracing::warn!(rows, %first, "symbols that the dictionary does not have count as errors; {hint}");
+        }
+        return (labelled.into_iter().map(|(labelled, _)| labelled).collect(), unlabelled);
     }
-    (labelled, unlabelled)
+    let mut usable = Vec::with_capacity(labelled.len());
+    for ((row, label), reason) in labelled {
+        match reason {
+            Some(reason) => unlabelled.push((row, reason)),
+            None => usable.push((row, label)),
+        }
+    }
+    advice.hint().into_iter().for_each(|hint| problems.hint(hint));
+    (usable, unlabelled)
 }
 
 /// Reports rows without a label; of as many as are listed, what is wrong with their recordings, too.

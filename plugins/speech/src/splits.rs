@@ -176,13 +176,7 @@ pub(crate) fn shards(path: &Path) -> Result<Option<Vec<PathBuf>>> {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(None);
     };
-    let found = Directory::list(directory).split(&[name]).map_err(misplaced)?;
-    if let Some((chosen, other)) = found.as_ref().and_then(|found| Some((found.files.first()?, found.other.as_ref()?)))
-    {
-        let (chosen, other) = (chosen.display(), other.display());
-        tracing::warn!(%chosen, %other, "two files may be this split; the first is read");
-    }
-    Ok(found.map(|found| found.files))
+    Directory::list(directory).split(&[name]).map_err(misplaced)
 }
 
 /// What is wrong with the files of a layout.

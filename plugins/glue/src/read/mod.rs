@@ -6,6 +6,7 @@ mod text;
 use crate::GlueTask;
 use lopper_core::{Error, Result};
 use lopper_tables::delimited::Quoting;
+use lopper_tables::is_table;
 use lopper_text::Example;
 use lopper_weights::read_regular;
 use std::fs::File;
@@ -35,11 +36,10 @@ impl Format {
     /// By the first bytes, and else by the extension: `jsonl`, `ndjson` and `json` are JSON, `csv` is CSV, everything else is
     /// TSV, whose quotes mean what `quoting` says.
     pub fn of(path: &Path, start: &[u8], quoting: Option<Quoting>) -> Self {
-        if start.starts_with(b"PAR1") || start.starts_with(b"PARE") || start.starts_with(b"ARROW1") {
+        if is_table(start) {
             return Self::Table;
         }
         match path.extension().and_then(|e| e.to_str()).map(str::to_lowercase).as_deref() {
-            _ if start.starts_with(&[0xff; 4]) => Self::Table,
             Some("parquet" | "arrow" | "feather") => Self::Table,
             Some("jsonl" | "ndjson" | "json") => Self::Json,
             Some("csv") => Self::Csv,

@@ -4,14 +4,10 @@ use super::text::found_columns;
 use super::{Parsed, Problem, Problems};
 use crate::GlueTask;
 use crate::tasks::excerpt;
-use lopper_tables::{Batch, Table, TableError, Value};
+use lopper_tables::{Batch, Budget, Table, TableError, Value};
 use lopper_text::{Example, Kind, Label};
 use std::io::{Read, Seek};
 
-/// A file may hold this many bytes of texts, and `RATIO` for each of its own. Texts that were compressed are no more than some
-/// times larger; a file that was made to mislead states billions of rows in some bytes.
-const ALWAYS: u64 = 8 << 20;
-const RATIO: u64 = 64;
 /// What a row takes beside its texts.
 const ROW: u64 = 56;
 
@@ -23,15 +19,15 @@ pub(super) fn parse<R: Read + Seek + Send + 'static>(
     let table = Table::read(from).map_err(unreadable)?;
     let (columns, classes) = chosen(&table, task)?;
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let most = ALWAYS.saturating_add(RATIO.saturating_mul(table.size()));
-    let (mut parsed, mut problems, mut held) = (Parsed::default(), Problems::default(), 0u64);
+    let mut budget = Budget::new(&table);
+    let (mut parsed, mut problems) = (Parsed::default(), Problems::default());
     for batch in table.stream(&columns).map_err(unreadable)? {
         let batch = batch.map_err(unreadable)?;
         for row in 0..batch.rows {
             match example(&batch, row, task, (&columns, classes.as_deref())) {
                 Ok(Some(example)) => {
                     let texts = example.first.len() + example.second.as_ref().map_or(0, String::len);
-                    held = held.saturating_add(texts as u64 + ROW);
+                    budget.hold(texts as u64 + ROW);
                     parsed.examples.push(example);
                 }
                 Ok(None) if skip_malformed => parsed.skipped += 1,
@@ -42,10 +38,7 @@ pub(super) fn parse<R: Read + Seek + Send + 'static>(
                 Err(reason) => problems.push(Problem::Row(batch.first_row + row as u64, reason)),
             }
         }
-        if held > most || batch.first_row > most {
-            let reason = format!("holds more than {most} bytes of texts: it is damaged, or was made to mislead");
-            return Err(Problems::file(reason));
-        }
+        budget.check(&batch).map_err(unreadable)?;
     }
     if problems.listed.is_empty() { Ok(parsed) } else { Err(problems) }
 }

@@ -7,7 +7,7 @@ use super::{Format, Parsed, Problem, Problems};
 use crate::tasks::excerpt;
 use crate::{GlueTask, TASKS};
 use lopper_core::nearest;
-use lopper_tables::delimited::{Quoting, Record, quotes, records};
+use lopper_tables::delimited::{Quoting, Record, has_one_width, quotes, records};
 use lopper_tables::json::elements;
 use lopper_text::{Example, Label};
 use serde_json::Value;
@@ -124,7 +124,8 @@ fn told_quoting(bytes: &[u8], task: &GlueTask) -> Result<Quoting, String> {
         return Ok(Quoting::Csv);
     }
     // Quotes of several raw rows may pair up across line feeds; then CSV's rows have other widths.
-    if has_one_width(bytes, Quoting::Raw) == Some(true) && has_one_width(bytes, Quoting::Csv) == Some(false) {
+    if has_one_width(bytes, '\t', Quoting::Raw) == Some(true) && has_one_width(bytes, '\t', Quoting::Csv) == Some(false)
+    {
         return Ok(Quoting::Raw);
     }
     // QQP's own texts have CSV's quotes around them, and keep them wherever the task is read; pandas adds another pair.
@@ -150,17 +151,6 @@ fn told_quoting(bytes: &[u8], task: &GlueTask) -> Result<Quoting, String> {
         found.needed,
         found.idle + found.commas
     ))
-}
-
-/// Whether every row has as many fields as the first; `None` where a row cannot be read.
-fn has_one_width(bytes: &[u8], quoting: Quoting) -> Option<bool> {
-    let mut widths = records(bytes, '\t', quoting).map(|(_, record)| record.ok().map(|record| record.width()));
-    let first = widths.next()??;
-    let mut same = true;
-    for width in widths {
-        same &= width? == first;
-    }
-    Some(same)
 }
 
 /// Whether the first row is that of GLUE's own file of the task, which copies elsewhere have not: they have `idx`.

@@ -74,7 +74,7 @@ impl Entries {
 /// that names the file. Rows of no split are there in Spontaneous Speech: nobody has transcribed them yet.
 ///
 /// # Errors
-/// None is.
+/// The splits that there are, where none of several is called so.
 fn wanted(splits: &BTreeSet<String>, option: &str) -> Result<impl Fn(&str) -> bool, String> {
     let names: &'static [&'static str] = match option {
         "train" => &["train", "training"],

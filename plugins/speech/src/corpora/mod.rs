@@ -24,6 +24,7 @@ use crate::text::Lines;
 use crate::transcript::Transcript;
 use lopper_core::{Error, Result};
 use lopper_tables::delimited::Quoting;
+use lopper_tables::is_table;
 use lopper_tables::layouts::{is_saved, saved};
 use std::collections::{BTreeSet, HashSet};
 use std::io::Read;
@@ -112,7 +113,7 @@ impl Format {
             });
         }
         let beginning = beginning(path).map_err(|e| Error::file_caused(path, "cannot be read", e))?;
-        if tables::is(&beginning) {
+        if is_table(&beginning) {
             return Ok(Self::Table);
         }
         match extension(path).as_str() {

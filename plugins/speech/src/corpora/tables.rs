@@ -7,21 +7,12 @@ use super::{Reading, Row, directory_of};
 use crate::clip::{Cell, Clip, Recorded, Whole};
 use crate::problems::{At, Place, Problems, excerpt};
 use lopper_core::{Error, Result};
-use lopper_tables::{Batch, Column, ColumnKind, Table, TableError, Value};
+use lopper_tables::{Batch, Budget, Column, ColumnKind, Table, TableError, Value};
 use std::path::Path;
 use std::sync::Arc;
 
-/// A file may hold this many bytes of texts, and `RATIO` for each of its own. A file that was made to mislead states billions of
-/// rows in some bytes.
-const ALWAYS: u64 = 8 << 20;
-const RATIO: u64 = 64;
 /// What a row takes beside its texts.
 const ROW: u64 = 200;
-
-/// Whether a file begins like one of these.
-pub(super) fn is(beginning: &[u8]) -> bool {
-    [&b"PAR1"[..], b"PARE", b"ARROW1\0\0", b"\xff\xff\xff\xff"].iter().any(|magic| beginning.starts_with(magic))
-}
 
 pub(super) fn read(file: &Path, reading: &Reading<'_>, problems: &mut Problems) -> Result<Vec<Row>> {
     let refuse = |reason: String| Error::file(file, reason);
@@ -35,8 +26,8 @@ pub(super) fn read(file: &Path, reading: &Reading<'_>, problems: &mut Problems) 
         let errors = reasons.into_iter().map(refuse).collect();
         Error::all(errors).expect_err("a layout that cannot be told has reasons")
     })?;
-    let most = ALWAYS.saturating_add(RATIO.saturating_mul(table.size()));
-    let (place, mut entries, mut held): (Arc<Path>, _, _) = (file.into(), Entries::default(), 0u64);
+    let mut budget = Budget::new(&table);
+    let (place, mut entries): (Arc<Path>, _) = (file.into(), Entries::default());
     for batch in table.stream(&layout.streamed()).map_err(unreadable)? {
         let batch = batch.map_err(unreadable)?;
         for row in 0..batch.rows {
@@ -44,17 +35,13 @@ pub(super) fn read(file: &Path, reading: &Reading<'_>, problems: &mut Problems) 
             let place = Place { file: place.clone(), at: At::Row(number) };
             match layout.entry(&batch, row, number, reading) {
                 Ok((entry, bytes)) => {
-                    held = held.saturating_add(bytes as u64 + ROW);
+                    budget.hold(bytes as u64 + ROW);
                     entries.add(entry, place);
                 }
                 Err(reason) => problems.row(&place, reason),
             }
         }
-        if held > most || batch.first_row > most {
-            return Err(refuse(format!(
-                "holds more than {most} bytes of texts: it is damaged, or was made to mislead"
-            )));
-        }
+        budget.check(&batch).map_err(unreadable)?;
     }
     entries.rows(file, reading, problems)
 }
