@@ -37,6 +37,7 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
         out: directory.join(format!("{method}-{sparsity}")),
         store: directory.join("stages"),
         keep: Keep::default(),
+        wanted_by_others: Default::default(),
         lease: LEASE,
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 256, budget: None },

@@ -54,7 +54,7 @@ pub use rate::LearningRate;
 pub use record::{Counts, EvaluationRecord, RunRecord, RunStage, SplitMetrics, StageRecord};
 pub use removal::{RemovableRun, removable};
 pub use session::{Participants, Session, updates_per_epoch};
-pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionSettings};
+pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionSettings, WantedByOthers};
 pub use status::{RunState, RunStatus, StageStatus};
 pub use stop::Stop;
 pub use store::{

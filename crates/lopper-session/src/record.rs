@@ -138,8 +138,9 @@ pub struct RunRecord {
     pub model: String,
     /// The task.
     pub task: String,
-    /// The task's primary metric on its first evaluation split.
-    pub metric: MetricValue,
+    /// The task's primary metric on its first evaluation split; `None` where the subnetwork was not finetuned, so that its head
+    /// knows nothing.
+    pub metric: Option<MetricValue>,
     /// All metrics of all evaluation splits.
     pub metrics: Vec<SplitMetrics>,
     /// What the dataset counted when it was opened, such as rows that were left out, by split.
@@ -184,6 +185,11 @@ fn is_zero(number: &u64) -> bool {
 impl RunRecord {
     /// Its file in the run's directory.
     pub(crate) const FILE: &str = "record.json";
+
+    /// The value of the primary metric; NaN where the subnetwork was not finetuned.
+    pub fn value(&self) -> f64 {
+        self.metric.as_ref().map_or(f64::NAN, |metric| metric.value)
+    }
 
     /// Reads the content of a `record.json`. Whatever the bytes, memory stays in proportion to their number.
     ///

@@ -216,6 +216,7 @@ impl Session {
         events.finish()?;
         // A stage that another run put into the store meanwhile leaves a checkpoint that is needed no more.
         checkpoints.clear()?;
+        self.drop_rewind_points(id)?;
         if let Some(last) = self.plan.len().checked_sub(1).filter(|_| !self.settings.save_model) {
             self.drop_weights_of(last, id)?;
         }
@@ -267,9 +268,11 @@ impl Session {
         let metrics = last.metrics.clone();
         let metric = metrics
             .first()
-            .and_then(|split| split.metrics.iter().find(|m| m.name == task.primary_metric))
-            .cloned()
-            .ok_or_else(|| Error::Other(format!("task {} reported no {}", task.name, task.primary_metric)))?;
+            .map(|split| {
+                let primary = split.metrics.iter().find(|metric| metric.name == task.primary_metric).cloned();
+                primary.ok_or_else(|| Error::Other(format!("task {} reported no {}", task.name, task.primary_metric)))
+            })
+            .transpose()?;
         let stages = self.plan.iter().zip(ended).map(|(planned, ended)| {
             let record = ended.stored.record();
             RunStage {

@@ -93,6 +93,7 @@ impl Case {
             out: at.join("out"),
             store: at.join("store"),
             keep: Keep::All,
+            wanted_by_others: Default::default(),
             lease: LEASE,
             evaluate_every: 5,
             evaluation: EvaluationBatches { rows: 64, budget: None },

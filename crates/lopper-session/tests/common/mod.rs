@@ -113,6 +113,7 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         store: store.to_owned(),
         // Runs of one directory follow each other here, and each would let go of what the one before ended with.
         keep: Keep::All,
+        wanted_by_others: Default::default(),
         lease: LEASE,
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 64, budget: None },

@@ -28,6 +28,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Setting;
+use crate::sweep::Sweep;
 use crate::{Experiment, Outline};
 
 /// A run was interrupted and can be continued; also for SIGTERM.
@@ -106,6 +107,11 @@ struct ConfigArguments {
 impl ConfigArguments {
     fn load(&self) -> Result<Experiment> {
         Experiment::load(&self.config, &self.settings, self.out.as_deref())
+    }
+
+    /// The sweep, where the configuration is one.
+    fn sweep(&self) -> Result<Option<Sweep>> {
+        Sweep::read(&self.config, &self.settings, self.out.as_deref())
     }
 
     fn outline(&self) -> Result<Outline> {

@@ -1,0 +1,220 @@
+//! Runs the cells of a sweep, one after another.
+
+use super::{Cell, Graph, Sweep};
+use crate::experiment::Outlined;
+use crate::{Experiment, output};
+use lopper_core::{Error, Result};
+use lopper_session::{RunRecord, Stop, StoreCache, WantedByOthers};
+use lopper_weights::files;
+use serde::Serialize;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// In a cell's directory: the keys that its stages had when it was run, to tell whether it would still be the same run.
+const KEYS: &str = "stages.json";
+
+/// How a cell ended.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum End {
+    /// It is done.
+    Done(Box<RunRecord>),
+    /// It failed, more than once if the sweep says so.
+    Failed(String),
+    /// The cell whose mask it takes is not done.
+    Blocked(String),
+}
+
+/// What a sweep came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct SweepRecord {
+    /// The sweep's directory.
+    pub(crate) directory: PathBuf,
+    /// Cells.
+    pub(crate) cells: usize,
+    /// Cells that are done.
+    pub(crate) done: usize,
+    /// Finetunings of all cells, each as often as a cell has it.
+    pub(crate) finetunings: u64,
+    /// Finetunings that were trained this time.
+    pub(crate) trained: u64,
+    /// Seconds that it took this time.
+    pub(crate) seconds: f64,
+    /// What came in the way of the others, by cell.
+    pub(crate) failed: Vec<Failure>,
+}
+
+/// A cell that is not done.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) cell: String,
+    pub(crate) error: String,
+}
+
+/// What is told while a sweep goes on.
+pub(crate) struct Told<'a> {
+    pub(crate) cell: &'a Cell,
+    pub(crate) number: usize,
+    pub(crate) of: usize,
+    pub(crate) end: &'a End,
+    /// Seconds that it took.
+    pub(crate) seconds: f64,
+}
+
+impl Sweep {
+    /// Runs all cells, each into its own directory: what is done already is taken from the store. A cell that fails is tried
+    /// again, and then left; what does not take its mask goes on.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any cell before anything is trained, [`Error::Interrupted`], and what keeps the sweep's
+    /// own directory from being written.
+    pub(crate) fn run(&self, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<SweepRecord> {
+        let started = Instant::now();
+        let (outlines, graph) = self.outline()?;
+        self.check(&outlines, stop, verify)?;
+        files::create_dir(&self.out)?;
+        let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
+        files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
+        let mut ended: Vec<End> = Vec::new();
+        for (index, cell) in self.cells.iter().enumerate() {
+            stop.check(&format!("beginning cell {}", cell.name))?;
+            let began = Instant::now();
+            let missing = cell.masks.iter().find(|(_, source)| !matches!(ended[*source], End::Done(_)));
+            let end = match missing {
+                Some((_, source)) => End::Blocked(format!("cell {}, whose mask it takes, is not done", self.cells[*source].name)),
+                None => self.run_cell(index, &graph, stop, verify)?,
+            };
+            tell(Told { cell, number: index + 1, of: self.cells.len(), end: &end, seconds: began.elapsed().as_secs_f64() });
+            ended.push(end);
+        }
+        Ok(self.record(&ended, started.elapsed().as_secs_f64()))
+    }
+
+    /// Whether what lies in a cell's directory is of the configuration that the cell has now.
+    pub(super) fn is_as_run(&self, cell: usize, graph: &Graph) -> bool {
+        let keys = std::fs::read(self.directory(cell).join(KEYS)).ok();
+        keys.and_then(|keys| serde_json::from_slice::<Vec<String>>(&keys).ok()).is_some_and(|keys| keys == graph.keys(cell))
+    }
+
+    /// One cell, as often as it may be tried.
+    fn run_cell(&self, index: usize, graph: &Graph, stop: &Stop, verify: bool) -> Result<End> {
+        let cell = &self.cells[index];
+        let mut left = self.options.retries;
+        loop {
+            match self.try_cell(index, graph, stop, verify) {
+                Ok(record) => return Ok(End::Done(Box::new(record))),
+                Err(error @ Error::Interrupted(_)) => return Err(error),
+                Err(error) if left > 0 => {
+                    tracing::warn!("cell {} failed and is tried again: {error}", cell.name);
+                    left -= 1;
+                }
+                Err(error) => return Ok(End::Failed(error.to_string())),
+            }
+        }
+    }
+
+    fn try_cell(&self, index: usize, graph: &Graph, stop: &Stop, verify: bool) -> Result<RunRecord> {
+        let directory = self.directory(index);
+        files::create_dir(&directory)?;
+        let keys = serde_json::to_vec(&graph.keys(index)).map_err(|e| Error::file(&directory, e))?;
+        files::write_atomic(&directory.join(KEYS), &keys)?;
+        let mut experiment = Experiment::new(&self.configuration(index)?, &self.context, &directory)?;
+        experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_after(index)));
+        let cache = StoreCache::new(experiment.store(), verify);
+        let mut session = experiment.into_session(stop.clone(), &cache)?;
+        // It saves time alone.
+        cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
+        session.run()
+    }
+
+    /// Looks at every cell as far as that goes before anything is trained: configurations, and once each of the models and
+    /// data that they name.
+    fn check(&self, outlines: &[Outlined], stop: &Stop, verify: bool) -> Result<()> {
+        let opened = std::cell::RefCell::new(BTreeSet::new());
+        let index = std::cell::Cell::new(0);
+        let check = |table: &toml::Table| {
+            let outlined = &outlines[index.replace(index.get() + 1)];
+            let experiment = Experiment::new(table, &self.context, &self.out)?;
+            let parts = (outlined.model.to_string(), outlined.data.to_string());
+            if opened.borrow_mut().insert(parts) {
+                stop.check("looking at the models and the data")?;
+                let cache = StoreCache::new(experiment.store(), verify);
+                experiment.check_parts(&cache)?;
+                cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
+            }
+            Ok(())
+        };
+        self.of_each(check).map(drop)
+    }
+
+    fn record(&self, ended: &[End], seconds: f64) -> SweepRecord {
+        let records = || {
+            ended.iter().filter_map(|end| match end {
+                End::Done(record) => Some(record),
+                End::Failed(_) | End::Blocked(_) => None,
+            })
+        };
+        let failed = ended.iter().zip(&self.cells).filter_map(|(end, cell)| match end {
+            End::Done(_) => None,
+            End::Failed(error) | End::Blocked(error) => Some(Failure { cell: cell.name.clone(), error: error.clone() }),
+        });
+        SweepRecord {
+            directory: self.out.clone(),
+            cells: self.cells.len(),
+            done: records().count(),
+            finetunings: records().map(|record| record.finetunings).sum(),
+            trained: records().map(|record| record.trained).sum(),
+            seconds,
+            failed: failed.collect(),
+        }
+    }
+}
+
+impl SweepRecord {
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let Self { directory, cells, done, finetunings, trained, seconds, failed } = self;
+        let failed: String = failed.iter().map(|Failure { cell, error }| format!("\n{cell}: {error}")).collect();
+        format!(
+            "{done} of {} done in {}: trained {} of {} finetunings, {}{failed}",
+            output::quantity(*cells as u64, "cell"),
+            directory.display(),
+            output::count(*trained),
+            output::count(*finetunings),
+            output::duration(*seconds),
+        )
+    }
+
+    /// Whether all cells are done.
+    ///
+    /// # Errors
+    /// [`Error::Other`] with how many are not.
+    pub(crate) fn result(&self) -> Result<()> {
+        match self.failed.len() {
+            0 => Ok(()),
+            some => Err(Error::Other(format!("{some} of {} cells are not done", self.cells))),
+        }
+    }
+}
+
+impl Told<'_> {
+    /// One line.
+    pub(crate) fn line(&self) -> String {
+        let Self { cell, number, of, end, seconds } = self;
+        let how = match end {
+            End::Done(record) => {
+                let metric = record.metric.as_ref().map(|metric| format!("{} {:.4}, ", metric.name, metric.value));
+                let how = match record.trained {
+                    0 => "from the store".to_owned(),
+                    trained => format!("trained {trained} of {}", output::quantity(record.finetunings, "finetuning")),
+                };
+                let metric = metric.unwrap_or_default();
+                format!("{metric}sparsity {:.4}, {how}, {}", record.sparsity, output::duration(*seconds))
+            }
+            End::Failed(error) => format!("failed: {error}"),
+            End::Blocked(why) => format!("left out: {why}"),
+        };
+        format!("[{number}/{of}] {}: {how}", cell.name)
+    }
+}

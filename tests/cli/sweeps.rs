@@ -1,0 +1,152 @@
+//! Sweeps: many runs in one file, what they share trained once.
+
+use crate::fixture::{Answer, Fixture};
+use serde_json::Value;
+use std::path::Path;
+
+const BASE: &str = "device = \"cpu\"\n[model]\npath = \"model\"\n[data]\nname = \"glue\"\ntask = \"sst-2\"\npath = \"SST-2\"\n\
+                    [train]\nupdates = 4\nbatch_size = 8\nlearning_rate = 1e-3\n";
+
+/// Figure 3's panel, small: six methods and the dense line.
+const SIX: &str = "[sweep]\nseeds = [57]\n[[sweep.group]]\nname = 'dense'\n\
+    set.prune = { method = 'dense', sparsity = 0.0 }\n[[sweep.group]]\nname = 'pruned'\n\
+    over.prune.sparsity = [0.1, 0.2, 0.3]\n[sweep.group.over.method]\nrp = { prune.method = 'rp' }\n\
+    mpi = { prune.method = 'mpi' }\nomp = { prune.method = 'omp' }\nimp = { prune.method = 'imp' }\n\
+    parp = { prune.method = 'parp', prune.every = 1 }\nparp-p = { prune.method = 'parp-p', prune.every = 1 }\n";
+
+/// Masks of two tasks carried to two tasks.
+const TRANSFER: &str = "[prune]\nsparsity = 0.3\n[sweep]\nseeds = [57]\n[[sweep.group]]\nname = 'mask'\n\
+    set.prune = { method = 'imp', finetune = false }\nover.source = { key = 'train.learning_rate', values = [1e-3, 2e-3] }\n\
+    [[sweep.group]]\nname = 'on'\nover.source = { values = [1e-3, 2e-3] }\n\
+    over.target = { key = 'train.learning_rate', values = [1e-3, 2e-3] }\n[sweep.group.over.method]\n\
+    regular = { prune.method = 'transfer', prune.mask = { mask_of = { group = 'mask', source = '${source}' } } }\n\
+    parp = { prune.method = 'parp', prune.every = 2, prune.initial = { mask_of = { group = 'mask', source = '${source}' } } }\n";
+
+fn sweep(f: &Fixture, text: &str) -> Answer {
+    f.write("sweep.toml", format!("{BASE}{text}"));
+    f.run(&["run", "sweep.toml"])
+}
+
+fn record(f: &Fixture, cell: &str) -> Value {
+    serde_json::from_slice(&f.read(&format!("runs/sweep/cells/{cell}/record.json"))).unwrap()
+}
+
+fn counts(f: &Fixture, arguments: &[&str]) -> (u64, u64, usize) {
+    let plan = f.run(&[&["plan", "--json"], arguments].concat()).json();
+    let number = |key: &str| plan[key].as_u64().unwrap();
+    (number("finetunings_alone"), number("finetunings"), plan["cells"].as_array().unwrap().len())
+}
+
+#[test]
+fn the_papers_figures_share_what_they_should() {
+    let f = Fixture::new();
+    let paper = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/paper");
+    let count = |figure: &str, set: &[&str]| {
+        let path = paper.join(figure).to_str().unwrap().to_owned();
+        let set: Vec<&str> = set.iter().flat_map(|set| ["--set", *set]).collect();
+        let (alone, shared, _) = counts(&f, &[&[&*path, "--set", "sweep.seeds=[1]"][..], &set[..]].concat());
+        (alone, shared)
+    };
+    assert_eq!(count("figure-03.toml", &[]), (654, 324));
+    let only = "{ panel = ['base-10min', 'base-1h', 'large-10min', 'large-1h', 'large-10h'] }";
+    assert_eq!(count("figure-03.toml", &[&format!("sweep.exclude=[{only}]")]), (109, 54));
+    assert_eq!(count("figure-03.toml", &[&format!("sweep.exclude=[{only}, {{ method = 'imp' }}]")]), (55, 46));
+    assert_eq!(count("figure-02.toml", &[]), (180, 20));
+    assert_eq!(count("figure-07.toml", &[]), (800, 420));
+    assert_eq!(count("figure-29.toml", &[]), (1296, 225));
+    // Three seeds share nothing.
+    let path = paper.join("figure-29.toml");
+    assert_eq!(counts(&f, &[path.to_str().unwrap()]), (3 * 1296, 3 * 225, 3 * (9 + 2 * 81)));
+}
+
+#[test]
+fn shared_stages_are_trained_once_and_a_second_run_trains_nothing() {
+    let f = Fixture::new();
+    f.write("sweep.toml", format!("{BASE}{SIX}"));
+    let plan = f.run(&["plan", "sweep.toml", "--json"]).json();
+    // Dense 1, RP 3, MPI 3, OMP 3 of which one is IMP's first round, IMP 3, PARP 3, PARP-P 3; one by one 1 + 3 + 3 + 6 + 9 + 3 + 3.
+    assert_eq!((plan["finetunings_alone"].as_u64(), plan["finetunings"].as_u64()), (Some(28), Some(18)));
+    assert!(!f.path("runs").exists(), "a plan writes nothing");
+    let answer = f.run(&["run", "sweep.toml", "--json"]);
+    assert_eq!(answer.stderr.lines().filter(|line| line.starts_with('[')).count(), 19, "{answer:?}");
+    let first = answer.json();
+    assert_eq!((first["cells"].as_u64(), first["done"].as_u64(), first["trained"].as_u64()), (Some(19), Some(19), Some(18)));
+    let again = f.run(&["run", "sweep.toml", "--json"]).json();
+    assert_eq!((again["done"].as_u64(), again["trained"].as_u64()), (Some(19), Some(0)));
+    let plan = f.run(&["plan", "sweep.toml", "--json"]).json();
+    assert_eq!(plan["to_train"].as_u64(), Some(0));
+    assert!(plan["cells"].as_array().unwrap().iter().all(|cell| cell["done"] == true), "{plan}");
+    // Nobody reads a stage's weights any more.
+    assert_eq!(std::fs::read_dir(f.path("runs/store/weights")).unwrap().count(), 0);
+    // A cell is the same run alone, bit by bit.
+    let set = ["prune.method=imp", "prune.sparsity=0.3"];
+    f.write("alone.toml", BASE);
+    let alone = f.run(&["run", "alone.toml", "--json", "--set", set[0], set[1], "run.store=other", "run.save_model=false"]).json();
+    let cell = record(&f, "pruned-imp-sparsity0.3-seed57");
+    assert_eq!((&cell["metrics"], &cell["sparsity"]), (&alone["metrics"], &alone["sparsity"]));
+    let mask = f.read("runs/sweep/cells/pruned-imp-sparsity0.3-seed57/mask.safetensors");
+    let other = f.run(&["mask", "iou", "runs/sweep/cells/pruned-imp-sparsity0.3-seed57", "runs/alone", "--json"]).json();
+    assert_eq!(other["iou"].as_f64(), Some(1.0), "{} bytes", mask.len());
+    // Another peak of PARP's trains PARP's cells alone.
+    let text = SIX.replace("parp = { prune.method = 'parp', prune.every = 1 }", "parp = { prune.method = 'parp', prune.every = 2 }");
+    f.write("sweep.toml", format!("{BASE}{text}"));
+    let plan = f.run(&["plan", "sweep.toml", "--json"]).json();
+    assert_eq!(plan["to_train"].as_u64(), Some(3));
+}
+
+#[test]
+fn masks_go_from_cell_to_cell() {
+    let f = Fixture::new();
+    f.write("sweep.toml", format!("{BASE}{TRANSFER}"));
+    // A mask takes three finetunings; eight cells take one more each.
+    assert_eq!(counts(&f, &["sweep.toml"]), (8 * 4, 2 * 3 + 8, 10));
+    let result = f.run(&["run", "sweep.toml", "--json"]).json();
+    assert_eq!((result["done"].as_u64(), result["trained"].as_u64()), (Some(10), Some(14)), "{result}");
+    let mask = record(&f, "mask-source0.001-seed57");
+    assert_eq!((&mask["metric"], mask["finetunings"].as_u64()), (&Value::Null, Some(3)), "its head knows nothing");
+    let cells = |target: &str| ["mask-source0.002-seed57".to_owned(), format!("on-regular-source0.002-target{target}-seed57")];
+    let [mask, on] = cells("0.001").map(|cell| format!("runs/sweep/cells/{cell}"));
+    assert_eq!(f.run(&["mask", "iou", &mask, &on, "--json"]).json()["iou"].as_f64(), Some(1.0));
+    // To itself it is IMP's last round.
+    let alone = ["run", "sweep.toml", "--json", "--out", "x", "--set", "sweep.group=[{ set.prune.method = 'imp' }]"];
+    assert_eq!(f.run(&alone).json()["trained"].as_u64(), Some(0));
+}
+
+#[test]
+fn a_cell_that_fails_stops_no_other() {
+    let f = Fixture::new();
+    // The second cell's loss is not finite.
+    let text = "[sweep]\nseeds = [57]\n[[sweep.group]]\nname = 'mask'\nset.prune = { method = 'omp', sparsity = 0.3 }\n\
+        over.train.learning_rate = [1e-3, 1e30]\n[[sweep.group]]\nname = 'on'\nover.train.learning_rate = [1e-3, 1e30]\n\
+        set.prune = { method = 'transfer', mask = { mask_of.group = 'mask' } }\nset.\"train.max_skipped\" = 1\n";
+    let answer = sweep(&f, text);
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    let lines: Vec<&str> = answer.stderr.lines().filter(|line| line.starts_with('[')).collect();
+    assert!(lines[1].contains("failed: ") && lines[3].contains("whose mask it takes, is not done"), "{answer:?}");
+    assert!(lines[0].contains("trained 2 of 2") && lines[2].contains("trained 1 of 1"), "{answer:?}");
+    assert!(answer.stderr.contains("is tried again"), "{answer:?}");
+    assert!(answer.stderr.trim_end().ends_with("error: 2 of 4 cells are not done"), "{answer:?}");
+}
+
+#[test]
+fn what_is_wrong_is_told_once_and_before_anything_is_trained() {
+    let f = Fixture::new();
+    let text = SIX.replace("prune.method = 'rp' }", "prune.method = 'rp', prune.knd = 'uniform' }");
+    let answer = sweep(&f, &text.replace("[0.1, 0.2, 0.3]", "[0.1, 1.5]"));
+    assert_eq!(answer.code, Some(1));
+    assert_eq!(answer.stderr.matches("unknown key `knd`").count(), 1, "{answer:?}");
+    assert!(answer.stderr.contains("2 of 13 cells, such as pruned-rp-sparsity0.1-seed57"), "{answer:?}");
+    assert_eq!(answer.stderr.matches("[prune] sparsity = 1.5").count(), 1, "{answer:?}");
+    // Nor is a model that is not there told once a cell.
+    let answer = f.run(&["run", "sweep.toml", "--set", "model.path=nowhere", "sweep.group=[{ set.prune.method = 'mpi', set.prune.sparsity = 0.5 }]", "sweep.seeds=[1, 2]"]);
+    assert_eq!(answer.stderr.matches("nowhere").count(), 1, "{answer:?}");
+    for (set, message) in [
+        ("sweep.sedes=[1]", "did you mean `seeds`"),
+        ("sweep.seeds=[]", "[sweep] seeds = []"),
+        ("prune.sparsity=0.3", "it is set on the axis `sparsity`"),
+    ] {
+        let answer = f.run(&["plan", "sweep.toml", "--set", set]);
+        assert!(answer.code == Some(1) && answer.stderr.contains(message), "{set}: {answer:?}");
+    }
+    assert!(!f.path("runs").exists());
+}
