@@ -11,9 +11,11 @@ mod plugins;
 mod predict;
 mod prune;
 mod recipes;
+mod report;
 mod rm;
 mod run;
 mod status;
+mod table;
 mod transcribe;
 
 use clap::{Parser, Subcommand};
@@ -60,8 +62,12 @@ enum Command {
     Run(run::Arguments),
     /// Show what runs have done, what they are doing, and what came in their way
     Status(status::Arguments),
-    /// Show the stages of a configuration; trains nothing
+    /// Show the stages of a configuration, or the cells of a sweep; trains nothing
     Plan(plan::Arguments),
+    /// Show the cells of a sweep: metric, sparsity, cost
+    Table(table::Arguments),
+    /// Draw the figures of a sweep, and write them and everything about it into one page
+    Report(report::Arguments),
     /// Prune a checkpoint once, without training
     Prune(prune::Arguments),
     /// Answer texts with a finetuned model
@@ -162,6 +168,8 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Gc(command) => command.execute(json),
         Command::Rm(command) => command.execute(json),
         Command::Plan(command) => command.execute(json),
+        Command::Table(command) => command.execute(json),
+        Command::Report(command) => command.execute(json),
         Command::Prune(command) => command.execute(json),
         Command::Predict(command) => command.execute(json),
         Command::Transcribe(command) => command.execute(json),

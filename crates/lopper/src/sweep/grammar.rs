@@ -67,7 +67,7 @@ impl Grammar {
     /// Reads `[sweep]`; what is wrong goes to `problems`.
     pub(super) fn read(table: &Table, problems: &mut Vec<Error>) -> Self {
         let mut options = table.clone();
-        options.retain(|key, _| !CELL_KEYS.contains(&key.as_str()));
+        options.retain(|key, _| !CELL_KEYS.contains(&key));
         let known: Vec<&str> = SweepOptions::DOCS.iter().map(|doc| doc.name).chain(CELL_KEYS).collect();
         options.retain(|key, _| known_or_refused(key, "[sweep]", &known, problems));
         let options = lopper_core::parse_leniently(&options, SweepOptions::parse, "[sweep]", problems);

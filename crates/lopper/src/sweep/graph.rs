@@ -101,13 +101,14 @@ impl Graph {
         self.of_cell[cell].iter().map(|node| self.nodes[*node].key.as_str()).collect()
     }
 
-    /// The stages of a cell, by their place in its plan, whose weights cells after it still want.
-    pub(crate) fn wanted_after(&self, cell: usize) -> BTreeSet<usize> {
-        // What the cells up to this one have is done, and reads no more.
-        let done = |node: &Node| node.cells.first().is_some_and(|first| *first <= cell);
-        let later = self.nodes.iter().filter(|node| !done(node)).flat_map(|node| &node.reads).collect::<BTreeSet<_>>();
-        let stages = self.of_cell[cell].iter().enumerate();
-        stages.filter(|(_, node)| later.contains(node)).map(|(place, _)| place).collect()
+    /// The stages of a cell, by their place in its plan, whose weights other cells still want: cells that are open. What the
+    /// cell itself trains of theirs needs nothing any more when it is done.
+    pub(crate) fn wanted_by(&self, open: &[usize], cell: usize) -> BTreeSet<usize> {
+        let own = &self.of_cell[cell];
+        let left = open.iter().flat_map(|other| &self.of_cell[*other]).filter(|node| !own.contains(node));
+        let wanted: BTreeSet<usize> = left.flat_map(|node| self.nodes[*node].reads.iter().copied()).collect();
+        let stages = own.iter().enumerate();
+        stages.filter(|(_, node)| wanted.contains(node)).map(|(place, _)| place).collect()
     }
 
     /// Distinct finetunings.

@@ -7,13 +7,15 @@ mod expand;
 mod grammar;
 mod graph;
 mod plan;
+mod results;
+mod round;
 mod running;
 mod values;
 
 pub(crate) use expand::Cell;
 pub(crate) use graph::Graph;
 pub(crate) use plan::SweepPlan;
-pub(crate) use running::{SweepRecord, Told};
+pub(crate) use values::text as value_text;
 
 use crate::config::{self, Setting};
 use crate::experiment::Outlined;
@@ -136,11 +138,9 @@ impl Sweep {
             path.into_os_string().into_string().map(Value::String).map_err(|_| refused)
         };
         let mut table = self.cells[cell].table.clone();
-        let masks = self.cells[cell].masks.iter().map(|(key, source)| Ok((key.as_str(), utf8(self.mask(*source))?)));
-        let out = std::iter::once(Ok(("run.out", utf8(self.directory(cell))?)));
-        for put in masks.chain(out) {
-            let (key, value): (&str, Value) = put?;
-            config::put(&mut table, key, value, |_| false)
+        let masks = self.cells[cell].masks.iter().map(|(key, source)| (key.as_str(), self.mask(*source)));
+        for (key, path) in masks.chain([("run.out", self.directory(cell))]) {
+            config::put(&mut table, key, utf8(path)?, |_| false)
                 .map_err(|part| Error::invalid(format!("[sweep] {key}"), "mask_of", format!("`{part}` is no table")))?;
         }
         recipes::lay_under(&mut table, &[])?;

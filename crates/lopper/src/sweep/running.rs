@@ -1,5 +1,6 @@
 //! Runs the cells of a sweep, one after another.
 
+use super::round::{Claim, Round, Standing};
 use super::{Cell, Graph, Sweep};
 use crate::experiment::Outlined;
 use crate::{Experiment, output};
@@ -9,10 +10,16 @@ use lopper_weights::files;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// In a cell's directory: the keys that its stages had when it was run, to tell whether it would still be the same run.
 const KEYS: &str = "stages.json";
+
+/// Between two looks at what other processes do.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// In a cell's directory: why it failed.
+pub(super) const FAILED: &str = "failed.txt";
 
 /// How a cell ended.
 #[derive(Debug, Serialize)]
@@ -41,6 +48,8 @@ pub(crate) struct SweepRecord {
     pub(crate) trained: u64,
     /// Seconds that it took this time.
     pub(crate) seconds: f64,
+    /// The page that shows what came of it.
+    pub(crate) report: Option<PathBuf>,
     /// What came in the way of the others, by cell.
     pub(crate) failed: Vec<Failure>,
 }
@@ -69,26 +78,69 @@ impl Sweep {
     /// # Errors
     /// Everything that is wrong with any cell before anything is trained, [`Error::Interrupted`], and what keeps the sweep's
     /// own directory from being written.
-    pub(crate) fn run(&self, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<SweepRecord> {
+    pub(crate) fn run(&self, stop: &Stop, verify: bool, tell: impl FnMut(Told<'_>)) -> Result<SweepRecord> {
         let started = Instant::now();
+        self.parsed_figures()?;
         let (outlines, graph) = self.outline()?;
         self.check(&outlines, stop, verify)?;
         files::create_dir(&self.out)?;
         let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
         files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
-        let mut ended: Vec<End> = Vec::new();
-        for (index, cell) in self.cells.iter().enumerate() {
-            stop.check(&format!("beginning cell {}", cell.name))?;
-            let began = Instant::now();
-            let missing = cell.masks.iter().find(|(_, source)| !matches!(ended[*source], End::Done(_)));
-            let end = match missing {
-                Some((_, source)) => End::Blocked(format!("cell {}, whose mask it takes, is not done", self.cells[*source].name)),
-                None => self.run_cell(index, &graph, stop, verify)?,
-            };
-            tell(Told { cell, number: index + 1, of: self.cells.len(), end: &end, seconds: began.elapsed().as_secs_f64() });
-            ended.push(end);
+        self.work(&graph, stop, verify, tell)?;
+        let mut record = self.record(started.elapsed().as_secs_f64())?;
+        record.report = Some(self.write_report()?.0);
+        Ok(record)
+    }
+
+    /// Runs the cells that no other process is at work at, until none is left.
+    fn work(&self, graph: &Graph, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<()> {
+        let round = Round::of(self)?;
+        loop {
+            let mut waiting = false;
+            let mut done = false;
+            for (index, cell) in self.cells.iter().enumerate() {
+                stop.check(&format!("beginning cell {}", cell.name))?;
+                if round.standing(self, index) != Standing::Open {
+                    continue;
+                }
+                let source = |standing| cell.masks.iter().find(|(_, source)| round.standing(self, *source) == standing);
+                if source(Standing::Open).is_some() {
+                    waiting = true;
+                    continue;
+                }
+                let Some(_claim) = Claim::of(&self.directory(index))? else {
+                    waiting = true;
+                    continue;
+                };
+                // It may have been finished between the look and the claim.
+                if round.standing(self, index) != Standing::Open {
+                    continue;
+                }
+                let began = Instant::now();
+                let end = match source(Standing::Failed) {
+                    Some((_, source)) => {
+                        let why = format!("cell {}, whose mask it takes, is not done", self.cells[*source].name);
+                        self.fail(index, &why)?;
+                        End::Blocked(why)
+                    }
+                    None => self.run_cell(index, graph, &round, stop, verify)?,
+                };
+                done = true;
+                let seconds = began.elapsed().as_secs_f64();
+                tell(Told { cell, number: round.ended(self), of: self.cells.len(), end: &end, seconds });
+            }
+            match (waiting, done) {
+                (false, _) => return Ok(()),
+                (true, true) => {}
+                (true, false) => stop.pause(LOOK, "waiting for cells that other processes are at work at")?,
+            }
         }
-        Ok(self.record(&ended, started.elapsed().as_secs_f64()))
+    }
+
+    /// Notes why a cell failed.
+    fn fail(&self, index: usize, why: &str) -> Result<()> {
+        files::create_dir(&self.directory(index))?;
+        files::write_atomic(&self.directory(index).join(FAILED), why.as_bytes())
     }
 
     /// Whether what lies in a cell's directory is of the configuration that the cell has now.
@@ -98,29 +150,36 @@ impl Sweep {
     }
 
     /// One cell, as often as it may be tried.
-    fn run_cell(&self, index: usize, graph: &Graph, stop: &Stop, verify: bool) -> Result<End> {
+    fn run_cell(&self, index: usize, graph: &Graph, round: &Round, stop: &Stop, verify: bool) -> Result<End> {
         let cell = &self.cells[index];
         let mut left = self.options.retries;
         loop {
-            match self.try_cell(index, graph, stop, verify) {
-                Ok(record) => return Ok(End::Done(Box::new(record))),
+            match self.try_cell(index, graph, round, stop, verify) {
+                Ok(record) => {
+                    files::remove_file(&self.directory(index).join(FAILED))?;
+                    return Ok(End::Done(Box::new(record)));
+                }
                 Err(error @ Error::Interrupted(_)) => return Err(error),
                 Err(error) if left > 0 => {
                     tracing::warn!("cell {} failed and is tried again: {error}", cell.name);
                     left -= 1;
                 }
-                Err(error) => return Ok(End::Failed(error.to_string())),
+                Err(error) => {
+                    self.fail(index, &error.to_string())?;
+                    return Ok(End::Failed(error.to_string()));
+                }
             }
         }
     }
 
-    fn try_cell(&self, index: usize, graph: &Graph, stop: &Stop, verify: bool) -> Result<RunRecord> {
+    fn try_cell(&self, index: usize, graph: &Graph, round: &Round, stop: &Stop, verify: bool) -> Result<RunRecord> {
         let directory = self.directory(index);
-        files::create_dir(&directory)?;
         let keys = serde_json::to_vec(&graph.keys(index)).map_err(|e| Error::file(&directory, e))?;
         files::write_atomic(&directory.join(KEYS), &keys)?;
         let mut experiment = Experiment::new(&self.configuration(index)?, &self.context, &directory)?;
-        experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_after(index)));
+        let others = |other: &usize| *other != index && round.standing(self, *other) == Standing::Open;
+        let others: Vec<usize> = (0..self.cells.len()).filter(others).collect();
+        experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_by(&others, index)));
         let cache = StoreCache::new(experiment.store(), verify);
         let mut session = experiment.into_session(stop.clone(), &cache)?;
         // It saves time alone.
@@ -148,36 +207,44 @@ impl Sweep {
         self.of_each(check).map(drop)
     }
 
-    fn record(&self, ended: &[End], seconds: f64) -> SweepRecord {
-        let records = || {
-            ended.iter().filter_map(|end| match end {
-                End::Done(record) => Some(record),
-                End::Failed(_) | End::Blocked(_) => None,
-            })
-        };
-        let failed = ended.iter().zip(&self.cells).filter_map(|(end, cell)| match end {
-            End::Done(_) => None,
-            End::Failed(error) | End::Blocked(error) => Some(Failure { cell: cell.name.clone(), error: error.clone() }),
-        });
-        SweepRecord {
+    /// What the sweep came to, from what its cells have left.
+    fn record(&self, seconds: f64) -> Result<SweepRecord> {
+        let mut sum = SweepRecord {
             directory: self.out.clone(),
             cells: self.cells.len(),
-            done: records().count(),
-            finetunings: records().map(|record| record.finetunings).sum(),
-            trained: records().map(|record| record.trained).sum(),
+            done: 0,
+            finetunings: 0,
+            trained: 0,
             seconds,
-            failed: failed.collect(),
+            report: None,
+            failed: Vec::new(),
+        };
+        for (index, cell) in self.cells.iter().enumerate() {
+            let directory = self.directory(index);
+            match std::fs::read_to_string(directory.join(FAILED)) {
+                Ok(error) => sum.failed.push(Failure { cell: cell.name.clone(), error }),
+                Err(_) => {
+                    let path = directory.join("record.json");
+                    let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
+                    let record = RunRecord::from_bytes(&bytes).map_err(|e| Error::file(&path, e))?;
+                    sum.done += 1;
+                    sum.finetunings += record.finetunings;
+                    sum.trained += record.trained;
+                }
+            }
         }
+        Ok(sum)
     }
 }
 
 impl SweepRecord {
     /// For people.
     pub(crate) fn text(&self) -> String {
-        let Self { directory, cells, done, finetunings, trained, seconds, failed } = self;
+        let Self { directory, cells, done, finetunings, trained, seconds, report, failed } = self;
+        let report = report.as_ref().map(|page| format!("\nreport  {}", page.display())).unwrap_or_default();
         let failed: String = failed.iter().map(|Failure { cell, error }| format!("\n{cell}: {error}")).collect();
         format!(
-            "{done} of {} done in {}: trained {} of {} finetunings, {}{failed}",
+            "{done} of {} done in {}: trained {} of {} finetunings, {}{failed}{report}",
             output::quantity(*cells as u64, "cell"),
             directory.display(),
             output::count(*trained),
