@@ -1,6 +1,5 @@
-//! What is known of an experiment: its cells and their results, as plain data.
+//! The cells of an experiment and their results, as plain data.
 
-use crate::Figure;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -9,22 +8,6 @@ use std::path::PathBuf;
 
 /// Axes that every cell has, named in its sweep or not.
 pub const BUILT_IN_AXES: [&str; 4] = ["method", "task", "sparsity", "seed"];
-
-/// A sweep, finished or under way: its cells, the figures asked for, and what a reader needs to judge them.
-#[derive(Debug, Clone, Default)]
-pub struct Experiment {
-    /// The heading of the page.
-    pub title: String,
-    /// Every cell that was planned, in the order of the plan. Lines, rows and columns of figures come in the order in
-    /// which their values first appear here.
-    pub cells: Vec<Cell>,
-    /// What to draw, in the order of the page.
-    pub figures: Vec<Figure>,
-    /// The configuration with every default, as TOML.
-    pub configuration: String,
-    /// Versions and hardware, as name and value, in the order in which they are shown.
-    pub provenance: Vec<(String, String)>,
-}
 
 /// One run of the sweep: a point of its axes with one seed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
