@@ -1,0 +1,88 @@
+//! Numbers and lists as they are read.
+
+use crate::stats::Summary;
+
+/// Decimals that tell these numbers apart: three digits of their spread, and at least those usual for their size; at most 6.
+pub(crate) fn decimals(values: impl IntoIterator<Item = f64>) -> usize {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for value in values.into_iter().filter(|value| value.is_finite()) {
+        (low, high) = (low.min(value), high.max(value));
+    }
+    if low > high {
+        return 3;
+    }
+    let usual = match low.abs().max(high.abs()) {
+        size if size <= 1.5 => 3,
+        size if size <= 150.0 => 1,
+        _ => 0,
+    };
+    let spread = high - low;
+    let telling = if spread > 0.0 { (2 - spread.log10().floor() as i64).clamp(0, 6) as usize } else { 0 };
+    usual.max(telling)
+}
+
+/// A number with these decimals; never `-0`.
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    if text.starts_with('-') && !text.contains(|c: char| ('1'..='9').contains(&c)) {
+        text[1..].to_owned()
+    } else {
+        text
+    }
+}
+
+/// The same with a sign, for differences.
+pub(crate) fn signed(value: f64, decimals: usize) -> String {
+    let text = fixed(value, decimals);
+    if text.starts_with('-') || !text.contains(|c: char| ('1'..='9').contains(&c)) { text } else { format!("+{text}") }
+}
+
+/// `0.812 ± 0.013`; the mean alone where there is no interval.
+pub(crate) fn interval(summary: &Summary, decimals: usize) -> String {
+    with_half(fixed(summary.mean, decimals), summary, decimals)
+}
+
+/// `+0.031 ± 0.013`.
+pub(crate) fn difference(summary: &Summary, decimals: usize) -> String {
+    with_half(signed(summary.mean, decimals), summary, decimals)
+}
+
+fn with_half(mean: String, summary: &Summary, decimals: usize) -> String {
+    match summary.half {
+        Some(half) => format!("{mean} ± {}", fixed(half, decimals)),
+        None => mean,
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(crate) fn list(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [one] => one.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// `1 seed`, `3 seeds`.
+pub(crate) fn count(n: usize, one: &str, many: &str) -> String {
+    format!("{n} {}", if n == 1 { one } else { many })
+}
+
+/// The first characters of a text, with an ellipsis in place of the others.
+pub(crate) fn shortened(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A number on an axis: shares as percentages, others in the fewest digits.
+pub(crate) fn on_axis(value: f64, percent: bool) -> String {
+    if percent {
+        // 0.07 · 100 is 7.000000000000001.
+        let rounded = (value * 1e8).round() / 1e6;
+        format!("{rounded} %")
+    } else {
+        format!("{value}")
+    }
+}
