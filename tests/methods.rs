@@ -62,7 +62,14 @@ fn each_is_short_prunes_exactly_and_trains_once() {
     println!("{:<12} {:>5} {:>8} {:>9}", "method", "lines", "pruned", "accuracy");
     println!(
         "{:<12} {:>5} {:>8} {:>9.3}\n{:<12} {:>5} {:>8} {:>9.3}",
-        "dense", "", 0, dense.value(), "mpi", "", mpi.pruned, mpi.value()
+        "dense",
+        "",
+        0,
+        dense.value(),
+        "mpi",
+        "",
+        mpi.pruned,
+        mpi.value()
     );
     for (method, file, options) in NINE {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/methods").join(file);

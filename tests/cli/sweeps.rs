@@ -40,22 +40,22 @@ fn counts(f: &Fixture, arguments: &[&str]) -> (u64, u64, usize) {
 #[test]
 fn the_papers_figures_share_what_they_should() {
     let f = Fixture::new();
-    let paper = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/paper");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let count = |figure: &str, set: &[&str]| {
-        let path = paper.join(figure).to_str().unwrap().to_owned();
+        let path = examples.join(figure).to_str().unwrap().to_owned();
         let set: Vec<&str> = set.iter().flat_map(|set| ["--set", *set]).collect();
         let (alone, shared, _) = counts(&f, &[&[&*path, "--set", "sweep.seeds=[1]"][..], &set[..]].concat());
         (alone, shared)
     };
-    assert_eq!(count("figure-03.toml", &[]), (654, 324));
+    assert_eq!(count("paper/figure-03.toml", &[]), (654, 324));
     let only = "{ panel = ['base-10min', 'base-1h', 'large-10min', 'large-1h', 'large-10h'] }";
-    assert_eq!(count("figure-03.toml", &[&format!("sweep.exclude=[{only}]")]), (109, 54));
-    assert_eq!(count("figure-03.toml", &[&format!("sweep.exclude=[{only}, {{ method = 'imp' }}]")]), (55, 46));
-    assert_eq!(count("figure-02.toml", &[]), (180, 20));
-    assert_eq!(count("figure-07.toml", &[]), (800, 420));
-    assert_eq!(count("figure-29.toml", &[]), (1296, 225));
+    assert_eq!(count("paper/figure-03.toml", &[&format!("sweep.exclude=[{only}]")]), (109, 54));
+    assert_eq!(count("paper/figure-03.toml", &[&format!("sweep.exclude=[{only}, {{ method = 'imp' }}]")]), (55, 46));
+    assert_eq!(count("paper/figure-02.toml", &[]), (180, 20));
+    assert_eq!(count("paper/figure-07.toml", &[]), (800, 420));
+    assert_eq!(count("bert_cross_task_transfer/transfer.toml", &[]), (1296, 225));
     // Three seeds share nothing.
-    let path = paper.join("figure-29.toml");
+    let path = examples.join("bert_cross_task_transfer/transfer.toml");
     assert_eq!(counts(&f, &[path.to_str().unwrap()]), (3 * 1296, 3 * 225, 3 * (9 + 2 * 81)));
 }
 
@@ -70,7 +70,10 @@ fn shared_stages_are_trained_once_and_a_second_run_trains_nothing() {
     let answer = f.run(&["run", "sweep.toml", "--json"]);
     assert_eq!(answer.stderr.lines().filter(|line| line.starts_with('[')).count(), 19, "{answer:?}");
     let first = answer.json();
-    assert_eq!((first["cells"].as_u64(), first["done"].as_u64(), first["trained"].as_u64()), (Some(19), Some(19), Some(18)));
+    assert_eq!(
+        (first["cells"].as_u64(), first["done"].as_u64(), first["trained"].as_u64()),
+        (Some(19), Some(19), Some(18))
+    );
     let again = f.run(&["run", "sweep.toml", "--json"]).json();
     assert_eq!((again["done"].as_u64(), again["trained"].as_u64()), (Some(19), Some(0)));
     let plan = f.run(&["plan", "sweep.toml", "--json"]).json();
@@ -81,14 +84,20 @@ fn shared_stages_are_trained_once_and_a_second_run_trains_nothing() {
     // A cell is the same run alone, bit by bit.
     let set = ["prune.method=imp", "prune.sparsity=0.3"];
     f.write("alone.toml", BASE);
-    let alone = f.run(&["run", "alone.toml", "--json", "--set", set[0], set[1], "run.store=other", "run.save_model=false"]).json();
+    let alone = f
+        .run(&["run", "alone.toml", "--json", "--set", set[0], set[1], "run.store=other", "run.save_model=false"])
+        .json();
     let cell = record(&f, "pruned-imp-sparsity0.3-seed57");
     assert_eq!((&cell["metrics"], &cell["sparsity"]), (&alone["metrics"], &alone["sparsity"]));
     let mask = f.read("runs/sweep/cells/pruned-imp-sparsity0.3-seed57/mask.safetensors");
-    let other = f.run(&["mask", "iou", "runs/sweep/cells/pruned-imp-sparsity0.3-seed57", "runs/alone", "--json"]).json();
+    let other =
+        f.run(&["mask", "iou", "runs/sweep/cells/pruned-imp-sparsity0.3-seed57", "runs/alone", "--json"]).json();
     assert_eq!(other["iou"].as_f64(), Some(1.0), "{} bytes", mask.len());
     // Another peak of PARP's trains PARP's cells alone.
-    let text = SIX.replace("parp = { prune.method = 'parp', prune.every = 1 }", "parp = { prune.method = 'parp', prune.every = 2 }");
+    let text = SIX.replace(
+        "parp = { prune.method = 'parp', prune.every = 1 }",
+        "parp = { prune.method = 'parp', prune.every = 2 }",
+    );
     f.write("sweep.toml", format!("{BASE}{text}"));
     let plan = f.run(&["plan", "sweep.toml", "--json"]).json();
     assert_eq!(plan["to_train"].as_u64(), Some(3));
@@ -104,7 +113,8 @@ fn masks_go_from_cell_to_cell() {
     assert_eq!((result["done"].as_u64(), result["trained"].as_u64()), (Some(10), Some(14)), "{result}");
     let mask = record(&f, "mask-source0.001-seed57");
     assert_eq!((&mask["metric"], mask["finetunings"].as_u64()), (&Value::Null, Some(3)), "its head knows nothing");
-    let cells = |target: &str| ["mask-source0.002-seed57".to_owned(), format!("on-regular-source0.002-target{target}-seed57")];
+    let cells =
+        |target: &str| ["mask-source0.002-seed57".to_owned(), format!("on-regular-source0.002-target{target}-seed57")];
     let [mask, on] = cells("0.001").map(|cell| format!("runs/sweep/cells/{cell}"));
     assert_eq!(f.run(&["mask", "iou", &mask, &on, "--json"]).json()["iou"].as_f64(), Some(1.0));
     // To itself it is IMP's last round.
@@ -138,7 +148,14 @@ fn what_is_wrong_is_told_once_and_before_anything_is_trained() {
     assert!(answer.stderr.contains("2 of 13 cells, such as pruned-rp-sparsity0.1-seed57"), "{answer:?}");
     assert_eq!(answer.stderr.matches("[prune] sparsity = 1.5").count(), 1, "{answer:?}");
     // Nor is a model that is not there told once a cell.
-    let answer = f.run(&["run", "sweep.toml", "--set", "model.path=nowhere", "sweep.group=[{ set.prune.method = 'mpi', set.prune.sparsity = 0.5 }]", "sweep.seeds=[1, 2]"]);
+    let answer = f.run(&[
+        "run",
+        "sweep.toml",
+        "--set",
+        "model.path=nowhere",
+        "sweep.group=[{ set.prune.method = 'mpi', set.prune.sparsity = 0.5 }]",
+        "sweep.seeds=[1, 2]",
+    ]);
     assert_eq!(answer.stderr.matches("nowhere").count(), 1, "{answer:?}");
     for (set, message) in [
         ("sweep.sedes=[1]", "did you mean `seeds`"),

@@ -32,7 +32,7 @@ mod tests {
         assert_eq!(linear(0.0, 1.0, 5), (vec![0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0], 1));
         assert_eq!(linear(0.99, 1.0, 5).1, 3);
         assert_eq!(linear(-3.0, 40.0, 5).0, [0.0, 10.0, 20.0, 30.0, 40.0]);
-        assert_eq!(linear(1.0, 1.0, 5).0, []);
+        assert_eq!(linear(1.0, 1.0, 5).0, Vec::<f64>::new());
         assert_eq!(logarithmic(1.0, 10.0), [1.0, 2.0, 5.0, 10.0]);
         assert_eq!(logarithmic(3.0, 60.0), [5.0, 10.0, 20.0, 50.0]);
     }

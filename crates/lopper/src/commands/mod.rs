@@ -17,6 +17,7 @@ mod run;
 mod status;
 mod table;
 mod transcribe;
+mod work;
 
 use clap::{Parser, Subcommand};
 use lopper_core::{Error, Result};
@@ -64,6 +65,8 @@ enum Command {
     Status(status::Arguments),
     /// Show the stages of a configuration, or the cells of a sweep; trains nothing
     Plan(plan::Arguments),
+    /// Take part in a sweep that was started here or on another machine: train cells that nobody else is at work at
+    Work(work::Arguments),
     /// Show the cells of a sweep: metric, sparsity, cost
     Table(table::Arguments),
     /// Draw the figures of a sweep, and write them and everything about it into one page
@@ -168,6 +171,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Gc(command) => command.execute(json),
         Command::Rm(command) => command.execute(json),
         Command::Plan(command) => command.execute(json),
+        Command::Work(command) => command.execute(),
         Command::Table(command) => command.execute(json),
         Command::Report(command) => command.execute(json),
         Command::Prune(command) => command.execute(json),

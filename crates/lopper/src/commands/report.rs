@@ -41,6 +41,7 @@ impl Arguments {
 }
 
 fn text(report: &Report) -> String {
-    let captions: String = report.figures.iter().map(|figure| format!("{}. {}\n\n", figure.title, figure.caption)).collect();
+    let captions: String =
+        report.figures.iter().map(|figure| format!("{}. {}\n\n", figure.title, figure.caption)).collect();
     format!("{captions}page  {}", report.page.display())
 }

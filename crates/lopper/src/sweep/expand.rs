@@ -51,7 +51,8 @@ pub(super) fn expand(base: &Table, grammar: &Grammar, problems: &mut Vec<Error>)
     let mut excluded = vec![0usize; grammar.exclusions.len()];
     for group in &grammar.groups {
         // The seed varies fastest: what belongs together is done together.
-        let axes: Vec<&Axis> = group.axes.iter().chain(grammar.axes.iter().skip(1)).chain(grammar.axes.first()).collect();
+        let axes: Vec<&Axis> =
+            group.axes.iter().chain(grammar.axes.iter().skip(1)).chain(grammar.axes.first()).collect();
         for number in 0..size(group) {
             let (cell, masks) = cell(base, group, &axes, number, problems);
             match grammar.exclusions.iter().position(|exclusion| excludes(exclusion, &cell.axes)) {
@@ -90,7 +91,6 @@ fn cell(base: &Table, group: &Group, axes: &[&Axis], number: usize, problems: &m
     let parts = points.iter().map(|(axis, point)| part_of_name(axis, &point.value));
     let name = group.name.iter().map(|name| part_of_name(GROUP, &Value::from(name.as_str()))).chain(parts);
     let name = name.collect::<Vec<_>>().join("-");
-    let mut table = base.clone();
     let mut masks = Vec::new();
     let sets: Vec<_> = group.sets.iter().chain(points.iter().flat_map(|(_, point)| &point.sets)).collect();
     let mut refuse = |error: Error| {
@@ -103,13 +103,25 @@ fn cell(base: &Table, group: &Group, axes: &[&Axis], number: usize, problems: &m
     let (variables, sets): (Vec<_>, Vec<_>) = sets.into_iter().partition(|(key, _)| key.starts_with('$'));
     let variables = variables.into_iter().map(|(name, value)| (name.trim_start_matches('$').to_owned(), value.clone()));
     let known: Axes = variables.chain(values.clone()).collect();
+    let filled = |value: &Value, key: &str| {
+        filled_in(value, &known).map_err(|axis| {
+            let names = known.keys().cloned().collect::<Vec<_>>().join(", ");
+            let expected = format!("there is no axis or variable `{axis}`; there are {names}");
+            Error::invalid(format!("[sweep] {key}"), format!("${{{axis}}}"), expected)
+        })
+    };
+    let mut table = Table::new();
+    for (key, value) in base {
+        match filled(value, key) {
+            Ok(value) => drop(table.insert(key.clone(), value)),
+            Err(error) => refuse(error),
+        }
+    }
     for (key, value) in &sets {
-        let value = match filled_in(value, &known) {
+        let value = match filled(value, key) {
             Ok(value) => value,
-            Err(axis) => {
-                let names = known.keys().cloned().collect::<Vec<_>>().join(", ");
-                let expected = format!("there is no axis or variable `{axis}`; there are {names}");
-                refuse(Error::invalid(format!("[sweep] {key}"), text(value), expected));
+            Err(error) => {
+                refuse(error);
                 continue;
             }
         };
@@ -158,7 +170,11 @@ fn check_names(cells: &[Cell], problems: &mut Vec<Error>) {
                 let axes = cell.axes.iter().map(|(axis, value)| format!("{axis} = {value}"));
                 cell.group.iter().map(|name| format!("group {name}")).chain(axes).collect::<Vec<_>>().join(", ")
             };
-            let expected = format!("names that differ: it would be that of {} and of {}; name the groups", axes(before), axes(cell));
+            let expected = format!(
+                "names that differ: it would be that of {} and of {}; name the groups",
+                axes(before),
+                axes(cell)
+            );
             problems.push(Error::invalid("[sweep] cell", &cell.name, expected));
         }
     }
@@ -276,7 +292,10 @@ mod tests {
              [[sweep.group]]\nname = 'from'\nover.source = { key = 'data.task', values = ['cola', 'rte'] }\n",
         );
         assert_eq!(problems, Vec::<String>::new());
-        assert_eq!(&names(&cells)[..5], ["from-cola-seed1", "from-cola-seed2", "from-rte-seed1", "from-rte-seed2", "on-cola-cola-seed1"]);
+        assert_eq!(
+            &names(&cells)[..5],
+            ["from-cola-seed1", "from-cola-seed2", "from-rte-seed1", "from-rte-seed2", "on-cola-cola-seed1"]
+        );
         let of = |name: &str| {
             let cell = cells.iter().find(|cell| cell.name == name).unwrap();
             let [(key, source)] = &cell.masks[..] else { panic!("{:?}", cell.masks) };
@@ -306,9 +325,13 @@ mod tests {
         assert!(twice.contains("a-b-seed1 is not accepted") && twice.contains("exclude"), "{twice}");
         let axis = problems("[sweep]\nseeds = [1, 2]\nover.data.path = ['${tasks}']\n");
         assert_eq!(axis.matches("no axis or variable `tasks`").count(), 1, "{axis}");
-        let many = problems("[sweep]\nseeds = [1]\nover.a.b = { from = 1, to = 999, step = 1 }\nover.a.c = { from = 1, to = 999, step = 1 }\n");
+        let many = problems(
+            "[sweep]\nseeds = [1]\nover.a.b = { from = 1, to = 999, step = 1 }\nover.a.c = { from = 1, to = 999, step = 1 }\n",
+        );
         assert!(many.contains("over.a"), "{many}");
-        let many = problems("[sweep]\nseeds = [1]\nover.prune.b = { from = 1, to = 999, step = 1 }\nover.prune.c = { from = 1, to = 999, step = 1 }\n");
+        let many = problems(
+            "[sweep]\nseeds = [1]\nover.prune.b = { from = 1, to = 999, step = 1 }\nover.prune.c = { from = 1, to = 999, step = 1 }\n",
+        );
         assert!(many.contains("998001 cells"), "{many}");
     }
 

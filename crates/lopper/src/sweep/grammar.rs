@@ -71,9 +71,13 @@ impl Grammar {
         let known: Vec<&str> = SweepOptions::DOCS.iter().map(|doc| doc.name).chain(CELL_KEYS).collect();
         options.retain(|key, _| known_or_refused(key, "[sweep]", &known, problems));
         let options = lopper_core::parse_leniently(&options, SweepOptions::parse, "[sweep]", problems);
-        crate::problems::check(problems, (1..=256).contains(&options.workers), "[sweep] workers", options.workers, || {
-            "from 1 to 256 processes".into()
-        });
+        crate::problems::check(
+            problems,
+            (1..=256).contains(&options.workers),
+            "[sweep] workers",
+            options.workers,
+            || "from 1 to 256 processes".into(),
+        );
         let mut axes = vec![seeds(table.get("seeds"), problems)];
         axes.extend(over(table.get("over"), "[sweep] over", problems));
         let groups = match table.get("group") {
@@ -109,7 +113,9 @@ impl Grammar {
         let axes = self.axes.iter().chain(self.groups.iter().flat_map(|group| &group.axes));
         let mut axes = axes.filter(|axis| axis.points.iter().any(|point| sets(&point.sets)));
         let mut groups = self.groups.iter().filter(|group| sets(&group.sets));
-        axes.next().map(|axis| axis.name.as_str()).or_else(|| groups.next().map(|group| group.name.as_deref().unwrap_or("set")))
+        axes.next()
+            .map(|axis| axis.name.as_str())
+            .or_else(|| groups.next().map(|group| group.name.as_deref().unwrap_or("set")))
     }
 }
 
@@ -167,7 +173,11 @@ fn over(given: Option<&Value>, context: &str, problems: &mut Vec<Error>) -> Vec<
             table.iter().flat_map(|(key, value)| axes_of(key, value, context, problems)).collect()
         }
         Some(other) => {
-            problems.push(Error::invalid(context, other, "a table of axes, such as over.\"data.task\" = [\"cola\", \"rte\"]"));
+            problems.push(Error::invalid(
+                context,
+                other,
+                "a table of axes, such as over.\"data.task\" = [\"cola\", \"rte\"]",
+            ));
             Vec::new()
         }
     }

@@ -70,7 +70,13 @@ impl Graph {
             for (key, stage) in keys.into_iter().zip(stages) {
                 let number = *known.entry(key.clone()).or_insert_with(|| {
                     let reads = reads(stage, &numbers);
-                    graph.nodes.push(Node { key, name: stage.name.clone(), updates: stage.updates, cells: Vec::new(), reads });
+                    graph.nodes.push(Node {
+                        key,
+                        name: stage.name.clone(),
+                        updates: stage.updates,
+                        cells: Vec::new(),
+                        reads,
+                    });
                     graph.nodes.len() - 1
                 });
                 let node = &mut graph.nodes[number];
@@ -80,7 +86,8 @@ impl Graph {
                 numbers.push(number);
             }
             graph.of_cell.push(numbers);
-            let sources: usize = given.values().collect::<BTreeSet<_>>().into_iter().map(|s| outcomes[*s].until_mask).sum();
+            let sources: usize =
+                given.values().collect::<BTreeSet<_>>().into_iter().map(|s| outcomes[*s].until_mask).sum();
             let finetunings = stages.iter().filter(|stage| stage.is_finetuning()).count();
             let last = stages.last().filter(|stage| stage.is_finetuning());
             let under_mask = usize::from(last.is_some_and(|stage| stage.schedule.is_none()));
@@ -151,12 +158,16 @@ fn keys(cell: &Outlined, of_cell: impl Fn(&Path) -> Option<String>) -> Result<(V
         };
         let ranked_by = || match stage.scoring {
             Scoring::Magnitude => Value::Null,
-            _ => json!({ "strategy": cell.strategy, "calibration": stage.calibration, "way": keys, "data": cell.data, "general": cell.general }),
+            _ => {
+                json!({ "strategy": cell.strategy, "calibration": stage.calibration, "way": keys, "data": cell.data, "general": cell.general })
+            }
         };
         let start = match &stage.mask {
             InitialMask::Dense => dense(),
             InitialMask::Keep => mask_before(),
-            InitialMask::Discover { sparsity, .. } | InitialMask::Random { sparsity, .. } if sparsity.get() == 0.0 => dense(),
+            InitialMask::Discover { sparsity, .. } | InitialMask::Random { sparsity, .. } if sparsity.get() == 0.0 => {
+                dense()
+            }
             InitialMask::Load(path) => of_cell(path).unwrap_or_else(|| hash(&json!({ "file": path }))),
             InitialMask::Random { .. } => hash(&json!({
                 "drawn": stage.mask, "for": cell.model, "allocation": stage.allocation, "pattern": stage.pattern,
@@ -190,4 +201,3 @@ fn keys(cell: &Outlined, of_cell: impl Fn(&Path) -> Option<String>) -> Result<(V
 fn hash(value: &Value) -> String {
     blake3::hash(value.to_string().as_bytes()).to_hex().to_string()
 }
-

@@ -11,6 +11,7 @@ mod results;
 mod round;
 mod running;
 mod values;
+mod workers;
 
 pub(crate) use expand::Cell;
 pub(crate) use graph::Graph;
@@ -75,7 +76,8 @@ impl Sweep {
         let figures = figures(base.remove("figure"), &mut problems);
         for setting in settings {
             let swept = |axis: &str| {
-                let expected = format!("a key that does not vary; it is set on the axis `{axis}`, so set sweep.over instead");
+                let expected =
+                    format!("a key that does not vary; it is set on the axis `{axis}`, so set sweep.over instead");
                 Error::invalid(format!("--set {}", setting.key()), setting.value(), expected)
             };
             problems.extend(grammar.sets(setting.key()).map(swept));
@@ -125,7 +127,11 @@ impl Sweep {
     fn mask(&self, cell: usize) -> PathBuf {
         let saved = self.cells[cell].table.get("run").and_then(|run| run.get("save_model")).and_then(Value::as_bool);
         let directory = self.directory(cell);
-        if saved == Some(true) { directory.join("model").join("mask.safetensors") } else { directory.join("mask.safetensors") }
+        if saved == Some(true) {
+            directory.join("model").join("mask.safetensors")
+        } else {
+            directory.join("mask.safetensors")
+        }
     }
 
     /// The whole configuration of a cell.

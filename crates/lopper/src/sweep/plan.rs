@@ -62,7 +62,8 @@ impl SweepPlan {
     /// Everything that is wrong with any cell.
     pub(crate) fn of(sweep: &Sweep) -> Result<Self> {
         let (outlines, graph) = sweep.outline()?;
-        let state = |cell| sweep.is_as_run(cell, &graph).then(|| RunStatus::read(&sweep.directory(cell)).ok()).flatten();
+        let state =
+            |cell| sweep.is_as_run(cell, &graph).then(|| RunStatus::read(&sweep.directory(cell)).ok()).flatten();
         let states: Vec<Option<RunStatus>> = (0..outlines.len()).map(state).collect();
         let done = done(&graph, &states);
         let updates = |updates: u64| (!graph.in_epochs).then_some(updates);
@@ -103,7 +104,8 @@ impl SweepPlan {
         let mut seen = vec![false; self.stages.len()];
         for cell in &self.cells {
             let trains = |stage: &&usize| self.stages[**stage].finetuning;
-            let own = cell.stages.iter().filter(trains).filter(|stage| !std::mem::replace(&mut seen[**stage], true)).count();
+            let own =
+                cell.stages.iter().filter(trains).filter(|stage| !std::mem::replace(&mut seen[**stage], true)).count();
             table.row([
                 cell.name.clone(),
                 cell.method.to_owned(),

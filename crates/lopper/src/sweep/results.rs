@@ -39,8 +39,7 @@ impl Sweep {
         }
         let axes: Vec<String> = axes.into_iter().collect();
         let other = |problem: lopper_report::Problem| Error::Other(format!("[[figure]] {problem}"));
-        Figure::parse(&self.figures, &axes)
-            .map_err(|problems| Error::Many(problems.into_iter().map(other).collect()))
+        Figure::parse(&self.figures, &axes).map_err(|problems| Error::Many(problems.into_iter().map(other).collect()))
     }
 
     /// All cells with what is known of them, and what is to be drawn.
@@ -90,7 +89,9 @@ impl Sweep {
         match RunStatus::read(&directory).map(|status| status.state) {
             Ok(RunState::Done) => {
                 let bytes = std::fs::read(directory.join("record.json"));
-                let record = bytes.map_err(|e| e.to_string()).and_then(|bytes| RunRecord::from_bytes(&bytes).map_err(|e| e.to_string()));
+                let record = bytes
+                    .map_err(|e| e.to_string())
+                    .and_then(|bytes| RunRecord::from_bytes(&bytes).map_err(|e| e.to_string()));
                 match record {
                     Ok(record) => (State::Done, Some(record)),
                     Err(error) => (State::Failed(format!("its record cannot be read: {error}")), None),
@@ -147,7 +148,7 @@ fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
             split: split.split.as_str().to_owned(),
             name: metric.name.clone(),
             value: metric.value,
-            higher_is_better: metric.higher_is_better,
+            higher_is_better: !metric.lower_is_better(),
             primary: primary == Some(metric.name.as_str()) && first == Some(split.split.as_str()),
         })
     });

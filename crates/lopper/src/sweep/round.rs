@@ -53,7 +53,9 @@ impl Round {
 
     fn look(&self, sweep: &Sweep, cell: usize) -> Standing {
         let directory = sweep.directory(cell);
-        let is_new = |name: &str| directory.join(name).metadata().and_then(|data| data.modified()).is_ok_and(|at| at >= self.since);
+        let is_new = |name: &str| {
+            directory.join(name).metadata().and_then(|data| data.modified()).is_ok_and(|at| at >= self.since)
+        };
         if is_new(FAILED) {
             return Standing::Failed;
         }
@@ -85,7 +87,9 @@ impl Claim {
         match file.try_lock() {
             Ok(()) => Ok(Some(Self { _locked: file })),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => Ok(Some(Self { _locked: file })),
+            Err(TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {
+                Ok(Some(Self { _locked: file }))
+            }
             Err(TryLockError::Error(e)) => Err(Error::file(path, e)),
         }
     }

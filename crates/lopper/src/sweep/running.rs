@@ -86,10 +86,22 @@ impl Sweep {
         files::create_dir(&self.out)?;
         let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
         files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
-        self.work(&graph, stop, verify, tell)?;
+        match self.options.workers {
+            1 => self.work(&graph, stop, verify, tell)?,
+            number => self.run_workers(number, verify, stop)?,
+        }
         let mut record = self.record(started.elapsed().as_secs_f64())?;
         record.report = Some(self.write_report()?.0);
         Ok(record)
+    }
+
+    /// Runs the cells of a sweep that was started, those that no other process is at work at, until none is left.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) fn take_part(&self, stop: &Stop, verify: bool, tell: impl FnMut(Told<'_>)) -> Result<()> {
+        let (_, graph) = self.outline()?;
+        self.work(&graph, stop, verify, tell)
     }
 
     /// Runs the cells that no other process is at work at, until none is left.
@@ -146,7 +158,8 @@ impl Sweep {
     /// Whether what lies in a cell's directory is of the configuration that the cell has now.
     pub(super) fn is_as_run(&self, cell: usize, graph: &Graph) -> bool {
         let keys = std::fs::read(self.directory(cell).join(KEYS)).ok();
-        keys.and_then(|keys| serde_json::from_slice::<Vec<String>>(&keys).ok()).is_some_and(|keys| keys == graph.keys(cell))
+        keys.and_then(|keys| serde_json::from_slice::<Vec<String>>(&keys).ok())
+            .is_some_and(|keys| keys == graph.keys(cell))
     }
 
     /// One cell, as often as it may be tried.

@@ -51,7 +51,9 @@ pub(crate) fn text(value: &Value) -> String {
 pub(super) fn filled_in(value: &Value, axes: &Axes) -> Result<Value, String> {
     Ok(match value {
         Value::String(text) => filled_in_text(text, axes)?,
-        Value::Array(values) => Value::Array(values.iter().map(|value| filled_in(value, axes)).collect::<Result<_, _>>()?),
+        Value::Array(values) => {
+            Value::Array(values.iter().map(|value| filled_in(value, axes)).collect::<Result<_, _>>()?)
+        }
         Value::Table(table) => {
             let filled = table.iter().map(|(key, value)| Ok((key.clone(), filled_in(value, axes)?)));
             Value::Table(filled.collect::<Result<Table, String>>()?)
