@@ -49,7 +49,7 @@ pub(crate) fn difference(summary: &Summary, decimals: usize) -> String {
 
 fn with_half(mean: String, summary: &Summary, decimals: usize) -> String {
     match summary.half {
-        Some(half) => format!("{mean} ± {}", fixed(half, decimals)),
+        Some(half) => format!("{mean}\u{a0}±\u{a0}{}", fixed(half, decimals)),
         None => mean,
     }
 }
@@ -61,6 +61,41 @@ pub(crate) fn list(items: &[String]) -> String {
         [one] => one.clone(),
         [most @ .., last] => format!("{} and {last}", most.join(", ")),
     }
+}
+
+/// Places of an axis in words, three and more in a row as a range: `10 %, 30 % to 60 % and 90 %`.
+///
+/// `chosen` are places among all `labels`, ascending.
+pub(crate) fn places(chosen: &[usize], labels: &[String]) -> String {
+    let mut parts = Vec::new();
+    let mut rest = chosen;
+    while let [first, ..] = rest {
+        let run = rest.iter().enumerate().take_while(|(ahead, place)| **place == first + ahead).count();
+        let (taken, left) = rest.split_at(if run > 2 { run } else { 1 });
+        parts.push(match taken {
+            [one] => labels[*one].clone(),
+            many => format!("{} to {}", labels[many[0]], labels[many[many.len() - 1]]),
+        });
+        rest = left;
+    }
+    list(&parts)
+}
+
+/// A sentence about a panel; one about the whole figure begins with a capital letter.
+pub(crate) fn about(panel: &str, sentence: &str) -> String {
+    if !panel.is_empty() {
+        return format!("{panel}: {sentence}");
+    }
+    let mut letters = sentence.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// A whole number with a comma between every three digits.
+pub(crate) fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let first = digits.len() % 3;
+    let comma = |at: usize| at > 0 && at % 3 == first;
+    digits.chars().enumerate().flat_map(|(at, digit)| comma(at).then_some(',').into_iter().chain([digit])).collect()
 }
 
 /// `1 seed`, `3 seeds`.
@@ -81,7 +116,7 @@ pub(crate) fn on_axis(value: f64, percent: bool) -> String {
     if percent {
         // 0.07 · 100 is 7.000000000000001.
         let rounded = (value * 1e8).round() / 1e6;
-        format!("{rounded} %")
+        format!("{rounded}\u{a0}%")
     } else {
         format!("{value}")
     }

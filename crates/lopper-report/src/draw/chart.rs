@@ -98,6 +98,8 @@ const BOTTOM: f64 = 52.0;
 const LEGEND: f64 = 22.0;
 /// Characters of a name in the legend.
 const LONGEST: usize = 28;
+/// Characters of a name beside its point.
+const NAMED: usize = 20;
 
 impl Chart {
     /// Whether some interval reaches beyond its panel.
@@ -215,6 +217,9 @@ impl Chart {
         for line in &panel.lines {
             self.draw_line(canvas, line, frame, id, places);
         }
+        if self.mark == Mark::Named {
+            self.draw_names(canvas, panel, frame);
+        }
         if panel.lines.iter().all(|line| line.points.is_empty()) {
             canvas.text(left + width / 2.0, top + height / 2.0, "soft mid", "no finished cell yet");
         }
@@ -223,7 +228,7 @@ impl Chart {
     fn draw_axes(&self, canvas: &mut Canvas, frame: &Frame) {
         let Frame { left, top, width, height, .. } = *frame;
         let bottom = top + height;
-        let (ticks_y, places) = ticks::linear(frame.y.0, frame.y.1, 6);
+        let (ticks_y, places) = ticks::linear(frame.y.0, frame.y.1, 8);
         for tick in ticks_y {
             let y = frame.y(tick);
             let line = tag("line").with("class", "grid").with("x1", left).with("x2", left + width);
@@ -269,10 +274,7 @@ impl Chart {
         let style = LineStyle(line.name);
         let name = &self.names[line.name];
         // Bars of one place would hide each other.
-        let aside = match self.mark {
-            Mark::Bars => (line.name as f64 - (self.names.len() as f64 - 1.0) / 2.0) * 3.0,
-            _ => 0.0,
-        };
+        let aside = self.aside(line);
         let at = |(x, summary): &(f64, Summary)| (frame.x(*x) + aside, frame.y(summary.mean));
         canvas.group(tag("g").with("data-line", name.as_str()));
         canvas.group(tag("g").with("clip-path", format!("url(#{id})")));
@@ -299,12 +301,44 @@ impl Chart {
             canvas.title(&format!("{name}, {}: {} (n = {})", place, interval(summary, places + 1), summary.n));
             style.marker(canvas, x, y);
             canvas.empty(tag("circle").with("class", "hit").with("cx", x).with("cy", y).with("r", 11.0));
-            if self.mark == Mark::Named {
-                canvas.short_text(x + 9.0, y - 7.0, "", name, 20);
-            }
             canvas.close();
         }
         canvas.close();
+    }
+
+    /// How far the points of a line lie beside their place, in pixels.
+    fn aside(&self, line: &Line) -> f64 {
+        let order = line.name as f64 - (self.names.len() as f64 - 1.0) / 2.0;
+        match self.mark {
+            Mark::Bars => order * 3.0,
+            Mark::Named => order * 5.0,
+            Mark::Band | Mark::Plain => 0.0,
+        }
+    }
+
+    /// The names of points, beside them and not upon each other.
+    fn draw_names(&self, canvas: &mut Canvas, panel: &Panel, frame: &Frame) {
+        let points = panel.lines.iter().flat_map(|line| line.points.iter().map(move |point| (line, point)));
+        let mut places: Vec<(f64, f64, usize)> = points
+            .map(|(line, (x, summary))| (frame.x(*x) + self.aside(line) + 9.0, frame.y(summary.mean) + 4.0, line.name))
+            .collect();
+        places.sort_by(|a, b| a.1.total_cmp(&b.1));
+        for place in 1..places.len() {
+            let (before, rest) = places.split_at_mut(place);
+            let (x, y, _) = &mut rest[0];
+            for (other_x, other_y, name) in before.iter() {
+                let beside = *x > other_x + width(&shortened(&self.names[*name], NAMED)) || *other_x > *x + 120.0;
+                if !beside && *y < other_y + 13.0 {
+                    *y = other_y + 13.0;
+                }
+            }
+        }
+        for (x, y, name) in places {
+            let name = &self.names[name];
+            canvas.group(tag("g").with("data-line", name.as_str()));
+            canvas.short_text(x, y, "", name, NAMED);
+            canvas.close();
+        }
     }
 
     fn draw_bars(&self, canvas: &mut Canvas, line: &Line, frame: &Frame, aside: f64) {

@@ -4,7 +4,7 @@ use super::lines::{LineData, Lines};
 use super::notes::Notes;
 use super::{Ask, Drawn};
 use crate::figure::Drift;
-use crate::sample::{Scale, collect};
+use crate::sample::{Scale, axes_of, collect};
 use crate::words::{decimals, interval};
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ const PAPER: f64 = 0.9999;
 
 pub(super) fn draw(ask: Ask<'_>, drift: &Drift) -> Drawn {
     let unreadable = RefCell::new(Notes::default());
-    let sample = collect(ask.selected(), &[&drift.x, &drift.lines], |result| {
+    let sample = collect(ask.selected(), &axes_of(&[&drift.x, &drift.lines], &drift.panels), |result| {
         let open = |path| ask.masks.open(path);
         let start = result.start_mask.as_ref()?;
         let compared = open(&result.mask).and_then(|last| {

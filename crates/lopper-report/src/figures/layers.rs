@@ -4,10 +4,10 @@ use super::notes::{Notes, grouped};
 use super::{Ask, Drawn};
 use crate::draw::{Colours, Heat, HeatCell, HeatPanel, HeatRow};
 use crate::figure::Layers;
-use crate::sample::{Point, Scale, Seeds, collect, panels, within};
+use crate::sample::{Point, Scale, Seeds, axes_of, collect, panels, within};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{decimals, interval};
+use crate::words::{self, decimals, interval};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a tensor stands: its stack of layers, the layer's number in it, and the kind of matrix.
@@ -37,7 +37,7 @@ type Layer = (usize, Option<u64>);
 
 pub(super) fn draw(ask: Ask<'_>, layers: &Layers) -> Drawn {
     let scale = |_: &crate::CellResult| Some((0.0, Scale { label: String::new(), higher_is_better: None }));
-    let sample = collect(ask.selected(), &[], scale);
+    let sample = collect(ask.selected(), &axes_of(&[], &layers.panels), scale);
     let mut notes = Notes::default();
     let mut table = Sparsities::default();
     let asked = panels(sample.cells.iter().copied(), &layers.panels);
@@ -111,8 +111,7 @@ impl Sparsities {
         let told = |(layer, kind, s): &(Layer, usize, Summary)| {
             format!("{} (n = {}) in {}, {}", interval(s, digits), s.n, self.layer(*layer), self.kinds[*kind])
         };
-        let prefix = if label.is_empty() { String::new() } else { format!("{label}: ") };
-        Some(format!("{prefix}sparsity goes from {} to {}.", told(low), told(high)))
+        Some(words::about(label, &format!("sparsity goes from {} to {}.", told(low), told(high))))
     }
 
     fn heat(&self, ask: Ask<'_>, numbers: &Numbers, labels: &[String], digits: usize) -> Heat {
