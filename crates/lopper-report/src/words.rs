@@ -2,11 +2,13 @@
 
 use crate::stats::Summary;
 
-/// Decimals that tell these numbers apart: three digits of their spread, and at least those usual for their size; at most 6.
-pub(crate) fn decimals(values: impl IntoIterator<Item = f64>) -> usize {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for value in values.into_iter().filter(|value| value.is_finite()) {
-        (low, high) = (low.min(value), high.max(value));
+/// Decimals for some results: three digits of the spread of their means, but no more than two of the shortest interval; at least those
+/// usual for numbers of their size, and at most 6.
+pub(crate) fn decimals(results: impl IntoIterator<Item = Summary>) -> usize {
+    let (mut low, mut high, mut half) = (f64::INFINITY, f64::NEG_INFINITY, f64::INFINITY);
+    for result in results {
+        (low, high) = (low.min(result.mean), high.max(result.mean));
+        half = result.half.filter(|half| *half > 0.0).unwrap_or(f64::INFINITY).min(half);
     }
     if low > high {
         return 3;
@@ -16,9 +18,11 @@ pub(crate) fn decimals(values: impl IntoIterator<Item = f64>) -> usize {
         size if size <= 150.0 => 1,
         _ => 0,
     };
-    let spread = high - low;
-    let telling = if spread > 0.0 { (2 - spread.log10().floor() as i64).clamp(0, 6) as usize } else { 0 };
-    usual.max(telling)
+    // Places until so many digits of a number stand behind the point.
+    let digits = |of: f64, digits: i64| (digits - 1 - of.log10().floor() as i64).clamp(0, 6) as usize;
+    let telling = if high > low { digits(high - low, 3) } else { 0 };
+    let certain = if half.is_finite() { digits(half, 2) } else { 6 };
+    usual.max(telling.min(certain))
 }
 
 /// A number with these decimals; never `-0`.

@@ -25,10 +25,18 @@ const METHODS: [(&str, f64, u64); 6] =
     [("rp", 3.2, 1), ("mpi", 1.25, 1), ("omp", 1.0, 2), ("imp", 0.8, 10), ("parp", 0.62, 1), (AWKWARD, 0.7, 1)];
 const SEEDS: [u64; 3] = [57, 1, 2];
 
-/// A number from -1 to 1 that looks random and depends on the text alone (FNV-1a, then the finaliser of SplitMix64).
+/// A number from -1 to 1 that looks random and depends on the text alone.
 fn noise(text: &str) -> f64 {
-    let hash =
-        text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    mixed(hash(text))
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The finaliser of SplitMix64, from -1 to 1.
+fn mixed(hash: u64) -> f64 {
     let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64 * 2.0 - 1.0
@@ -299,9 +307,10 @@ pub(crate) fn mask(path: &Path) -> Result<MaskSet, String> {
     };
     let tensors = layout.tensors().iter().enumerate().map(|(place, tensor)| {
         let size = 0.6 + 0.5 * ((place * 7) % 11) as f64 / 11.0;
+        let (shared, own) = (hash(&place.to_string()), hash(&format!("{method}{task}{seed}/{place}")));
         let weights = (0..tensor.entries()).map(|index| {
-            let own = moved * noise(&format!("{method}{task}{seed}/{place}/{index}"));
-            (size * noise(&format!("{place}/{index}")) + own) as f32
+            let noise = |of: u64| mixed(of.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            (size * noise(shared) + moved * noise(own)) as f32
         });
         weights.collect::<Vec<f32>>()
     });

@@ -193,7 +193,7 @@ impl Chart {
         let all = self.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points).map(|(x, _)| *x);
         let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         if low > high {
-            return (0.0, 1.0);
+            return if self.x.logarithmic { (1.0, 10.0) } else { (0.0, 1.0) };
         }
         if self.x.logarithmic {
             // Room to the right for the names of points.
@@ -210,7 +210,7 @@ impl Chart {
         }
         self.draw_axes(canvas, frame);
         canvas.clip(id, left, top, width, height);
-        let places = decimals(panel.lines.iter().flat_map(|line| &line.points).map(|(_, s)| s.mean));
+        let places = decimals(panel.lines.iter().flat_map(|line| &line.points).map(|(_, s)| *s));
         if let Some(level) = &panel.level {
             draw_level(canvas, level, frame, id, places, self.mark);
         }
@@ -298,7 +298,12 @@ impl Chart {
             let (value, summary) = point;
             canvas.group(tag("g"));
             let place = on_axis(*value, self.x.percent);
-            canvas.title(&format!("{name}, {}: {} (n = {})", place, interval(summary, places + 1), summary.n));
+            canvas.title(&format!(
+                "{name}, {}: {} (n\u{a0}=\u{a0}{})",
+                place,
+                interval(summary, places + 1),
+                summary.n
+            ));
             style.marker(canvas, x, y);
             canvas.empty(tag("circle").with("class", "hit").with("cx", x).with("cy", y).with("r", 11.0));
             canvas.close();
@@ -356,7 +361,7 @@ fn draw_level(canvas: &mut Canvas, level: &Level, frame: &Frame, id: &str, place
     let y = frame.y(level.at.mean);
     let right = frame.left + frame.width;
     canvas.group(tag("g").with("data-line", level.name.as_str()).with("clip-path", format!("url(#{id})")));
-    canvas.title(&format!("{}: {} (n = {})", level.name, interval(&level.at, places + 1), level.at.n));
+    canvas.title(&format!("{}: {} (n\u{a0}=\u{a0}{})", level.name, interval(&level.at, places + 1), level.at.n));
     if mark != Mark::Plain && level.at.half.is_some() {
         let (high, low) = (frame.y(level.at.high()), frame.y(level.at.low()));
         let band = tag("rect").with("class", "levelband").with("x", frame.left).with("width", frame.width);

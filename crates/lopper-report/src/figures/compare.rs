@@ -30,13 +30,13 @@ pub(super) fn draw(ask: Ask<'_>, compare: &Compare) -> Drawn {
                 (*style, named(&compare.over, value), seeds.summary())
             })
             .collect();
-        let digits = decimals(pairs.iter().filter_map(|(.., d)| *d).map(|d| d.mean)).clamp(1, 4);
+        let digits = decimals(pairs.iter().filter_map(|(.., d)| *d)).clamp(1, 4);
         let mut parts = Vec::new();
         let mut rows = Vec::new();
         for (style, name, summary) in pairs {
             let verdict = verdict(&sample.scale, summary.as_ref());
             let words = match &summary {
-                Some(d) => format!("{} (n = {}), {verdict}", difference(d, digits), d.n),
+                Some(d) => format!("{} (n\u{a0}=\u{a0}{}), {verdict}", difference(d, digits), d.n),
                 None => verdict.to_owned(),
             };
             let mut line = vec![label.clone(), name.clone(), base_name.clone()];

@@ -100,7 +100,7 @@ fn column(effort: Effort) -> &'static str {
 fn about(cost: &Cost, scale: &crate::sample::Scale, spots: &[Spot<'_>], label: &str) -> Option<String> {
     scale.higher_is_better?;
     let best = spots.iter().reduce(|a, b| if scale.gain(b.summary.mean - a.summary.mean) > 0.0 { b } else { a })?;
-    let digits = decimals(spots.iter().map(|spot| spot.summary.mean));
+    let digits = decimals(spots.iter().map(|spot| spot.summary));
     let told = |spot: &Spot<'_>| {
         let effort = match cost.x {
             Effort::Finetunings if spot.effort.fract() == 0.0 => {
@@ -108,7 +108,7 @@ fn about(cost: &Cost, scale: &crate::sample::Scale, spots: &[Spot<'_>], label: &
             }
             _ => format!("{} {}", fixed(spot.effort, 1), column(cost.x)),
         };
-        format!("{} ({}, n = {}, {effort})", spot.name, interval(&spot.summary, digits), spot.summary.n)
+        format!("{} ({}, n\u{a0}=\u{a0}{}, {effort})", spot.name, interval(&spot.summary, digits), spot.summary.n)
     };
     let alike = spots.iter().filter(|spot| {
         let difference = differences(&best.points, &spot.points, &[&cost.points]).summary();

@@ -46,7 +46,7 @@ pub(super) fn draw(ask: Ask<'_>, drift: &Drift) -> Drawn {
 
 /// From where to where the IOU goes, and from where on it is at least the paper's.
 fn range(lines: &Lines<'_>, line: &LineData<'_>) -> Option<String> {
-    let digits = decimals(line.at.iter().map(|(_, _, s)| s.mean)).max(4);
+    let digits = decimals(line.at.iter().map(|(_, _, s)| *s)).max(4);
     let (x, _, first) = line.at.first()?;
     let (end, _, last) = line.at.last()?;
     let told = |x: f64, s| format!("{} at {}", interval(s, digits), lines.place(x));
@@ -59,5 +59,5 @@ fn range(lines: &Lines<'_>, line: &LineData<'_>) -> Option<String> {
             None => format!("below {PAPER} at {}", lines.place(*end)),
         },
     };
-    Some(format!("{}: IOU {ends}; {above}.", line.name))
+    Some(format!("the IOU of {} is {ends}; {above}.", line.name))
 }

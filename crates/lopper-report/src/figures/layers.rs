@@ -53,8 +53,7 @@ pub(super) fn draw(ask: Ask<'_>, layers: &Layers) -> Drawn {
     let labels: Vec<String> = asked.into_iter().map(|(_, label)| label).collect();
     let numbers = table.numbers();
     numbers.values().for_each(|seeds| notes.add(seeds));
-    let means: Vec<f64> = numbers.values().filter_map(Seeds::summary).map(|s| s.mean).collect();
-    let digits = decimals(means.iter().copied()).min(3);
+    let digits = decimals(numbers.values().filter_map(Seeds::summary)).min(3);
     let found = labels.iter().enumerate().filter_map(|(panel, label)| table.about(&numbers, panel, label, digits));
     let found = found.collect();
     let mut sentences = notes.sentences("Hovering shows");
@@ -109,7 +108,7 @@ impl Sparsities {
         let by_mean = |a: &&(Layer, usize, Summary), b: &&(Layer, usize, Summary)| a.2.mean.total_cmp(&b.2.mean);
         let (low, high) = (all.iter().min_by(by_mean)?, all.iter().max_by(by_mean)?);
         let told = |(layer, kind, s): &(Layer, usize, Summary)| {
-            format!("{} (n = {}) in {}, {}", interval(s, digits), s.n, self.layer(*layer), self.kinds[*kind])
+            format!("{} (n\u{a0}=\u{a0}{}) in {}, {}", interval(s, digits), s.n, self.layer(*layer), self.kinds[*kind])
         };
         Some(words::about(label, &format!("sparsity goes from {} to {}.", told(low), told(high))))
     }
@@ -123,7 +122,7 @@ impl Sparsities {
                 let cells = (0..self.kinds.len()).map(|kind| {
                     let summary = numbers.get(&(panel, *layer, kind))?.summary()?;
                     let place = format!("{}, {}", self.layer(*layer), self.kinds[kind]);
-                    let hover = format!("{place}: {} (n = {})", interval(&summary, digits + 2), summary.n);
+                    let hover = format!("{place}: {} (n\u{a0}=\u{a0}{})", interval(&summary, digits + 2), summary.n);
                     Some(HeatCell { value: summary.mean, hover, own: false, plain: false })
                 });
                 HeatRow { label: self.layer(*layer), apart: layer.1.is_none(), cells: cells.collect() }

@@ -226,7 +226,7 @@ impl<'a> Lines<'a> {
             found.push(format!("best mean: {}.", parts.join("; ")));
         }
         if let Some((x, _)) = widest {
-            let digits = decimals(panel.lines.iter().flat_map(|line| line.at.iter().map(|(_, _, s)| s.mean)));
+            let digits = decimals(panel.lines.iter().flat_map(|line| line.at.iter().map(|(_, _, s)| *s)));
             let told =
                 |(line, _, s): &(usize, _, Summary)| format!("{} {}", panel.lines[*line].name, interval(s, digits));
             let means: Vec<String> = self.ranked(panel, x).iter().map(told).collect();
@@ -271,7 +271,7 @@ impl<'a> Lines<'a> {
             };
             parts.push(format!("{} {until}", line.name));
         }
-        let level = interval(level, decimals([level.mean]));
+        let level = interval(level, decimals([*level]));
         Some(format!("not clearly worse than {} ({level}): {}.", reference.name, list(&parts)))
     }
 }

@@ -124,10 +124,12 @@ fn heat(
 ) -> Heat {
     let shown = |entry: &Entry| if matrix.relative { entry.relative } else { entry.value };
     let entries = || data.iter().flat_map(|p| &p.rows).filter(|row| row.part == CELL).flat_map(|row| &row.entries);
-    let means: Vec<f64> = entries().filter_map(shown).map(|s| s.mean).collect();
+    // Random masks would leave the transfers one colour; they have that of the end.
+    let chosen = || entries().filter(|entry| entry.is_own || entries().all(|other| !other.is_own));
+    let means: Vec<f64> = chosen().filter_map(shown).map(|s| s.mean).collect();
     let (low, high) = means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
     // Four digits hardly fit into a cell, and tell no more than three.
-    let digits = decimals(entries().filter_map(|entry| entry.value).map(|s| s.mean)).min(4);
+    let digits = decimals(entries().filter_map(|entry| entry.value)).min(4);
     let most = low.abs().max(high.abs());
     let colours = if matrix.relative {
         Colours::Diverging { most, positive_is_better: sample.scale.higher_is_better != Some(false) }
@@ -174,10 +176,10 @@ fn heat(
 fn hover(row: &str, column: &str, entry: &Entry, digits: usize) -> String {
     let mut text = format!("{row} → {column}");
     if let Some(value) = &entry.value {
-        text += &format!(": {} (n = {})", interval(value, digits + 1), value.n);
+        text += &format!(": {} (n\u{a0}=\u{a0}{})", interval(value, digits + 1), value.n);
     }
     if let Some(relative) = entry.relative.as_ref().filter(|_| !entry.is_diagonal) {
-        text += &format!(", to the diagonal {} (n = {})", difference(relative, digits + 1), relative.n);
+        text += &format!(", to the diagonal {} (n\u{a0}=\u{a0}{})", difference(relative, digits + 1), relative.n);
     }
     text
 }
@@ -202,7 +204,7 @@ fn about(sample: &Sample<'_>, matrix: &Matrix, panel: &PanelData<'_>, digits: us
         Some(_) => format!("{} are worse and {higher} better", beyond.len() - higher),
     };
     let told = format!(
-        "on the diagonal {} (n = {}), off it {} (n = {}); {verdict} Of {} off it, {counts} than the diagonal of their column beyond \
+        "on the diagonal {} (n\u{a0}=\u{a0}{}), off it {} (n\u{a0}=\u{a0}{}); {verdict} Of {} off it, {counts} than the diagonal of their column beyond \
          the interval.",
         interval(&own, digits),
         own.n,
@@ -218,7 +220,7 @@ fn verdict(sample: &Sample<'_>, relative: Option<Summary>, digits: usize) -> Str
         None => "no seed has all the cells that the difference needs.".into(),
         Some(d) if d.half.is_none() => format!("the difference is {} of one seed.", difference(&d, digits)),
         Some(d) if !d.is_difference() => {
-            format!("the difference, {} (n = {}), lies within its interval.", difference(&d, digits), d.n)
+            format!("the difference, {} (n\u{a0}=\u{a0}{}), lies within its interval.", difference(&d, digits), d.n)
         }
         Some(d) => {
             let word = match sample.scale.higher_is_better {
@@ -226,7 +228,7 @@ fn verdict(sample: &Sample<'_>, relative: Option<Summary>, digits: usize) -> Str
                 Some(_) if sample.scale.gain(d.mean) > 0.0 => "is a gain",
                 Some(_) => "is a loss",
             };
-            format!("the difference, {} (n = {}), {word}.", difference(&d, digits), d.n)
+            format!("the difference, {} (n\u{a0}=\u{a0}{}), {word}.", difference(&d, digits), d.n)
         }
     }
 }

@@ -191,11 +191,11 @@ impl Numbers<'_> {
         let pairs: Vec<&Seeds> = (0..self.columns.len()).flat_map(|row| self.row(panel, row)).collect();
         let mut found = Vec::new();
         let all: Vec<f64> = pairs.iter().filter_map(|seeds| seeds.summary()).map(|s| s.mean).collect();
-        let digits = decimals(all.iter().copied());
+        let digits = decimals(pairs.iter().filter_map(|seeds| seeds.summary()));
         if let Some(mean) = Self::mean(&pairs) {
             let (low, high) = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
             let told = format!(
-                "{} between two different values of {} is {} on average (n = {}), from {} to {}.",
+                "{} between two different values of {} is {} on average (n\u{a0}=\u{a0}{}), from {} to {}.",
                 self.word(),
                 self.overlap.over,
                 interval(&mean, digits),
@@ -208,7 +208,11 @@ impl Numbers<'_> {
         for row in self.columns.len()..self.rows.len() {
             if let Some(mean) = Self::mean(&self.row(panel, row)) {
                 let (name, word) = (&self.rows[row], self.word());
-                let told = format!("with {name}, {word} is {} on average (n = {}).", interval(&mean, digits), mean.n);
+                let told = format!(
+                    "with {name}, {word} is {} on average (n\u{a0}=\u{a0}{}).",
+                    interval(&mean, digits),
+                    mean.n
+                );
                 found.push(about(label, &told));
             }
         }
@@ -216,18 +220,15 @@ impl Numbers<'_> {
     }
 
     fn heat(&self, ask: Ask<'_>, labels: &[String]) -> Heat {
-        // References may lie far away, and would leave the pairs one colour.
-        let different =
+        let pairs =
             (0..labels.len()).flat_map(|panel| (0..self.columns.len()).flat_map(move |row| self.row(panel, row)));
-        let means: Vec<f64> = different.filter_map(Seeds::summary).map(|s| s.mean).collect();
-        let (low, high) = means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-        let digits = decimals(means.iter().copied()).min(4);
+        let digits = decimals(pairs.filter_map(Seeds::summary)).min(4);
         let panels = labels.iter().enumerate().map(|(panel, label)| {
             let rows = self.rows.iter().enumerate().map(|(row, name)| {
                 let cells = (0..self.columns.len()).map(|column| {
                     let summary = self.summary(panel, row, column)?;
                     let hover = format!(
-                        "{name}, {}: {} (n = {})",
+                        "{name}, {}: {} (n\u{a0}=\u{a0}{})",
                         self.columns[column],
                         interval(&summary, digits + 2),
                         summary.n
@@ -240,9 +241,13 @@ impl Numbers<'_> {
             });
             HeatPanel { label: label.clone(), columns: self.columns.clone(), rows: rows.collect() }
         });
-        let scale = match self.overlap.measure {
-            Measure::Iou => "IOU |a ∧ b| / |a ∨ b| of kept entries; colours span the pairs",
-            Measure::Overlap => "overlap |a ∧ b| / all prunable entries; colours span the pairs",
+        // From 0, so that what is alike looks alike beside random masks.
+        let (scale, most) = match self.overlap.measure {
+            Measure::Iou => ("IOU |a ∧ b| / |a ∨ b| of kept entries", 1.0),
+            Measure::Overlap => {
+                let shares = self.numbers.values().filter_map(Seeds::summary).map(|s| s.mean);
+                ("overlap |a ∧ b| / all prunable entries", shares.fold(0.0, f64::max))
+            }
         };
         Heat {
             title: ask.figure.title.clone(),
@@ -250,7 +255,7 @@ impl Numbers<'_> {
             rows: self.overlap.over.clone(),
             columns: self.overlap.over.clone(),
             scale: scale.into(),
-            colours: if low <= high { Colours::Sequential(low, high) } else { Colours::Sequential(0.0, 1.0) },
+            colours: Colours::Sequential(0.0, most),
             decimals: digits,
             signed: false,
             panels: panels.collect(),

@@ -32,12 +32,15 @@ pub(super) fn draw(ask: Ask<'_>, table: &Table) -> Drawn {
                 (own, seeds.summary())
             })
             .collect();
-        let digits = decimals(entries.iter().filter_map(|(_, s)| *s).map(|s| s.mean)).min(4);
+        let digits = decimals(entries.iter().filter_map(|(_, s)| *s)).min(4);
         let best = best(&scale, table, &entries);
         for (place, (_, summary)) in entries.iter().enumerate() {
             let apart = best == Some((place, true));
             let text = summary.as_ref().map(|s| interval(s, digits)).unwrap_or_else(|| "–".into());
-            let hover = summary.as_ref().map(|s| format!("{}, {label}: n = {}", names[place], s.n)).unwrap_or_default();
+            let hover = summary
+                .as_ref()
+                .map(|s| format!("{}, {label}: n\u{a0}=\u{a0}{}", names[place], s.n))
+                .unwrap_or_default();
             drawn_rows[place].1.push(GridCell { text, bold: apart, hover });
             let mut line = vec![names[place].clone(), label.clone(), scale.label.clone()];
             line.extend(fields(summary.as_ref()));

@@ -1,0 +1,8 @@
+//! What the report says, beside what it was given. One program, so that it is linked once.
+
+mod common;
+mod curves;
+mod masks;
+mod page;
+mod parse;
+mod statistics;
