@@ -69,8 +69,7 @@ pub(crate) fn is_reference(cell: &Cell, figure: &Selection, part: &Selection) ->
 
 /// What a reference is called: its methods where it names them, else all of its values.
 pub(crate) fn reference_name(part: &Selection) -> String {
-    let values =
-        part.get("method").map_or_else(|| part.values().flatten().collect(), |methods| Vec::from_iter(methods));
+    let values = part.get("method").map_or_else(|| part.values().flatten().collect(), Vec::from_iter);
     values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,5 +1,6 @@
 //! Lines or points over two axes, in panels.
 
+use super::legend::Legend;
 use super::line_style::LineStyle;
 use super::svg::{Canvas, tag, width};
 use super::ticks;
@@ -95,9 +96,6 @@ impl Frame {
 const LEFT: f64 = 68.0;
 const RIGHT: f64 = 18.0;
 const BOTTOM: f64 = 52.0;
-const LEGEND: f64 = 22.0;
-/// Characters of a name in the legend.
-const LONGEST: usize = 28;
 /// Characters of a name beside its point.
 const NAMED: usize = 20;
 
@@ -123,70 +121,33 @@ impl Chart {
         let above = if labelled { 28.0 } else { 12.0 };
         let (cell_width, cell_height) = (LEFT + plot_width + RIGHT, above + plot_height + BOTTOM);
         let total = cell_width * columns as f64;
-        let (entries, legend_rows) = self.legend(total);
-        let legend_height = if entries.is_empty() { 6.0 } else { 10.0 + LEGEND * legend_rows as f64 };
+        let legend = self.legend(total);
         let rows = self.panels.len().div_ceil(columns).max(1);
-        let size = (total, legend_height + cell_height * rows as f64);
+        let size = (total, legend.height() + cell_height * rows as f64);
         let mut canvas = Canvas::new(size, &self.title, &self.description);
-        self.draw_legend(&mut canvas, &entries);
+        legend.draw(&mut canvas);
         let x = self.x_range();
         for (place, panel) in self.panels.iter().enumerate() {
             let frame = Frame {
                 left: cell_width * (place % columns) as f64 + LEFT,
-                top: legend_height + cell_height * (place / columns) as f64 + above,
+                top: legend.height() + cell_height * (place / columns) as f64 + above,
                 width: plot_width,
                 height: plot_height,
                 x,
                 y: panel.range(self.mark),
                 logarithmic: self.x.logarithmic,
             };
-            self.draw_panel(&mut canvas, panel, &frame, &format!("{}-{place}", self.id));
+            self.draw_panel(&mut canvas, panel, &frame, &format!("{}.{place}", self.id));
         }
         canvas.finish()
     }
 
-    /// The names with their places, and the rows that they take. Named points need none.
-    fn legend(&self, total: f64) -> (Vec<(Option<usize>, String, f64, f64)>, usize) {
-        let mut names: Vec<(Option<usize>, &String)> = Vec::new();
-        if self.mark != Mark::Named {
-            names.extend(self.names.iter().enumerate().map(|(place, name)| (Some(place), name)));
-        }
-        names.extend(self.panels.iter().find_map(|panel| panel.level.as_ref()).map(|level| (None, &level.name)));
-        let (mut x, mut row) = (LEFT, 0);
-        let mut entries = Vec::new();
-        for (style, name) in names {
-            let short = shortened(name, LONGEST);
-            let needed = 44.0 + width(&short) + 16.0;
-            if x + needed > total && x > LEFT {
-                (x, row) = (LEFT, row + 1);
-            }
-            entries.push((style, name.clone(), x, 16.0 + LEGEND * row as f64));
-            x += needed;
-        }
-        (entries, row + 1)
-    }
-
-    fn draw_legend(&self, canvas: &mut Canvas, entries: &[(Option<usize>, String, f64, f64)]) {
-        for (style, name, x, y) in entries {
-            canvas.group(tag("g").with("data-line", name.as_str()));
-            match style {
-                Some(style) => {
-                    let style = LineStyle(*style);
-                    style.path(canvas, &[(*x, *y), (x + 34.0, *y)]);
-                    style.marker(canvas, x + 17.0, *y);
-                }
-                None => canvas.empty(
-                    tag("line")
-                        .with("class", "level")
-                        .with("x1", *x)
-                        .with("x2", x + 34.0)
-                        .with("y1", *y)
-                        .with("y2", *y),
-                ),
-            }
-            canvas.short_text(x + 40.0, y + 4.0, "", name, LONGEST);
-            canvas.close();
-        }
+    /// The names of lines and of the horizontal one; named points need none.
+    fn legend(&self, total: f64) -> Legend<'_> {
+        let lines = self.names.iter().enumerate().map(|(place, name)| (Some(place), name.as_str()));
+        let lines = lines.filter(|_| self.mark != Mark::Named);
+        let level = self.panels.iter().find_map(|panel| panel.level.as_ref()).map(|level| (None, level.name.as_str()));
+        Legend::new(lines.chain(level), LEFT, total)
     }
 
     fn x_range(&self) -> (f64, f64) {

@@ -2,6 +2,7 @@
 
 use super::notes::{Notes, grouped};
 use super::{Ask, Drawn};
+use crate::AxisValue;
 use crate::draw::{Colours, Heat, HeatCell, HeatPanel, HeatRow};
 use crate::figure::Layers;
 use crate::sample::{Point, Scale, Seeds, axes_of, collect, panels, within};
@@ -62,14 +63,20 @@ pub(super) fn draw(ask: Ask<'_>, layers: &Layers) -> Drawn {
     Drawn { svg, csv: table.csv(&numbers, &labels), found, notes: sentences, lines: Vec::new() }
 }
 
-/// The sparsities of all masks, by panel, layer and kind.
-type Numbers = BTreeMap<(usize, Layer, usize), Seeds>;
+/// Panel, layer and kind.
+type Spot = (usize, Layer, usize);
+
+/// The seed and the axes of a mask, and its sparsity at a spot.
+type Share = (u64, BTreeMap<String, AxisValue>, f64);
+
+/// The sparsities of all masks.
+type Numbers = BTreeMap<Spot, Seeds>;
 
 #[derive(Default)]
 struct Sparsities {
     stacks: Vec<String>,
     kinds: Vec<String>,
-    parts: Vec<((usize, Layer, usize), (u64, BTreeMap<String, crate::AxisValue>, f64))>,
+    parts: Vec<(Spot, Share)>,
 }
 
 impl Sparsities {

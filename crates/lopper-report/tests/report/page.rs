@@ -177,7 +177,7 @@ fn what_comes_from_outside_is_text_and_nothing_else() {
     let curve = by_id(&document, "curves");
     assert!(curve.descendants().any(|n| n.attribute("data-line") == Some(sample::AWKWARD)));
     assert!(text(document.root_element()).contains("loss is not finite at update 120: <NaN> & \"inf\""));
-    assert!(text(by_id(&document, "made-with")).contains(&made.experiment.configuration));
+    assert!(text(by_id(&document, "page.made-with")).contains(&made.experiment.configuration));
     let title = document.descendants().find(|n| n.has_tag_name(("http://www.w3.org/1999/xhtml", "title"))).unwrap();
     assert_eq!(text(title), made.experiment.title);
     let costs = made.figures.iter().find(|figure| figure.name == "cost").unwrap();
