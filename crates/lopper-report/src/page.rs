@@ -2,7 +2,7 @@
 
 use crate::draw::{STYLE, clean};
 use crate::records::records;
-use crate::words::count;
+use crate::words::{count, thousands};
 use crate::{Caption, Cell, Experiment, Rendered, State, records_csv};
 use askama::Template;
 use std::collections::BTreeMap;
@@ -115,13 +115,13 @@ fn lead(cells: &[Cell], parts: &[Part]) -> String {
     let states: Vec<String> = parts.iter().map(|part| format!("{} {}", part.n, part.word)).collect();
     let results = || cells.iter().filter_map(|cell| cell.result.as_ref());
     let trained: u64 = results().map(|result| result.trained).sum();
-    let updates: u64 = results().map(|result| result.updates).sum();
+    let needed: u64 = results().map(|result| result.finetunings).sum();
     let size = format!("{} with {}", count(cells.len(), "cell", "cells"), count(seeds.len(), "seed", "seeds"));
     if states.is_empty() {
         return format!("{size}.");
     }
-    let trained = count(trained as usize, "finetuning was trained", "finetunings were trained");
-    format!("{size}: {}. {trained}, for {updates} updates of all cells.", states.join(", "))
+    let shared = format!("{} finetunings were trained in place of {}", thousands(trained), thousands(needed));
+    format!("{size}: {}. {shared}.", states.join(", "))
 }
 
 /// Lines that more than one figure has, in the order in which they appear.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 
 /// One row a cell, as header and rows: every axis, the seed, the state, every metric and what it cost.
 pub(crate) fn records(cells: &[Cell]) -> (Vec<String>, Vec<Vec<String>>) {
-    let axes: BTreeSet<&String> = cells.iter().flat_map(|cell| cell.axes.keys()).collect();
+    let axes: BTreeSet<&String> =
+        cells.iter().flat_map(|cell| cell.axes.keys()).filter(|axis| *axis != "seed").collect();
     // In the order of first appearance, which is the task's own.
     let mut metrics: Vec<(&str, &str)> = Vec::new();
     for metric in cells.iter().filter_map(|cell| cell.result.as_ref()).flat_map(|result| &result.metrics) {

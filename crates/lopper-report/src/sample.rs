@@ -57,14 +57,23 @@ pub(crate) fn is_selected(cell: &Cell, selection: &Selection) -> bool {
     })
 }
 
-/// The selection of a figure where a part of it (such as a reference) names other values on some axes.
-pub(crate) fn overridden(figure: &Selection, part: &Selection) -> Selection {
-    let mut both = figure.clone();
-    both.extend(part.iter().map(|(axis, values)| (axis.clone(), values.clone())));
-    both
+/// Whether a cell is one of a figure's reference (such as the dense model, or random masks): of the part's selection, and of the
+/// figure's on every axis that the part does not name and the cell has. A dense model has no value on the axes of pruning.
+pub(crate) fn is_reference(cell: &Cell, figure: &Selection, part: &Selection) -> bool {
+    let fits = |(axis, values): (&String, &Vec<AxisValue>)| {
+        let own = cell.axes.get(axis).map(ToString::to_string);
+        part.contains_key(axis) || own.is_none_or(|own| values.iter().any(|wanted| wanted.to_string() == own))
+    };
+    is_selected(cell, part) && figure.iter().all(fits)
 }
 
-/// The cells of a selection but those of another, and the number that `of` finds in each that is done.
+/// What a reference is called: its methods where it names them, else all of its values.
+pub(crate) fn reference_name(part: &Selection) -> String {
+    let values = part.get("method").map_or_else(|| part.values().flatten().collect(), Vec::from_iter);
+    values.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Those cells that have a value on every one of these axes, and the number that `of` finds in each that is done.
 ///
 /// `of` returns `None` for a cell that has no such number; numbers that are not finite are left out and counted.
 pub(crate) fn collect<'a>(
@@ -72,7 +81,9 @@ pub(crate) fn collect<'a>(
     axes: &[&str],
     of: impl Fn(&'a CellResult) -> Option<(f64, Scale)>,
 ) -> Sample<'a> {
-    let cells: Vec<&Cell> = cells.into_iter().collect();
+    // A figure over an axis that only some of the sweep's cells have is about those.
+    let has = |cell: &&Cell| axes.iter().all(|axis| cell.axis(axis).is_some() || BUILT_IN_AXES.contains(axis));
+    let cells: Vec<&Cell> = cells.into_iter().filter(has).collect();
     let mut missing = Missing { planned: cells.len(), ..Missing::default() };
     let mut points = Vec::new();
     let mut scales: Vec<Scale> = Vec::new();
@@ -203,6 +214,11 @@ pub(crate) fn panels<'a>(
             values(cells, axis).into_iter().map(label).collect()
         }
     }
+}
+
+/// The axes of a figure: those given, and that of its panels.
+pub(crate) fn axes_of<'a>(given: &[&'a str], panels: &'a Option<String>) -> Vec<&'a str> {
+    given.iter().copied().chain(panels.as_deref()).collect()
 }
 
 /// A value with its axis where it does not speak for itself: `mrpc`, but `sparsity 0.7`.

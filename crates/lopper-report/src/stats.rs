@@ -56,9 +56,7 @@ impl Summary {
 ///
 /// Found by halving an interval until it has no inner point, on the finite sums that give the distribution for whole degrees of
 /// freedom (Abramowitz and Stegun, *Handbook of Mathematical Functions*, 26.7.3 and 26.7.4).
-///
-/// # Panics
-/// Never; 0 degrees are treated as 1.
+/// 0 degrees are taken for 1.
 pub fn t_quantile(degrees: u32) -> f64 {
     let degrees = degrees.max(1);
     let (mut low, mut high) = (0.0f64, 16.0f64);

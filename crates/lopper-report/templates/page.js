@@ -13,7 +13,7 @@ each(boxes, function (box) {
     if (everywhere) { each(boxes, function (other) { if (other.value === box.value) { other.checked = box.checked; } }); }
   });
 });
-var tip = document.getElementById("tip");
+var tip = document.getElementById("page.tip");
 var shown = null;
 var hide = function () {
   if (shown) { shown.title.textContent = shown.text; }
@@ -50,7 +50,7 @@ each(document.querySelectorAll("button[data-svg]"), function (button) {
     var name = button.getAttribute("data-svg");
     var copy = document.getElementById(name).querySelector("svg.lopper").cloneNode(true);
     var style = document.createElementNS("http://www.w3.org/2000/svg", "style");
-    style.textContent = document.getElementById("drawing-style").textContent;
+    style.textContent = document.getElementById("page.drawing-style").textContent;
     copy.insertBefore(style, copy.firstChild);
     var blob = new Blob([new XMLSerializer().serializeToString(copy)], { type: "image/svg+xml" });
     var link = document.createElement("a");

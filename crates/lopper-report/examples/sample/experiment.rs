@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A name that must not break anything.
-pub const AWKWARD: &str = "parp <n=5> & \"zero\", 'x'";
+pub(crate) const AWKWARD: &str = "parp <n=5> & \"zero\", 'x'";
 
 const TASKS: [(&str, &str, f64); 9] = [
     ("cola", "matthews", 0.41),
@@ -25,10 +25,18 @@ const METHODS: [(&str, f64, u64); 6] =
     [("rp", 3.2, 1), ("mpi", 1.25, 1), ("omp", 1.0, 2), ("imp", 0.8, 10), ("parp", 0.62, 1), (AWKWARD, 0.7, 1)];
 const SEEDS: [u64; 3] = [57, 1, 2];
 
-/// A number from -1 to 1 that looks random and depends on the text alone (FNV-1a, then the finaliser of SplitMix64).
+/// A number from -1 to 1 that looks random and depends on the text alone.
 fn noise(text: &str) -> f64 {
-    let hash =
-        text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    mixed(hash(text))
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, byte| (h ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The finaliser of SplitMix64, from -1 to 1.
+fn mixed(hash: u64) -> f64 {
     let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64 * 2.0 - 1.0
@@ -71,7 +79,7 @@ fn cell(
             pruned,
             entries,
             finetunings,
-            trained: 1,
+            trained: finetunings.min(2),
             updates: 250 * finetunings,
             seconds: 31.25 * finetunings as f64,
             mask: PathBuf::from(format!("{}|{from}|{seed}|{sparsity}", text("method"))),
@@ -87,7 +95,7 @@ fn curves() -> Vec<Cell> {
     for (task, metric, top) in [TASKS[1], TASKS[4]] {
         for seed in SEEDS {
             let shared = 0.012 * noise(&format!("{task}{seed}"));
-            let axes = [("method", "dense".into()), ("task", task.into())];
+            let axes = [("study", "methods".into()), ("method", "dense".into()), ("task", task.into())];
             cells.push(cell(&axes, seed, top + shared, metric, 1, None));
             for (method, loss, finetunings) in METHODS {
                 for tenth in 1..10 {
@@ -95,7 +103,12 @@ fn curves() -> Vec<Cell> {
                     let own = 0.006 * noise(&format!("{task}{seed}{method}{s}"));
                     let value = top + shared + own + 0.006 * s - 0.16 * loss * s.powi(4);
                     let start = Some(PathBuf::from(format!("mpi|{task}|{seed}|{s}")));
-                    let axes = [("method", method.into()), ("task", task.into()), ("sparsity", s.into())];
+                    let axes = [
+                        ("study", "methods".into()),
+                        ("method", method.into()),
+                        ("task", task.into()),
+                        ("sparsity", s.into()),
+                    ];
                     cells.push(cell(&axes, seed, value, metric, finetunings, start));
                 }
             }
@@ -122,6 +135,7 @@ fn transfers() -> Vec<Cell> {
                     let own = 0.007 * noise(&format!("{finetuning}{source}{task}{seed}"));
                     let value = top + 0.01 * noise(&format!("{task}{seed}")) + own - share * loss;
                     let axes = [
+                        ("study", "transfer".into()),
                         ("method", "imp".into()),
                         ("finetuning", finetuning.into()),
                         ("source", source.into()),
@@ -137,21 +151,21 @@ fn transfers() -> Vec<Cell> {
 }
 
 /// What `[[figure]]` tables say.
-pub const FIGURES: &str = r#"
+pub(crate) const FIGURES: &str = r#"
 [[figure]]
 name = "curves"
 title = "Accuracy over sparsity, a panel a task"
 paper = "PARP and PARP-P reach 60 to 80 % sparsity with minimal degradation to the full models (Figure 3)."
 kind = "curve"
 panels = "task"
-where = { task = ["mrpc", "rte"] }
+where = { study = "methods" }
 dense = { method = "dense" }
 
 [[figure]]
 name = "curve-band"
 title = "MRPC alone, with bands"
 kind = "curve"
-where = { task = "mrpc", method = ["omp", "imp", "parp"] }
+where = { study = "methods", task = "mrpc", method = ["omp", "imp", "parp"] }
 dense = { method = "dense" }
 interval = "band"
 
@@ -178,29 +192,29 @@ name = "overlap"
 title = "IOU of all tasks' IMP masks at 70 %"
 paper = "The masks of all nine tasks overlap by more than 98 % (Figure 30)."
 kind = "overlap"
-where = { method = "imp", sparsity = 0.7, finetuning = "regular" }
+where = { study = "transfer", finetuning = "regular", source = ["cola", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli", "mnli"] }
 over = "source"
-reference = [{ method = "mpi", finetuning = "regular" }, { method = "rp", finetuning = "regular" }]
+reference = [{ study = "methods", method = "mpi" }, { study = "methods", method = "rp" }]
 
 [[figure]]
 name = "drift"
 title = "Final against initial mask"
 paper = "PARP's final and initial subnetwork exceed 99.99 % IOU after 20 % sparsity (Figure 5)."
 kind = "drift"
-where = { task = "mrpc", method = ["parp", "omp", "imp"] }
+where = { study = "methods", task = "mrpc", method = ["parp", "omp", "imp"] }
 
 [[figure]]
 name = "layers"
 title = "Sparsity per layer and matrix"
 kind = "layers"
-where = { sparsity = 0.7, task = "mrpc", method = ["omp"] }
+where = { study = "methods", sparsity = 0.7, task = "mrpc", method = ["omp"] }
 
 [[figure]]
 name = "cost"
 title = "What a subnetwork costs"
 paper = "IMP needs many times the finetunings of PARP (Figure 1)."
 kind = "cost"
-where = { sparsity = 0.7, task = ["mrpc", "rte"] }
+where = { study = "methods", sparsity = 0.7 }
 panels = "task"
 
 [[figure]]
@@ -215,11 +229,11 @@ title = "Methods against OMP at 80 %"
 kind = "compare"
 baseline = "omp"
 panels = "task"
-where = { sparsity = 0.8, task = ["mrpc", "rte"] }
+where = { study = "methods", sparsity = 0.8 }
 "#;
 
 /// The experiment, with some cells that did not end well.
-pub fn experiment() -> Result<Experiment, Vec<Problem>> {
+pub(crate) fn experiment() -> Result<Experiment, Vec<Problem>> {
     let mut cells = curves();
     cells.extend(transfers());
     let mut states = [
@@ -238,7 +252,7 @@ pub fn experiment() -> Result<Experiment, Vec<Problem>> {
     let tables: toml::Table = FIGURES.parse().expect("the figures above are TOML");
     let tables: Vec<toml::Table> =
         tables["figure"].as_array().into_iter().flatten().filter_map(|figure| figure.as_table().cloned()).collect();
-    let figures = Figure::parse(&tables, &["source".into(), "finetuning".into()])?;
+    let figures = Figure::parse(&tables, &["study".into(), "source".into(), "finetuning".into()])?;
     Ok(Experiment {
         title: "Six methods & transfer on GLUE <invented numbers>".into(),
         cells,
@@ -274,7 +288,7 @@ fn layout() -> Arc<Layout> {
 }
 
 /// The mask of a path `method|task|seed|sparsity`: of magnitudes that all tasks share but for a little, or random.
-pub fn mask(path: &Path) -> Result<MaskSet, String> {
+pub(crate) fn mask(path: &Path) -> Result<MaskSet, String> {
     let text = path.display().to_string();
     let parts: Vec<&str> = text.split('|').collect();
     let [method, task, seed, sparsity] = parts[..] else { return Err(format!("{text} is no path of this sample")) };
@@ -293,9 +307,10 @@ pub fn mask(path: &Path) -> Result<MaskSet, String> {
     };
     let tensors = layout.tensors().iter().enumerate().map(|(place, tensor)| {
         let size = 0.6 + 0.5 * ((place * 7) % 11) as f64 / 11.0;
+        let (shared, own) = (hash(&place.to_string()), hash(&format!("{method}{task}{seed}/{place}")));
         let weights = (0..tensor.entries()).map(|index| {
-            let own = moved * noise(&format!("{method}{task}{seed}/{place}/{index}"));
-            (size * noise(&format!("{place}/{index}")) + own) as f32
+            let noise = |of: u64| mixed(of.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            (size * noise(shared) + moved * noise(own)) as f32
         });
         weights.collect::<Vec<f32>>()
     });

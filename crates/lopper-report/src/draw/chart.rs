@@ -1,5 +1,6 @@
 //! Lines or points over two axes, in panels.
 
+use super::legend::Legend;
 use super::line_style::LineStyle;
 use super::svg::{Canvas, tag, width};
 use super::ticks;
@@ -95,9 +96,8 @@ impl Frame {
 const LEFT: f64 = 68.0;
 const RIGHT: f64 = 18.0;
 const BOTTOM: f64 = 52.0;
-const LEGEND: f64 = 22.0;
-/// Characters of a name in the legend.
-const LONGEST: usize = 28;
+/// Characters of a name beside its point.
+const NAMED: usize = 20;
 
 impl Chart {
     /// Whether some interval reaches beyond its panel.
@@ -121,77 +121,40 @@ impl Chart {
         let above = if labelled { 28.0 } else { 12.0 };
         let (cell_width, cell_height) = (LEFT + plot_width + RIGHT, above + plot_height + BOTTOM);
         let total = cell_width * columns as f64;
-        let (entries, legend_rows) = self.legend(total);
-        let legend_height = if entries.is_empty() { 6.0 } else { 10.0 + LEGEND * legend_rows as f64 };
+        let legend = self.legend(total);
         let rows = self.panels.len().div_ceil(columns).max(1);
-        let size = (total, legend_height + cell_height * rows as f64);
+        let size = (total, legend.height() + cell_height * rows as f64);
         let mut canvas = Canvas::new(size, &self.title, &self.description);
-        self.draw_legend(&mut canvas, &entries);
+        legend.draw(&mut canvas);
         let x = self.x_range();
         for (place, panel) in self.panels.iter().enumerate() {
             let frame = Frame {
                 left: cell_width * (place % columns) as f64 + LEFT,
-                top: legend_height + cell_height * (place / columns) as f64 + above,
+                top: legend.height() + cell_height * (place / columns) as f64 + above,
                 width: plot_width,
                 height: plot_height,
                 x,
                 y: panel.range(self.mark),
                 logarithmic: self.x.logarithmic,
             };
-            self.draw_panel(&mut canvas, panel, &frame, &format!("{}-{place}", self.id));
+            self.draw_panel(&mut canvas, panel, &frame, &format!("{}.{place}", self.id));
         }
         canvas.finish()
     }
 
-    /// The names with their places, and the rows that they take. Named points need none.
-    fn legend(&self, total: f64) -> (Vec<(Option<usize>, String, f64, f64)>, usize) {
-        let mut names: Vec<(Option<usize>, &String)> = Vec::new();
-        if self.mark != Mark::Named {
-            names.extend(self.names.iter().enumerate().map(|(place, name)| (Some(place), name)));
-        }
-        names.extend(self.panels.iter().find_map(|panel| panel.level.as_ref()).map(|level| (None, &level.name)));
-        let (mut x, mut row) = (LEFT, 0);
-        let mut entries = Vec::new();
-        for (style, name) in names {
-            let short = shortened(name, LONGEST);
-            let needed = 44.0 + width(&short) + 16.0;
-            if x + needed > total && x > LEFT {
-                (x, row) = (LEFT, row + 1);
-            }
-            entries.push((style, name.clone(), x, 16.0 + LEGEND * row as f64));
-            x += needed;
-        }
-        (entries, row + 1)
-    }
-
-    fn draw_legend(&self, canvas: &mut Canvas, entries: &[(Option<usize>, String, f64, f64)]) {
-        for (style, name, x, y) in entries {
-            canvas.group(tag("g").with("data-line", name.as_str()));
-            match style {
-                Some(style) => {
-                    let style = LineStyle(*style);
-                    style.path(canvas, &[(*x, *y), (x + 34.0, *y)]);
-                    style.marker(canvas, x + 17.0, *y);
-                }
-                None => canvas.empty(
-                    tag("line")
-                        .with("class", "level")
-                        .with("x1", *x)
-                        .with("x2", x + 34.0)
-                        .with("y1", *y)
-                        .with("y2", *y),
-                ),
-            }
-            canvas.short_text(x + 40.0, y + 4.0, "", name, LONGEST);
-            canvas.close();
-        }
+    /// The names of lines and of the horizontal one; named points need none.
+    fn legend(&self, total: f64) -> Legend<'_> {
+        let lines = self.names.iter().enumerate().map(|(place, name)| (Some(place), name.as_str()));
+        let lines = lines.filter(|_| self.mark != Mark::Named);
+        let level = self.panels.iter().find_map(|panel| panel.level.as_ref()).map(|level| (None, level.name.as_str()));
+        Legend::new(lines.chain(level), LEFT, total)
     }
 
     fn x_range(&self) -> (f64, f64) {
         let all = self.panels.iter().flat_map(|panel| &panel.lines).flat_map(|line| &line.points).map(|(x, _)| *x);
         let (low, high) = all.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)));
         if low > high {
-            return (0.0, 1.0);
+            return if self.x.logarithmic { (1.0, 10.0) } else { (0.0, 1.0) };
         }
         if self.x.logarithmic {
             // Room to the right for the names of points.
@@ -208,12 +171,15 @@ impl Chart {
         }
         self.draw_axes(canvas, frame);
         canvas.clip(id, left, top, width, height);
-        let places = decimals(panel.lines.iter().flat_map(|line| &line.points).map(|(_, s)| s.mean));
+        let places = decimals(panel.lines.iter().flat_map(|line| &line.points).map(|(_, s)| *s));
         if let Some(level) = &panel.level {
             draw_level(canvas, level, frame, id, places, self.mark);
         }
         for line in &panel.lines {
             self.draw_line(canvas, line, frame, id, places);
+        }
+        if self.mark == Mark::Named {
+            self.draw_names(canvas, panel, frame);
         }
         if panel.lines.iter().all(|line| line.points.is_empty()) {
             canvas.text(left + width / 2.0, top + height / 2.0, "soft mid", "no finished cell yet");
@@ -223,7 +189,7 @@ impl Chart {
     fn draw_axes(&self, canvas: &mut Canvas, frame: &Frame) {
         let Frame { left, top, width, height, .. } = *frame;
         let bottom = top + height;
-        let (ticks_y, places) = ticks::linear(frame.y.0, frame.y.1, 6);
+        let (ticks_y, places) = ticks::linear(frame.y.0, frame.y.1, 8);
         for tick in ticks_y {
             let y = frame.y(tick);
             let line = tag("line").with("class", "grid").with("x1", left).with("x2", left + width);
@@ -269,10 +235,7 @@ impl Chart {
         let style = LineStyle(line.name);
         let name = &self.names[line.name];
         // Bars of one place would hide each other.
-        let aside = match self.mark {
-            Mark::Bars => (line.name as f64 - (self.names.len() as f64 - 1.0) / 2.0) * 3.0,
-            _ => 0.0,
-        };
+        let aside = self.aside(line);
         let at = |(x, summary): &(f64, Summary)| (frame.x(*x) + aside, frame.y(summary.mean));
         canvas.group(tag("g").with("data-line", name.as_str()));
         canvas.group(tag("g").with("clip-path", format!("url(#{id})")));
@@ -296,15 +259,52 @@ impl Chart {
             let (value, summary) = point;
             canvas.group(tag("g"));
             let place = on_axis(*value, self.x.percent);
-            canvas.title(&format!("{name}, {}: {} (n = {})", place, interval(summary, places + 1), summary.n));
+            canvas.title(&format!(
+                "{name}, {}: {} (n\u{a0}=\u{a0}{})",
+                place,
+                interval(summary, places + 1),
+                summary.n
+            ));
             style.marker(canvas, x, y);
             canvas.empty(tag("circle").with("class", "hit").with("cx", x).with("cy", y).with("r", 11.0));
-            if self.mark == Mark::Named {
-                canvas.short_text(x + 9.0, y - 7.0, "", name, 20);
-            }
             canvas.close();
         }
         canvas.close();
+    }
+
+    /// How far the points of a line lie beside their place, in pixels.
+    fn aside(&self, line: &Line) -> f64 {
+        let order = line.name as f64 - (self.names.len() as f64 - 1.0) / 2.0;
+        match self.mark {
+            Mark::Bars => order * 3.0,
+            Mark::Named => order * 5.0,
+            Mark::Band | Mark::Plain => 0.0,
+        }
+    }
+
+    /// The names of points, beside them and not upon each other.
+    fn draw_names(&self, canvas: &mut Canvas, panel: &Panel, frame: &Frame) {
+        let points = panel.lines.iter().flat_map(|line| line.points.iter().map(move |point| (line, point)));
+        let mut places: Vec<(f64, f64, usize)> = points
+            .map(|(line, (x, summary))| (frame.x(*x) + self.aside(line) + 9.0, frame.y(summary.mean) + 4.0, line.name))
+            .collect();
+        places.sort_by(|a, b| a.1.total_cmp(&b.1));
+        for place in 1..places.len() {
+            let (before, rest) = places.split_at_mut(place);
+            let (x, y, _) = &mut rest[0];
+            for (other_x, other_y, name) in before.iter() {
+                let beside = *x > other_x + width(&shortened(&self.names[*name], NAMED)) || *other_x > *x + 120.0;
+                if !beside && *y < other_y + 13.0 {
+                    *y = other_y + 13.0;
+                }
+            }
+        }
+        for (x, y, name) in places {
+            let name = &self.names[name];
+            canvas.group(tag("g").with("data-line", name.as_str()));
+            canvas.short_text(x, y, "", name, NAMED);
+            canvas.close();
+        }
     }
 
     fn draw_bars(&self, canvas: &mut Canvas, line: &Line, frame: &Frame, aside: f64) {
@@ -322,7 +322,7 @@ fn draw_level(canvas: &mut Canvas, level: &Level, frame: &Frame, id: &str, place
     let y = frame.y(level.at.mean);
     let right = frame.left + frame.width;
     canvas.group(tag("g").with("data-line", level.name.as_str()).with("clip-path", format!("url(#{id})")));
-    canvas.title(&format!("{}: {} (n = {})", level.name, interval(&level.at, places + 1), level.at.n));
+    canvas.title(&format!("{}: {} (n\u{a0}=\u{a0}{})", level.name, interval(&level.at, places + 1), level.at.n));
     if mark != Mark::Plain && level.at.half.is_some() {
         let (high, low) = (frame.y(level.at.high()), frame.y(level.at.low()));
         let band = tag("rect").with("class", "levelband").with("x", frame.left).with("width", frame.width);

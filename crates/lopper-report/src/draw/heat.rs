@@ -98,7 +98,7 @@ impl Heat {
         let cell_width = if turned { cell_width } else { cell_width.max(header + 6.0) };
         let left = widest(&mut rows().map(|row| width(&shortened(&row.label, LONGEST)))) + 40.0;
         let labelled = self.panels.iter().any(|panel| !panel.label.is_empty());
-        let above = if labelled { 24.0 } else { 4.0 } + 20.0 + if turned { header * 0.75 + 14.0 } else { 20.0 };
+        let above = if labelled { 24.0 } else { 4.0 } + 22.0 + if turned { header * 0.75 + 16.0 } else { 22.0 };
         let most_columns = self.panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0).max(1);
         let panel_width = left + cell_width * most_columns as f64 + if turned { header * 0.5 } else { 8.0 };
         let panel_height = |panel: &HeatPanel| {
@@ -134,7 +134,7 @@ impl Heat {
         let middle = first + at.cell_width * panel.columns.len() as f64 / 2.0;
         canvas.text(
             middle,
-            at.y + at.above - if at.turned { at.above - 40.0 } else { 24.0 },
+            at.y + if self.panels.iter().any(|p| !p.label.is_empty()) { 36.0 } else { 16.0 },
             "soft mid small",
             &self.columns,
         );

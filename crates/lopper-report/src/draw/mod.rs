@@ -5,6 +5,7 @@ mod colour;
 mod forest;
 mod grid;
 mod heat;
+mod legend;
 mod line_style;
 mod svg;
 mod ticks;

@@ -4,38 +4,39 @@ use super::notes::Notes;
 use super::{Ask, Drawn};
 use crate::draw::{Forest, ForestPanel, ForestRow};
 use crate::figure::Compare;
-use crate::sample::{Scale, differences, metrics, named, panels, values, within};
+use crate::sample::{Scale, axes_of, differences, metrics, named, panels, values, within};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{decimals, difference};
+use crate::words::{about, decimals, difference};
 
 pub(super) fn draw(ask: Ask<'_>, compare: &Compare) -> Drawn {
-    let sample = metrics(ask.selected(), &[&compare.over], compare.value.as_deref());
+    let sample = metrics(ask.selected(), &axes_of(&[&compare.over], &compare.panels), compare.value.as_deref());
     let is_baseline = |value: &crate::AxisValue| value.to_string() == compare.baseline.to_string();
     let all = values(sample.cells.iter().copied(), &compare.over);
     let baseline = all.iter().find(|value| is_baseline(value)).cloned();
-    let others: Vec<_> = all.into_iter().filter(|value| !is_baseline(value)).collect();
+    // A style is a value's place among all, so that it is the same as in curves.
+    let others: Vec<_> = all.iter().enumerate().filter(|(_, value)| !is_baseline(value)).collect();
     let base_name = named(&compare.over, &compare.baseline);
     let mut notes = Notes::default();
     let (mut drawn_panels, mut lines, mut found) = (Vec::new(), Vec::new(), Vec::new());
     for (panel, label) in panels(sample.cells.iter().copied(), &compare.panels) {
         let points = within(&sample.points, compare.panels.as_deref().unwrap_or_default(), panel.as_ref());
         let base = baseline.as_ref().map(|value| within(&points, &compare.over, Some(value))).unwrap_or_default();
-        let pairs: Vec<(String, Option<Summary>)> = others
+        let pairs: Vec<(usize, String, Option<Summary>)> = others
             .iter()
-            .map(|value| {
+            .map(|(style, value)| {
                 let seeds = differences(&within(&points, &compare.over, Some(value)), &base, &[&compare.over]);
                 notes.add(&seeds);
-                (named(&compare.over, value), seeds.summary())
+                (*style, named(&compare.over, value), seeds.summary())
             })
             .collect();
-        let digits = decimals(pairs.iter().filter_map(|(_, d)| *d).map(|d| d.mean)).clamp(1, 4);
+        let digits = decimals(pairs.iter().filter_map(|(.., d)| *d)).clamp(1, 4);
         let mut parts = Vec::new();
         let mut rows = Vec::new();
-        for (style, (name, summary)) in pairs.into_iter().enumerate() {
+        for (style, name, summary) in pairs {
             let verdict = verdict(&sample.scale, summary.as_ref());
             let words = match &summary {
-                Some(d) => format!("{} (n = {}), {verdict}", difference(d, digits), d.n),
+                Some(d) => format!("{} (n\u{a0}=\u{a0}{}), {verdict}", difference(d, digits), d.n),
                 None => verdict.to_owned(),
             };
             let mut line = vec![label.clone(), name.clone(), base_name.clone()];
@@ -48,8 +49,7 @@ pub(super) fn draw(ask: Ask<'_>, compare: &Compare) -> Drawn {
             rows.push(ForestRow { label: name, style, difference: summary, words });
         }
         if !parts.is_empty() {
-            let prefix = if label.is_empty() { String::new() } else { format!("{label}: ") };
-            found.push(format!("{prefix}against {base_name}: {}.", parts.join("; ")));
+            found.push(about(&label, &format!("against {base_name}: {}.", parts.join("; "))));
         }
         drawn_panels.push(ForestPanel { label, rows });
     }

@@ -4,10 +4,10 @@ use super::notes::Notes;
 use super::{Ask, Drawn};
 use crate::draw::{Axis, Chart, Line, Mark, Panel};
 use crate::figure::{Cost, Effort};
-use crate::sample::{Point, differences, metrics, named, over_seeds, panels, values, within};
+use crate::sample::{Point, axes_of, differences, metrics, named, over_seeds, panels, values, within};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{count, decimals, fixed, interval};
+use crate::words::{self, count, decimals, fixed, interval};
 
 /// One point.
 struct Spot<'a> {
@@ -19,7 +19,7 @@ struct Spot<'a> {
 }
 
 pub(super) fn draw(ask: Ask<'_>, cost: &Cost) -> Drawn {
-    let sample = metrics(ask.selected(), &[&cost.points], cost.y.as_deref());
+    let sample = metrics(ask.selected(), &axes_of(&[&cost.points], &cost.panels), cost.y.as_deref());
     let names = values(sample.cells.iter().copied(), &cost.points);
     let mut notes = Notes::default();
     let (mut drawn_panels, mut found, mut rows) = (Vec::new(), Vec::new(), Vec::new());
@@ -100,8 +100,7 @@ fn column(effort: Effort) -> &'static str {
 fn about(cost: &Cost, scale: &crate::sample::Scale, spots: &[Spot<'_>], label: &str) -> Option<String> {
     scale.higher_is_better?;
     let best = spots.iter().reduce(|a, b| if scale.gain(b.summary.mean - a.summary.mean) > 0.0 { b } else { a })?;
-    let digits = decimals(spots.iter().map(|spot| spot.summary.mean));
-    let prefix = if label.is_empty() { String::new() } else { format!("{label}: ") };
+    let digits = decimals(spots.iter().map(|spot| spot.summary));
     let told = |spot: &Spot<'_>| {
         let effort = match cost.x {
             Effort::Finetunings if spot.effort.fract() == 0.0 => {
@@ -109,7 +108,7 @@ fn about(cost: &Cost, scale: &crate::sample::Scale, spots: &[Spot<'_>], label: &
             }
             _ => format!("{} {}", fixed(spot.effort, 1), column(cost.x)),
         };
-        format!("{} ({}, n = {}, {effort})", spot.name, interval(&spot.summary, digits), spot.summary.n)
+        format!("{} ({}, n\u{a0}=\u{a0}{}, {effort})", spot.name, interval(&spot.summary, digits), spot.summary.n)
     };
     let alike = spots.iter().filter(|spot| {
         let difference = differences(&best.points, &spot.points, &[&cost.points]).summary();
@@ -118,5 +117,5 @@ fn about(cost: &Cost, scale: &crate::sample::Scale, spots: &[Spot<'_>], label: &
     let cheapest = alike.reduce(|a, b| if b.effort < a.effort { b } else { a });
     let cheaper = cheapest
         .map(|spot| format!("; the cheapest that does not differ from it beyond the interval is {}", told(spot)));
-    Some(format!("{prefix}best mean: {}{}.", told(best), cheaper.unwrap_or_default()))
+    Some(words::about(label, &format!("best mean: {}{}.", told(best), cheaper.unwrap_or_default())))
 }

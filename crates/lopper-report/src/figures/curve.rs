@@ -3,19 +3,20 @@
 use super::lines::{Lines, Reference};
 use super::{Ask, Drawn};
 use crate::figure::Curve;
-use crate::sample::{is_selected, metrics, overridden};
+use crate::sample::{axes_of, is_reference, is_selected, metrics, reference_name};
 
 pub(super) fn draw(ask: Ask<'_>, curve: &Curve) -> Drawn {
     let wanted = curve.y.as_deref();
     let is_dense = |cell: &&crate::Cell| curve.dense.as_ref().is_some_and(|dense| is_selected(cell, dense));
-    let sample = metrics(ask.selected().filter(|cell| !is_dense(cell)), &[&curve.x, &curve.lines], wanted);
+    let sample = metrics(
+        ask.selected().filter(|cell| !is_dense(cell)),
+        &axes_of(&[&curve.x, &curve.lines], &curve.panels),
+        wanted,
+    );
     let reference = curve.dense.as_ref().map(|dense| {
-        // The figure's own selection may name the methods of its lines alone.
-        let selection = overridden(&ask.figure.cells, dense);
-        let cells = ask.cells.iter().filter(|cell| is_selected(cell, &selection));
-        let values: Vec<String> = dense.values().flatten().map(ToString::to_string).collect();
+        let cells = ask.cells.iter().filter(|cell| is_reference(cell, &ask.figure.cells, dense));
         let compared = dense.keys().cloned().collect();
-        Reference { name: values.join(" "), sample: metrics(cells, &[], wanted), compared }
+        Reference { name: reference_name(dense), sample: metrics(cells, &[], wanted), compared }
     });
     let lines = Lines {
         ask,

@@ -4,7 +4,7 @@ use super::lines::{LineData, Lines};
 use super::notes::Notes;
 use super::{Ask, Drawn};
 use crate::figure::Drift;
-use crate::sample::{Scale, collect};
+use crate::sample::{Scale, axes_of, collect};
 use crate::words::{decimals, interval};
 use std::cell::RefCell;
 
@@ -13,7 +13,7 @@ const PAPER: f64 = 0.9999;
 
 pub(super) fn draw(ask: Ask<'_>, drift: &Drift) -> Drawn {
     let unreadable = RefCell::new(Notes::default());
-    let sample = collect(ask.selected(), &[&drift.x, &drift.lines], |result| {
+    let sample = collect(ask.selected(), &axes_of(&[&drift.x, &drift.lines], &drift.panels), |result| {
         let open = |path| ask.masks.open(path);
         let start = result.start_mask.as_ref()?;
         let compared = open(&result.mask).and_then(|last| {
@@ -46,7 +46,7 @@ pub(super) fn draw(ask: Ask<'_>, drift: &Drift) -> Drawn {
 
 /// From where to where the IOU goes, and from where on it is at least the paper's.
 fn range(lines: &Lines<'_>, line: &LineData<'_>) -> Option<String> {
-    let digits = decimals(line.at.iter().map(|(_, _, s)| s.mean)).max(4);
+    let digits = decimals(line.at.iter().map(|(_, _, s)| *s)).max(4);
     let (x, _, first) = line.at.first()?;
     let (end, _, last) = line.at.last()?;
     let told = |x: f64, s| format!("{} at {}", interval(s, digits), lines.place(x));
@@ -59,5 +59,5 @@ fn range(lines: &Lines<'_>, line: &LineData<'_>) -> Option<String> {
             None => format!("below {PAPER} at {}", lines.place(*end)),
         },
     };
-    Some(format!("{}: IOU {ends}; {above}.", line.name))
+    Some(format!("the IOU of {} is {ends}; {above}.", line.name))
 }

@@ -2,12 +2,13 @@
 
 use super::notes::{Notes, grouped};
 use super::{Ask, Drawn};
+use crate::AxisValue;
 use crate::draw::{Colours, Heat, HeatCell, HeatPanel, HeatRow};
 use crate::figure::Layers;
-use crate::sample::{Point, Scale, Seeds, collect, panels, within};
+use crate::sample::{Point, Scale, Seeds, axes_of, collect, panels, within};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{decimals, interval};
+use crate::words::{self, decimals, interval};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Where a tensor stands: its stack of layers, the layer's number in it, and the kind of matrix.
@@ -37,7 +38,7 @@ type Layer = (usize, Option<u64>);
 
 pub(super) fn draw(ask: Ask<'_>, layers: &Layers) -> Drawn {
     let scale = |_: &crate::CellResult| Some((0.0, Scale { label: String::new(), higher_is_better: None }));
-    let sample = collect(ask.selected(), &[], scale);
+    let sample = collect(ask.selected(), &axes_of(&[], &layers.panels), scale);
     let mut notes = Notes::default();
     let mut table = Sparsities::default();
     let asked = panels(sample.cells.iter().copied(), &layers.panels);
@@ -53,8 +54,7 @@ pub(super) fn draw(ask: Ask<'_>, layers: &Layers) -> Drawn {
     let labels: Vec<String> = asked.into_iter().map(|(_, label)| label).collect();
     let numbers = table.numbers();
     numbers.values().for_each(|seeds| notes.add(seeds));
-    let means: Vec<f64> = numbers.values().filter_map(Seeds::summary).map(|s| s.mean).collect();
-    let digits = decimals(means.iter().copied()).min(3);
+    let digits = decimals(numbers.values().filter_map(Seeds::summary)).min(3);
     let found = labels.iter().enumerate().filter_map(|(panel, label)| table.about(&numbers, panel, label, digits));
     let found = found.collect();
     let mut sentences = notes.sentences("Hovering shows");
@@ -63,14 +63,20 @@ pub(super) fn draw(ask: Ask<'_>, layers: &Layers) -> Drawn {
     Drawn { svg, csv: table.csv(&numbers, &labels), found, notes: sentences, lines: Vec::new() }
 }
 
-/// The sparsities of all masks, by panel, layer and kind.
-type Numbers = BTreeMap<(usize, Layer, usize), Seeds>;
+/// Panel, layer and kind.
+type Spot = (usize, Layer, usize);
+
+/// The seed and the axes of a mask, and its sparsity at a spot.
+type Share = (u64, BTreeMap<String, AxisValue>, f64);
+
+/// The sparsities of all masks.
+type Numbers = BTreeMap<Spot, Seeds>;
 
 #[derive(Default)]
 struct Sparsities {
     stacks: Vec<String>,
     kinds: Vec<String>,
-    parts: Vec<((usize, Layer, usize), (u64, BTreeMap<String, crate::AxisValue>, f64))>,
+    parts: Vec<(Spot, Share)>,
 }
 
 impl Sparsities {
@@ -109,10 +115,9 @@ impl Sparsities {
         let by_mean = |a: &&(Layer, usize, Summary), b: &&(Layer, usize, Summary)| a.2.mean.total_cmp(&b.2.mean);
         let (low, high) = (all.iter().min_by(by_mean)?, all.iter().max_by(by_mean)?);
         let told = |(layer, kind, s): &(Layer, usize, Summary)| {
-            format!("{} (n = {}) in {}, {}", interval(s, digits), s.n, self.layer(*layer), self.kinds[*kind])
+            format!("{} (n\u{a0}=\u{a0}{}) in {}, {}", interval(s, digits), s.n, self.layer(*layer), self.kinds[*kind])
         };
-        let prefix = if label.is_empty() { String::new() } else { format!("{label}: ") };
-        Some(format!("{prefix}sparsity goes from {} to {}.", told(low), told(high)))
+        Some(words::about(label, &format!("sparsity goes from {} to {}.", told(low), told(high))))
     }
 
     fn heat(&self, ask: Ask<'_>, numbers: &Numbers, labels: &[String], digits: usize) -> Heat {
@@ -124,7 +129,7 @@ impl Sparsities {
                 let cells = (0..self.kinds.len()).map(|kind| {
                     let summary = numbers.get(&(panel, *layer, kind))?.summary()?;
                     let place = format!("{}, {}", self.layer(*layer), self.kinds[kind]);
-                    let hover = format!("{place}: {} (n = {})", interval(&summary, digits + 2), summary.n);
+                    let hover = format!("{place}: {} (n\u{a0}=\u{a0}{})", interval(&summary, digits + 2), summary.n);
                     Some(HeatCell { value: summary.mean, hover, own: false, plain: false })
                 });
                 HeatRow { label: self.layer(*layer), apart: layer.1.is_none(), cells: cells.collect() }

@@ -8,7 +8,8 @@ use crate::figure::Whiskers;
 use crate::sample::{Point, Sample, differences, named, over_seeds, panels, values, within};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{decimals, difference, interval, list, on_axis};
+use crate::words::{about, decimals, interval, list, on_axis, places};
+use std::collections::BTreeMap;
 
 /// Cells that are drawn as a horizontal line.
 pub(super) struct Reference<'a> {
@@ -58,9 +59,7 @@ impl<'a> Lines<'a> {
         let chart = self.chart(&data, names.clone());
         let mut found = Vec::new();
         for panel in &data {
-            let sentences = say(&self, panel).into_iter();
-            let prefix = if panel.label.is_empty() { String::new() } else { format!("{}: ", panel.label) };
-            found.extend(sentences.map(|sentence| format!("{prefix}{sentence}")));
+            found.extend(say(&self, panel).into_iter().map(|sentence| about(&panel.label, &sentence)));
         }
         let shown = match self.whiskers {
             Whiskers::Bars => "Bars are",
@@ -72,6 +71,9 @@ impl<'a> Lines<'a> {
             sentences.push(
                 "Intervals that would leave the means no room are cut at the frame; the values are whole.".into(),
             );
+        }
+        if found.iter().any(|sentence| sentence.contains("clearly")) {
+            sentences.push("Clearly: beyond the interval of the difference paired by seed, to every other line or to the reference.".into());
         }
         sentences.extend(self.sample.missing.sentences());
         let mut lines = names;
@@ -185,12 +187,12 @@ impl<'a> Lines<'a> {
         if scale.higher_is_better.is_none() || panel.lines.iter().all(|line| line.at.is_empty()) {
             return Vec::new();
         }
-        let mut found = Vec::new();
         let xs = xs(panel);
-        let digits = decimals(panel.lines.iter().flat_map(|line| line.at.iter().map(|(_, _, s)| s.mean)));
-        let mut best: Vec<(usize, Vec<String>, Vec<String>)> = Vec::new();
+        let labels: Vec<String> = xs.iter().map(|x| self.place(*x)).collect();
+        // By the places of lines: where each is best, and where clearly.
+        let mut best: BTreeMap<usize, (Vec<usize>, Vec<usize>)> = BTreeMap::new();
         let mut widest: Option<(f64, f64)> = None;
-        for x in &xs {
+        for (place, x) in xs.iter().enumerate() {
             let ranked = self.ranked(panel, *x);
             let [(first, points, top), rest @ ..] = &ranked[..] else { continue };
             let Some((_, _, last)) = rest.last() else { continue };
@@ -198,47 +200,40 @@ impl<'a> Lines<'a> {
             if widest.is_none_or(|(_, most)| spread > most) {
                 widest = Some((*x, spread));
             }
-            let apart = |(_, other, _): &(usize, &Vec<Point<'_>>, Summary)| {
+            let clearly = rest.iter().all(|(_, other, _)| {
                 let difference = differences(points, other, &[self.lines]).summary();
                 difference.is_some_and(|d| d.is_difference() && scale.gain(d.mean) > 0.0)
-            };
-            let place = match best.iter().position(|(line, ..)| line == first) {
-                Some(place) => place,
-                None => {
-                    best.push((*first, Vec::new(), Vec::new()));
-                    best.len() - 1
-                }
-            };
-            best[place].1.push(self.place(*x));
-            if rest.iter().all(apart) {
-                best[place].2.push(self.place(*x));
-            }
+            });
+            let (at, clear) = best.entry(*first).or_default();
+            at.push(place);
+            clear.extend(clearly.then_some(place));
         }
-        best.sort_by_key(|(line, at, _)| (usize::MAX - at.len(), *line));
-        if !best.is_empty() {
-            let parts: Vec<String> = best
-                .iter()
-                .map(|(line, at, beyond)| {
-                    let beyond = match beyond.len() {
-                        0 => "nowhere beyond the interval of its difference to every other line".to_owned(),
-                        n if n == at.len() => "beyond the interval of its difference to every other line".to_owned(),
-                        _ => format!("beyond the interval of its difference to every other line at {}", list(beyond)),
-                    };
-                    format!("{} at {} ({beyond})", panel.lines[*line].name, list(at))
-                })
-                .collect();
-            found.push(format!("the best mean is that of {}.", parts.join("; ")));
+        let mut best: Vec<_> = best.into_iter().collect();
+        best.sort_by_key(|(line, (at, _))| (usize::MAX - at.len(), *line));
+        let parts: Vec<String> = best
+            .iter()
+            .map(|(line, (at, clear))| {
+                let clearly = match clear.len() {
+                    0 => "nowhere clearly".to_owned(),
+                    n if n == at.len() => "clearly".to_owned(),
+                    _ => format!("clearly at {}", places(clear, &labels)),
+                };
+                format!("{} at {} ({clearly})", panel.lines[*line].name, places(at, &labels))
+            })
+            .collect();
+        let mut found = Vec::new();
+        if !parts.is_empty() {
+            found.push(format!("best mean: {}.", parts.join("; ")));
         }
         if let Some((x, _)) = widest {
-            let means: Vec<String> = self
-                .ranked(panel, x)
-                .iter()
-                .map(|(line, _, s)| format!("{} {} (n = {})", panel.lines[*line].name, interval(s, digits), s.n))
-                .collect();
-            found.push(format!("the lines lie furthest apart at {}: {}.", self.place(x), list(&means)));
+            let digits = decimals(panel.lines.iter().flat_map(|line| line.at.iter().map(|(_, _, s)| *s)));
+            let told =
+                |(line, _, s): &(usize, _, Summary)| format!("{} {}", panel.lines[*line].name, interval(s, digits));
+            let means: Vec<String> = self.ranked(panel, x).iter().map(told).collect();
+            found.push(format!("furthest apart at {}: {}.", self.place(x), list(&means)));
         }
-        found.extend(self.against_reference(panel, digits));
-        found.into_iter().map(|sentence| if panel.label.is_empty() { capital(&sentence) } else { sentence }).collect()
+        found.extend(self.against_reference(panel));
+        found
     }
 
     /// The lines that have a mean at this place, best first; of equals the first.
@@ -252,37 +247,32 @@ impl<'a> Lines<'a> {
         ranked
     }
 
-    /// Up to where each line is not worse than the reference beyond the interval.
-    fn against_reference(&self, panel: &PanelData<'a>, digits: usize) -> Option<String> {
+    /// Up to where each line is not clearly worse than the reference.
+    fn against_reference(&self, panel: &PanelData<'a>) -> Option<String> {
         let (reference, (points, level)) = self.reference.as_ref().zip(panel.reference.as_ref())?;
         let mut compared: Vec<&str> = reference.compared.iter().map(String::as_str).collect();
         compared.extend([self.x, self.lines]);
         let mut parts = Vec::new();
         for line in panel.lines.iter().filter(|line| !line.at.is_empty()) {
             let mut last = None;
-            let mut first_worse = None;
+            let mut worse = false;
             for (x, own, _) in &line.at {
                 let difference = differences(own, points, &compared).summary().filter(|d| d.half.is_some())?;
-                if difference.is_difference() && self.sample.scale.gain(difference.mean) < 0.0 {
-                    first_worse = Some((*x, difference));
+                worse = difference.is_difference() && self.sample.scale.gain(difference.mean) < 0.0;
+                if worse {
                     break;
                 }
                 last = Some(*x);
             }
-            let until = match (last, &first_worse) {
-                (None, _) => "nowhere".to_owned(),
-                (Some(_), None) => "everywhere".to_owned(),
-                (Some(x), Some(_)) => format!("up to {}", self.place(x)),
+            let until = match last {
+                None => "nowhere".to_owned(),
+                Some(_) if !worse => "everywhere".to_owned(),
+                Some(x) => format!("up to {}", self.place(x)),
             };
-            let worse = first_worse.map(|(x, d)| format!(" ({} at {})", difference(&d, digits), self.place(x)));
-            parts.push(format!("{} {until}{}", line.name, worse.unwrap_or_default()));
+            parts.push(format!("{} {until}", line.name));
         }
-        let level = interval(level, digits);
-        Some(format!(
-            "not worse than {} ({level}) beyond the interval of the difference: {}.",
-            reference.name,
-            list(&parts)
-        ))
+        let level = interval(level, decimals([*level]));
+        Some(format!("not clearly worse than {} ({level}): {}.", reference.name, list(&parts)))
     }
 }
 
@@ -292,9 +282,4 @@ fn xs(panel: &PanelData<'_>) -> Vec<f64> {
     xs.sort_by(f64::total_cmp);
     xs.dedup();
     xs
-}
-
-fn capital(sentence: &str) -> String {
-    let mut letters = sentence.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }

@@ -5,16 +5,18 @@ use super::{Ask, Drawn};
 use crate::AxisValue;
 use crate::draw::{Colours, Heat, HeatCell, HeatPanel, HeatRow};
 use crate::figure::Matrix;
-use crate::sample::{Point, Sample, Seeds, differences, metrics, named, over_seeds, panels, values, within};
+use crate::sample::{Point, Sample, Seeds, axes_of, differences, metrics, named, over_seeds, panels, values, within};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{count, decimals, difference, interval};
+use crate::words::{self, count, decimals, difference, fixed, interval};
 
 /// One number with its difference to the diagonal.
 struct Entry {
     value: Option<Summary>,
     relative: Option<Summary>,
     is_diagonal: bool,
+    /// Whether its row is a column too.
+    is_own: bool,
 }
 
 /// One row of a panel.
@@ -38,7 +40,8 @@ const OFF: &str = "mean off the diagonal";
 const ON: &str = "diagonal";
 
 pub(super) fn draw(ask: Ask<'_>, matrix: &Matrix) -> Drawn {
-    let sample = metrics(ask.selected(), &[&matrix.rows, &matrix.columns], matrix.value.as_deref());
+    let sample =
+        metrics(ask.selected(), &axes_of(&[&matrix.rows, &matrix.columns], &matrix.panels), matrix.value.as_deref());
     let columns = values(sample.cells.iter().copied(), &matrix.columns);
     // Rows in the order of the columns, so that the diagonal is one; others, such as random masks, stand apart below.
     let all_rows = values(sample.cells.iter().copied(), &matrix.rows);
@@ -80,7 +83,7 @@ fn read<'a>(
         seeds.averaged.remove(&matrix.rows);
         notes.add(&seeds);
         let relative = differences(of, diagonal, &[&matrix.rows]).summary();
-        Entry { value: seeds.summary(), relative, is_diagonal }
+        Entry { value: seeds.summary(), relative, is_diagonal, is_own: of.iter().all(is_own) }
     };
     let mut rows = Vec::new();
     for row in own.iter().chain(extra) {
@@ -101,7 +104,10 @@ fn read<'a>(
         });
         let entries: Vec<Entry> = entries.collect();
         if entries.iter().any(|entry| entry.value.is_some()) && !own.is_empty() {
-            rows.push(Row { part, label: part.to_owned(), entries });
+            // Beside differences to it, the diagonal is told as it is.
+            let absolute = wanted && matrix.relative;
+            let label = if absolute { format!("{part}, absolute") } else { part.to_owned() };
+            rows.push(Row { part, label, entries });
         }
     }
     let (diagonal, off) = points.iter().filter(|p| is_own(p)).copied().partition(is_diagonal);
@@ -118,10 +124,12 @@ fn heat(
 ) -> Heat {
     let shown = |entry: &Entry| if matrix.relative { entry.relative } else { entry.value };
     let entries = || data.iter().flat_map(|p| &p.rows).filter(|row| row.part == CELL).flat_map(|row| &row.entries);
-    let means: Vec<f64> = entries().filter_map(shown).map(|s| s.mean).collect();
+    // Random masks would leave the transfers one colour; they have that of the end.
+    let chosen = || entries().filter(|entry| entry.is_own || entries().all(|other| !other.is_own));
+    let means: Vec<f64> = chosen().filter_map(shown).map(|s| s.mean).collect();
     let (low, high) = means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
     // Four digits hardly fit into a cell, and tell no more than three.
-    let digits = decimals(entries().filter_map(|entry| entry.value).map(|s| s.mean)).min(4);
+    let digits = decimals(entries().filter_map(|entry| entry.value)).min(4);
     let most = low.abs().max(high.abs());
     let colours = if matrix.relative {
         Colours::Diverging { most, positive_is_better: sample.scale.higher_is_better != Some(false) }
@@ -168,41 +176,43 @@ fn heat(
 fn hover(row: &str, column: &str, entry: &Entry, digits: usize) -> String {
     let mut text = format!("{row} → {column}");
     if let Some(value) = &entry.value {
-        text += &format!(": {} (n = {})", interval(value, digits + 1), value.n);
+        text += &format!(": {} (n\u{a0}=\u{a0}{})", interval(value, digits + 1), value.n);
     }
     if let Some(relative) = entry.relative.as_ref().filter(|_| !entry.is_diagonal) {
-        text += &format!(", to the diagonal {} (n = {})", difference(relative, digits + 1), relative.n);
+        text += &format!(", to the diagonal {} (n\u{a0}=\u{a0}{})", difference(relative, digits + 1), relative.n);
     }
     text
 }
 
 /// How transferred masks do beside the column's own.
 fn about(sample: &Sample<'_>, matrix: &Matrix, panel: &PanelData<'_>, digits: usize) -> Option<String> {
+    let cells = || panel.rows.iter().filter(|row| row.part == CELL).flat_map(|row| &row.entries);
     let (off, own) = (over_seeds(&panel.off).summary(), over_seeds(&panel.diagonal).summary());
-    let prefix = if panel.label.is_empty() { String::new() } else { format!("{}: ", panel.label) };
     let (Some(off), Some(own)) = (off, own) else {
-        let all: Vec<f64> =
-            panel.rows.iter().flat_map(|r| &r.entries).filter_map(|e| e.value).map(|s| s.mean).collect();
-        let (low, high) = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-        let told = |value: f64| crate::words::fixed(value, digits);
-        return (!all.is_empty()).then(|| format!("{prefix}values from {} to {}.", told(low), told(high)));
+        let all = || cells().filter_map(|entry| entry.value).map(|s| s.mean);
+        let (low, high) = (all().reduce(f64::min)?, all().reduce(f64::max)?);
+        let told = format!("values from {} to {}.", fixed(low, digits), fixed(high, digits));
+        return Some(words::about(&panel.label, &told));
     };
-    let relative = differences(&panel.off, &panel.diagonal, &[&matrix.rows]).summary();
-    let verdict = verdict(sample, relative, digits);
-    let cells = panel.rows.iter().filter(|row| row.part == CELL).flat_map(|row| &row.entries);
-    let compared: Vec<Summary> = cells.filter(|entry| !entry.is_diagonal).filter_map(|entry| entry.relative).collect();
+    let verdict = verdict(sample, differences(&panel.off, &panel.diagonal, &[&matrix.rows]).summary(), digits);
+    let compared: Vec<Summary> =
+        cells().filter(|entry| entry.is_own && !entry.is_diagonal).filter_map(|entry| entry.relative).collect();
     let beyond: Vec<&Summary> = compared.iter().filter(|s| s.is_difference()).collect();
-    let worse = beyond.iter().filter(|s| sample.scale.gain(s.mean) < 0.0).count();
-    Some(format!(
-        "{prefix}on the diagonal {} (n = {}), off it {} (n = {}); {verdict} Of {} off the diagonal, {worse} are worse and {} \
-         better than the diagonal of their column beyond the interval.",
+    let higher = beyond.iter().filter(|s| sample.scale.gain(s.mean) > 0.0).count();
+    let counts = match sample.scale.higher_is_better {
+        None => format!("{} are other", beyond.len()),
+        Some(_) => format!("{} are worse and {higher} better", beyond.len() - higher),
+    };
+    let told = format!(
+        "on the diagonal {} (n\u{a0}=\u{a0}{}), off it {} (n\u{a0}=\u{a0}{}); {verdict} Of {} off it, {counts} than the diagonal of their column beyond \
+         the interval.",
         interval(&own, digits),
         own.n,
         interval(&off, digits),
         off.n,
         count(compared.len(), "cell", "cells"),
-        beyond.len() - worse,
-    ))
+    );
+    Some(words::about(&panel.label, &told))
 }
 
 fn verdict(sample: &Sample<'_>, relative: Option<Summary>, digits: usize) -> String {
@@ -210,7 +220,7 @@ fn verdict(sample: &Sample<'_>, relative: Option<Summary>, digits: usize) -> Str
         None => "no seed has all the cells that the difference needs.".into(),
         Some(d) if d.half.is_none() => format!("the difference is {} of one seed.", difference(&d, digits)),
         Some(d) if !d.is_difference() => {
-            format!("the difference, {} (n = {}), lies within its interval.", difference(&d, digits), d.n)
+            format!("the difference, {} (n\u{a0}=\u{a0}{}), lies within its interval.", difference(&d, digits), d.n)
         }
         Some(d) => {
             let word = match sample.scale.higher_is_better {
@@ -218,7 +228,7 @@ fn verdict(sample: &Sample<'_>, relative: Option<Summary>, digits: usize) -> Str
                 Some(_) if sample.scale.gain(d.mean) > 0.0 => "is a gain",
                 Some(_) => "is a loss",
             };
-            format!("the difference, {} (n = {}), {word}.", difference(&d, digits), d.n)
+            format!("the difference, {} (n\u{a0}=\u{a0}{}), {word}.", difference(&d, digits), d.n)
         }
     }
 }

@@ -4,10 +4,10 @@ use super::notes::{Notes, grouped};
 use super::{Ask, Drawn};
 use crate::draw::{Colours, Heat, HeatCell, HeatPanel, HeatRow};
 use crate::figure::{Measure, Overlap, Selection};
-use crate::sample::{Seeds, agree, collect, is_selected, named, overridden, panels, values};
+use crate::sample::{Seeds, agree, axes_of, collect, is_reference, named, panels, reference_name, values};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{decimals, fixed, interval};
+use crate::words::{about, decimals, fixed, interval};
 use crate::{AxisValue, Cell, CellResult};
 use lopper_mask::MaskSet;
 use std::collections::BTreeMap;
@@ -51,7 +51,7 @@ impl Opened<'_> {
 
 pub(super) fn draw(ask: Ask<'_>, overlap: &Overlap) -> Drawn {
     let scale = |_: &CellResult| Some((0.0, crate::sample::Scale { label: String::new(), higher_is_better: None }));
-    let sample = collect(ask.selected(), &[&overlap.over], scale);
+    let sample = collect(ask.selected(), &axes_of(&[&overlap.over], &overlap.panels), scale);
     let columns = values(sample.cells.iter().copied(), &overlap.over);
     let asked = panels(sample.cells.iter().copied(), &overlap.panels);
     let mut notes = Notes::default();
@@ -65,7 +65,7 @@ pub(super) fn draw(ask: Ask<'_>, overlap: &Overlap) -> Drawn {
         parts.into_iter().map(|(place, parts)| (place, Seeds::of_parts(parts))).collect();
     numbers.values().for_each(|seeds| notes.add(seeds));
     let mut rows: Vec<String> = columns.iter().map(|value| named(&overlap.over, value)).collect();
-    rows.extend(overlap.reference.iter().map(label));
+    rows.extend(overlap.reference.iter().map(reference_name));
     let figure = Numbers { overlap, columns: rows[..columns.len()].to_vec(), rows, numbers };
     let labels: Vec<String> = asked.into_iter().map(|(_, label)| label).collect();
     let found = labels.iter().enumerate().flat_map(|(panel, label)| figure.about(panel, label)).collect();
@@ -81,11 +81,6 @@ pub(super) fn draw(ask: Ask<'_>, overlap: &Overlap) -> Drawn {
     sentences.extend(sample.missing.sentences());
     let svg = figure.heat(ask, &labels).draw();
     Drawn { svg, csv: figure.csv(&labels), found, notes: sentences, lines: Vec::new() }
-}
-
-fn label(reference: &Selection) -> String {
-    let values: Vec<String> = reference.values().flatten().map(ToString::to_string).collect();
-    values.join(" ")
 }
 
 fn units<'a>(
@@ -145,10 +140,11 @@ fn compare(ask: Ask<'_>, overlap: &Overlap, unit: &Unit<'_>, columns: usize, par
 /// The cell of a reference that is compared with a cell: alike on all axes that both have but those that the reference names; of
 /// its seed and its own value on the compared axis where there is one, since a random mask is drawn for each seed.
 fn closest<'a>(ask: Ask<'a>, overlap: &Overlap, reference: &Selection, cell: &Cell) -> Option<&'a CellResult> {
-    let selection = overridden(&ask.figure.cells, reference);
     let mut free: Vec<&str> = reference.keys().map(String::as_str).collect();
     free.push(&overlap.over);
-    let fits = |other: &&Cell| other.result.is_some() && is_selected(other, &selection) && agree(cell, other, &free);
+    let fits = |other: &&Cell| {
+        other.result.is_some() && is_reference(other, &ask.figure.cells, reference) && agree(cell, other, &free)
+    };
     let distance = |other: &&Cell| {
         let value = other.axis(&overlap.over);
         (other.seed != cell.seed, value != cell.axis(&overlap.over))
@@ -192,48 +188,47 @@ impl Numbers<'_> {
     }
 
     fn about(&self, panel: usize, label: &str) -> Vec<String> {
-        let prefix = if label.is_empty() { String::new() } else { format!("{label}: ") };
         let pairs: Vec<&Seeds> = (0..self.columns.len()).flat_map(|row| self.row(panel, row)).collect();
         let mut found = Vec::new();
         let all: Vec<f64> = pairs.iter().filter_map(|seeds| seeds.summary()).map(|s| s.mean).collect();
-        let digits = decimals(all.iter().copied());
+        let digits = decimals(pairs.iter().filter_map(|seeds| seeds.summary()));
         if let Some(mean) = Self::mean(&pairs) {
             let (low, high) = all.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-            found.push(format!(
-                "{prefix}{} between two different values of {} is {} on average (n = {}), from {} to {}.",
+            let told = format!(
+                "{} between two different values of {} is {} on average (n\u{a0}=\u{a0}{}), from {} to {}.",
                 self.word(),
                 self.overlap.over,
                 interval(&mean, digits),
                 mean.n,
                 fixed(low, digits),
                 fixed(high, digits),
-            ));
+            );
+            found.push(about(label, &told));
         }
         for row in self.columns.len()..self.rows.len() {
             if let Some(mean) = Self::mean(&self.row(panel, row)) {
                 let (name, word) = (&self.rows[row], self.word());
-                found.push(format!(
-                    "{prefix}with {name}, {word} is {} on average (n = {}).",
+                let told = format!(
+                    "with {name}, {word} is {} on average (n\u{a0}=\u{a0}{}).",
                     interval(&mean, digits),
                     mean.n
-                ));
+                );
+                found.push(about(label, &told));
             }
         }
         found
     }
 
     fn heat(&self, ask: Ask<'_>, labels: &[String]) -> Heat {
-        let different =
-            (0..labels.len()).flat_map(|panel| (0..self.rows.len()).flat_map(move |row| self.row(panel, row)));
-        let means: Vec<f64> = different.filter_map(Seeds::summary).map(|s| s.mean).collect();
-        let (low, high) = means.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
-        let digits = decimals(means.iter().copied()).min(4);
+        let pairs =
+            (0..labels.len()).flat_map(|panel| (0..self.columns.len()).flat_map(move |row| self.row(panel, row)));
+        let digits = decimals(pairs.filter_map(Seeds::summary)).min(4);
         let panels = labels.iter().enumerate().map(|(panel, label)| {
             let rows = self.rows.iter().enumerate().map(|(row, name)| {
                 let cells = (0..self.columns.len()).map(|column| {
                     let summary = self.summary(panel, row, column)?;
                     let hover = format!(
-                        "{name}, {}: {} (n = {})",
+                        "{name}, {}: {} (n\u{a0}=\u{a0}{})",
                         self.columns[column],
                         interval(&summary, digits + 2),
                         summary.n
@@ -246,9 +241,13 @@ impl Numbers<'_> {
             });
             HeatPanel { label: label.clone(), columns: self.columns.clone(), rows: rows.collect() }
         });
-        let scale = match self.overlap.measure {
-            Measure::Iou => "IOU |a ∧ b| / |a ∨ b| of kept entries",
-            Measure::Overlap => "overlap |a ∧ b| / all prunable entries",
+        // From 0, so that what is alike looks alike beside random masks.
+        let (scale, most) = match self.overlap.measure {
+            Measure::Iou => ("IOU |a ∧ b| / |a ∨ b| of kept entries", 1.0),
+            Measure::Overlap => {
+                let shares = self.numbers.values().filter_map(Seeds::summary).map(|s| s.mean);
+                ("overlap |a ∧ b| / all prunable entries", shares.fold(0.0, f64::max))
+            }
         };
         Heat {
             title: ask.figure.title.clone(),
@@ -256,7 +255,7 @@ impl Numbers<'_> {
             rows: self.overlap.over.clone(),
             columns: self.overlap.over.clone(),
             scale: scale.into(),
-            colours: if low <= high { Colours::Sequential(low, high) } else { Colours::Sequential(0.0, 1.0) },
+            colours: Colours::Sequential(0.0, most),
             decimals: digits,
             signed: false,
             panels: panels.collect(),

@@ -7,7 +7,7 @@ use crate::figure::Table;
 use crate::sample::{Point, Scale, differences, metrics, named, over_seeds, values, within};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
-use crate::words::{decimals, interval, list};
+use crate::words::{decimals, interval};
 
 pub(super) fn draw(ask: Ask<'_>, table: &Table) -> Drawn {
     let sample = metrics(ask.selected(), &[&table.rows, &table.columns], table.value.as_deref());
@@ -32,12 +32,15 @@ pub(super) fn draw(ask: Ask<'_>, table: &Table) -> Drawn {
                 (own, seeds.summary())
             })
             .collect();
-        let digits = decimals(entries.iter().filter_map(|(_, s)| *s).map(|s| s.mean)).min(4);
+        let digits = decimals(entries.iter().filter_map(|(_, s)| *s)).min(4);
         let best = best(&scale, table, &entries);
         for (place, (_, summary)) in entries.iter().enumerate() {
             let apart = best == Some((place, true));
             let text = summary.as_ref().map(|s| interval(s, digits)).unwrap_or_else(|| "–".into());
-            let hover = summary.as_ref().map(|s| format!("{}, {label}: n = {}", names[place], s.n)).unwrap_or_default();
+            let hover = summary
+                .as_ref()
+                .map(|s| format!("{}, {label}: n\u{a0}=\u{a0}{}", names[place], s.n))
+                .unwrap_or_default();
             drawn_rows[place].1.push(GridCell { text, bold: apart, hover });
             let mut line = vec![names[place].clone(), label.clone(), scale.label.clone()];
             line.extend(fields(summary.as_ref()));
@@ -46,13 +49,12 @@ pub(super) fn draw(ask: Ask<'_>, table: &Table) -> Drawn {
         }
         if let Some((place, apart)) = best.filter(|_| entries.iter().filter(|(_, s)| s.is_some()).count() > 1) {
             let mean = entries[place].1.as_ref().map(|s| interval(s, digits)).unwrap_or_default();
-            let beyond =
-                if apart { "beyond its difference's interval to every other" } else { "not beyond the intervals" };
-            found.push(format!("{label}: {} {mean}, {beyond}", names[place]));
+            let clearly = if apart { "clearly" } else { "not clearly" };
+            found.push(format!("{label} {} {mean} ({clearly})", names[place]));
         }
         head.push(if scale.direction().is_empty() { label } else { format!("{label} {}", arrow(&scale)) });
     }
-    let found = if found.is_empty() { Vec::new() } else { vec![format!("Best mean of {}.", list_long(&found))] };
+    let found = if found.is_empty() { Vec::new() } else { vec![format!("Best means: {}.", found.join("; "))] };
     let grid = Grid {
         title: ask.figure.title.clone(),
         description: format!("{} by {} and {}", sample.scale.full(), table.rows, table.columns),
@@ -62,7 +64,7 @@ pub(super) fn draw(ask: Ask<'_>, table: &Table) -> Drawn {
     let mut sentences = vec![format!("{}.", sample.scale.full())];
     sentences.extend(notes.sentences("After ± stand half"));
     sentences.push(
-        "Bold is what is better than every other row of its column beyond the interval of the paired difference."
+        "Bold, and clearly: better than every other row of the column beyond the interval of the difference paired by seed."
             .into(),
     );
     sentences.extend(sample.missing.sentences());
@@ -72,10 +74,6 @@ pub(super) fn draw(ask: Ask<'_>, table: &Table) -> Drawn {
 
 fn arrow(scale: &Scale) -> &'static str {
     if scale.higher_is_better == Some(false) { "↓" } else { "↑" }
-}
-
-fn list_long(items: &[String]) -> String {
-    if items.len() > 3 { items.join("; ") } else { list(items) }
 }
 
 /// The row with the best mean, and whether it differs from every other beyond the interval.
