@@ -125,7 +125,7 @@ fn masks_go_from_cell_to_cell() {
 #[test]
 fn a_cell_that_fails_stops_no_other() {
     let f = Fixture::new();
-    // The second cell's loss is not finite.
+    // The second cell's loss is not finite; the third one's stage is the first one's last.
     let text = "[sweep]\nseeds = [57]\n[[sweep.group]]\nname = 'mask'\nset.prune = { method = 'omp', sparsity = 0.3 }\n\
         over.train.learning_rate = [1e-3, 1e30]\n[[sweep.group]]\nname = 'on'\nover.train.learning_rate = [1e-3, 1e30]\n\
         set.prune = { method = 'transfer', mask = { mask_of.group = 'mask' } }\nset.\"train.max_skipped\" = 1\n";
@@ -133,7 +133,7 @@ fn a_cell_that_fails_stops_no_other() {
     assert_eq!(answer.code, Some(1), "{answer:?}");
     let lines: Vec<&str> = answer.stderr.lines().filter(|line| line.starts_with('[')).collect();
     assert!(lines[1].contains("failed: ") && lines[3].contains("whose mask it takes, is not done"), "{answer:?}");
-    assert!(lines[0].contains("trained 2 of 2") && lines[2].contains("trained 1 of 1"), "{answer:?}");
+    assert!(lines[0].contains("trained 2 of 2") && lines[2].contains("from the store"), "{answer:?}");
     assert!(answer.stderr.contains("is tried again"), "{answer:?}");
     assert!(answer.stderr.trim_end().ends_with("error: 2 of 4 cells are not done"), "{answer:?}");
 }
@@ -156,7 +156,8 @@ fn what_is_wrong_is_told_once_and_before_anything_is_trained() {
         "sweep.group=[{ set.prune.method = 'mpi', set.prune.sparsity = 0.5 }]",
         "sweep.seeds=[1, 2]",
     ]);
-    assert_eq!(answer.stderr.matches("nowhere").count(), 1, "{answer:?}");
+    assert_eq!(answer.stderr.matches("does not exist").count(), 1, "{answer:?}");
+    assert!(answer.stderr.contains("error: nowhere ([model] path)"), "{answer:?}");
     for (set, message) in [
         ("sweep.sedes=[1]", "did you mean `seeds`"),
         ("sweep.seeds=[]", "[sweep] seeds = []"),

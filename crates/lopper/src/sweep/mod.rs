@@ -170,7 +170,7 @@ impl Sweep {
     ///
     /// # Errors
     /// Everything that is wrong with any cell, each problem once, with the cells that have it where not all do.
-    fn of_each<T>(&self, read: impl Fn(&Table) -> Result<T>) -> Result<Vec<T>> {
+    fn of_each<T>(&self, mut read: impl FnMut(&Table) -> Result<T>) -> Result<Vec<T>> {
         let mut problems = Problems::default();
         let mut all = Vec::new();
         for (index, cell) in self.cells.iter().enumerate() {

@@ -8,7 +8,7 @@ use lopper_core::{Error, Result};
 use lopper_session::{RunRecord, Stop, StoreCache, WantedByOthers};
 use lopper_weights::files;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -203,19 +203,22 @@ impl Sweep {
     /// Looks at every cell as far as that goes before anything is trained: configurations, and once each of the models and
     /// data that they name.
     fn check(&self, outlines: &[Outlined], stop: &Stop, verify: bool) -> Result<()> {
-        let opened = std::cell::RefCell::new(BTreeSet::new());
-        let index = std::cell::Cell::new(0);
+        // What is wrong with parts that several cells have: found out once, and told as a problem of all of them.
+        let mut opened: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        let mut outlines = outlines.iter();
         let check = |table: &toml::Table| {
-            let outlined = &outlines[index.replace(index.get() + 1)];
+            let Some(Outlined { model, data, .. }) = outlines.next() else { return Ok(()) };
             let experiment = Experiment::new(table, &self.context, &self.out)?;
-            let parts = (outlined.model.to_string(), outlined.data.to_string());
-            if opened.borrow_mut().insert(parts) {
-                stop.check("looking at the models and the data")?;
-                let cache = StoreCache::new(experiment.store(), verify);
-                experiment.check_parts(&cache)?;
-                cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
+            let parts = (model.to_string(), data.to_string());
+            if let Some(problems) = opened.get(&parts) {
+                return Error::all(problems.iter().cloned().map(Error::Other).collect());
             }
-            Ok(())
+            stop.check("looking at the models and the data")?;
+            let cache = StoreCache::new(experiment.store(), verify);
+            let problems = experiment.check_parts(&cache).err().map_or(Vec::new(), Error::into_single);
+            opened.insert(parts, problems.iter().map(ToString::to_string).collect());
+            cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
+            Error::all(problems)
         };
         self.of_each(check).map(drop)
     }
