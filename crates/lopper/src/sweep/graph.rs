@@ -142,8 +142,11 @@ fn reads(stage: &Stage, before: &[usize]) -> BTreeSet<usize> {
 /// The keys of a cell's stages, and what stands for its final mask. `of_cell` tells what stands for the mask in a file that
 /// another cell will leave.
 fn keys(cell: &Outlined, of_cell: impl Fn(&Path) -> Option<String>) -> Result<(Vec<String>, String)> {
+    let model = hash(&cell.model);
+    let surroundings = hash(&json!({ "data": cell.data, "general": cell.general }));
+    let strategy = hash(&cell.strategy);
     let dense = || hash(&json!("dense"));
-    let pretrained = || hash(&json!({ "pretrained": cell.model }));
+    let pretrained = || hash(&json!({ "pretrained": model }));
     let stages = &cell.outline.stages;
     let mut keys: Vec<String> = Vec::new();
     // What stands for the mask at the end of each.
@@ -159,7 +162,7 @@ fn keys(cell: &Outlined, of_cell: impl Fn(&Path) -> Option<String>) -> Result<(V
         let ranked_by = || match stage.scoring {
             Scoring::Magnitude => Value::Null,
             _ => {
-                json!({ "strategy": cell.strategy, "calibration": stage.calibration, "way": keys, "data": cell.data, "general": cell.general })
+                json!({ "strategy": strategy, "calibration": stage.calibration, "way": keys, "around": surroundings })
             }
         };
         let start = match &stage.mask {
@@ -170,7 +173,7 @@ fn keys(cell: &Outlined, of_cell: impl Fn(&Path) -> Option<String>) -> Result<(V
             }
             InitialMask::Load(path) => of_cell(path).unwrap_or_else(|| hash(&json!({ "file": path }))),
             InitialMask::Random { .. } => hash(&json!({
-                "drawn": stage.mask, "for": cell.model, "allocation": stage.allocation, "pattern": stage.pattern,
+                "drawn": stage.mask, "for": model, "allocation": stage.allocation, "pattern": stage.pattern,
             })),
             InitialMask::Discover { on, sparsity, among } => hash(&json!({
                 "ranked": weights(*on),
@@ -181,14 +184,13 @@ fn keys(cell: &Outlined, of_cell: impl Fn(&Path) -> Option<String>) -> Result<(V
         let hands_on = stages.get(index + 1).is_some_and(|next| next.carry);
         let own = stage.depends_on_method() || hands_on;
         let key = hash(&json!({
-            "model": cell.model,
-            "data": cell.data,
-            "general": cell.general,
+            "model": model,
+            "around": surroundings,
             "stage": stage.without_start(),
             "mask": start,
             "weights": weights(stage.weights),
             "head": (stage.head == HeadStart::Previous).then(|| before.map(|before| &keys[before])),
-            "strategy": own.then_some(&cell.strategy),
+            "strategy": own.then_some(&strategy),
             "way": own.then_some(&keys),
         }));
         masks.push(if stage.schedule.is_some() { hash(&json!({ "mask of": key })) } else { start });
@@ -198,6 +200,10 @@ fn keys(cell: &Outlined, of_cell: impl Fn(&Path) -> Option<String>) -> Result<(V
     Ok((keys, last))
 }
 
+/// Keys of objects are sorted, so equal values are equal text.
 fn hash(value: &Value) -> String {
-    blake3::hash(value.to_string().as_bytes()).to_hex().to_string()
+    let mut hasher = blake3::Hasher::new();
+    // Writing into a hasher cannot fail, and a value is always JSON.
+    let _ = serde_json::to_writer(&mut hasher, value);
+    hasher.finalize().to_hex().to_string()
 }
