@@ -203,6 +203,27 @@ fn methods_share_their_dense_finetuning() {
 }
 
 #[test]
+fn an_interval_that_throws_much_away_is_told_once() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'parp-p'\nsparsity = 0.5\nfrom = [0.2, 0.3]");
+    let told = |arguments: &[&str], settings: &[&str]| {
+        let answer = f.run(&[arguments, &["run.toml", "--set"], settings].concat());
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        answer.stderr.lines().filter(|line| line.contains("re-prunes every")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let long = ["train.updates=24", "prune.every=5"];
+    for command in [&["plan"][..], &["plan", "--outline"], &["run"]] {
+        let lines = told(command, &long);
+        let whole = "`parp-p from 0.2 to 0.3` and another one re-prunes every 5 of its 24 updates (21 %)";
+        assert!(lines.len() == 1 && lines[0].contains(whole) && lines[0].contains("every = 1"), "{lines:?}");
+        assert_eq!(told(command, &["train.updates=24"]), [""; 0]);
+    }
+    // What is not given is the same stage as when it is.
+    let once = plan(&f, &["train.updates=24", "prune.every=1"]);
+    assert_eq!((&once["to_train"], &once["stages"]), (&0.into(), &plan(&f, &["train.updates=24"])["stages"]));
+}
+
+#[test]
 fn an_interrupted_run_goes_on_where_it_stopped() {
     let f = Fixture::new();
     f.config("run.toml", "method = 'parp'\nsparsity = 0.5\nevery = 5");

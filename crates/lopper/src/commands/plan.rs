@@ -4,7 +4,7 @@ use super::ConfigArguments;
 use crate::Outline;
 use crate::output::{self, Table, count, quantity, size};
 use lopper_core::{Result, Sparsity};
-use lopper_session::{DiskNeeds, StoreCache};
+use lopper_session::{DiskNeeds, StoreCache, tell_long_intervals};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -69,7 +69,11 @@ struct Stored {
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         if self.outline {
-            let plan = Plan::outlined(self.config.outline()?);
+            let outline = self.config.outline()?;
+            if let Some(told) = tell_long_intervals(&outline.stages) {
+                tracing::warn!("{told}");
+            }
+            let plan = Plan::outlined(outline);
             return output::report(json, &plan, || text(&plan));
         }
         let mut experiment = self.config.load()?;
