@@ -306,9 +306,13 @@ fn a_run_tells_how_it_stands_and_keeps_its_configuration() {
     f.config("run.toml", "method = 'omp'\nsparsity = 0.5");
     let nothing = f.run(&["status", "SST-2"]);
     assert!(nothing.code == Some(1) && nothing.stderr.contains("SST-2: holds no run"), "{nothing:?}");
-    run(&f, &[]);
+    let record = run(&f, &[]);
     let status = f.run(&["status", "runs/run", "--json"]).json();
     assert_eq!((&status["state"], &status["seconds_left"]), (&"done".into(), &0.0.into()));
+    assert_eq!((&status["metric"], &status["sparsity"]), (&record["metric"], &record["sparsity"]));
+    let metric = format!("accuracy {:.4}", record["metric"]["value"].as_f64().unwrap());
+    let told = f.run(&["status", "runs/run"]).ok();
+    assert!(told.starts_with(&format!("omp on sst-2 in runs/run: done, {metric} at sparsity 0.500000\n")), "{told}");
     assert_eq!(status["stages"][1]["done"], status["stages"][1]["updates"]);
     let kept = f.run(&["plan", "runs/run/config.toml", "--json"]).json();
     assert_eq!(kept["stages"], plan(&f, &[])["stages"]);
@@ -321,8 +325,11 @@ fn a_run_tells_how_it_stands_and_keeps_its_configuration() {
     let status = f.run(&["status", "runs/bad", "--json"]).json();
     assert_eq!(status["state"], "failed");
     assert!(status["error"].as_str().unwrap().contains("learning_rate"), "{status}");
+    assert!(status.get("metric").is_none() && status.get("sparsity").is_none(), "{status}");
     let list = f.run(&["status"]).ok();
     let lines: Vec<_> = list.lines().collect();
+    assert!(lines[0].contains("metric") && lines[2].contains(&format!("{metric}  ")), "{list}");
+    assert!(lines[2].contains("0.500000") && !lines[1].contains("accuracy"), "{list}");
     assert!(lines[1].starts_with("runs/bad") && lines[1].contains("failed: "), "{list}");
     assert!(lines[2].starts_with("runs/run") && lines[2].contains("2/2") && lines[2].ends_with("done"), "{list}");
 }

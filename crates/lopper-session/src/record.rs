@@ -194,3 +194,22 @@ impl RunRecord {
         sealed::open(bytes)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::RunRecord;
+    use serde_json::json;
+
+    /// The record of a run whose stages have these plan keys.
+    pub(crate) fn record(plans: &[&str]) -> RunRecord {
+        let stage = |plan: &&str| {
+            json!({"name": "a", "key": "k", "plan": plan, "updates": 9, "trained": true, "seconds": 1.5, "sparsity": 0.5,
+                "metrics": []})
+        };
+        let record = json!({"libtorch": "2", "method": "parp", "model": "bert", "task": "rte", "metrics": [], "sparsity": 0.5,
+            "metric": {"name": "accuracy", "value": 0.75}, "pruned": 4, "entries": 8, "finetunings": 1, "trained": 1,
+            "updates": 9, "seconds": 1.5, "stages": plans.iter().map(stage).collect::<Vec<_>>(), "mask": "runs/a/mask",
+            "device": "cpu", "precision": "float32", "seed": 1});
+        serde_json::from_value(record).unwrap()
+    }
+}

@@ -198,6 +198,8 @@ impl Session {
             process: std::process::id(),
             store: std::path::absolute(store).map_err(|e| Error::file(store, e))?,
             stages: self.plan.iter().map(stage).collect(),
+            metric: None,
+            sparsity: None,
         })
     }
 

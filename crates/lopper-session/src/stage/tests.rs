@@ -129,6 +129,8 @@ impl Case {
                 done: 0,
                 seconds: 0.0,
             }],
+            metric: None,
+            sparsity: None,
         };
         let mut status = StatusWriter::begin(&settings.out, status).unwrap();
         let mut events = EventLog::open(&settings.out.join("metrics.jsonl")).unwrap();
