@@ -13,9 +13,10 @@ fn plan(f: &Fixture, settings: &[&str]) -> Value {
     f.run(&["plan", "run.toml", "--json"].into_iter().chain(sets).collect::<Vec<_>>()).json()
 }
 
+/// In one directory, whatever is there.
 fn run(f: &Fixture, settings: &[&str]) -> Value {
     let sets = settings.iter().flat_map(|s| ["--set", *s]);
-    f.run(&["run", "run.toml", "--json"].into_iter().chain(sets).collect::<Vec<_>>()).json()
+    f.run(&["run", "run.toml", "--json", "--replace"].into_iter().chain(sets).collect::<Vec<_>>()).json()
 }
 
 #[test]
@@ -212,7 +213,7 @@ fn an_interval_that_throws_much_away_is_told_once() {
         answer.stderr.lines().filter(|line| line.contains("re-prunes every")).map(str::to_owned).collect::<Vec<_>>()
     };
     let long = ["train.updates=24", "prune.every=5"];
-    for command in [&["plan"][..], &["plan", "--outline"], &["run"]] {
+    for command in [&["plan"][..], &["plan", "--outline"], &["run", "--replace"]] {
         let lines = told(command, &long);
         let whole = "`parp-p from 0.2 to 0.3` and another one re-prunes every 5 of its 24 updates (21 %)";
         assert!(lines.len() == 1 && lines[0].contains(whole) && lines[0].contains("every = 1"), "{lines:?}");
@@ -291,13 +292,61 @@ fn progress_of_another_configuration_is_not_thrown_away() {
     assert_eq!(f.read("runs/run/checkpoints/latest"), latest);
     let after: Vec<_> = references().map(|path| std::fs::read(path).unwrap()).collect();
     assert_eq!(before, after, "what the other run needs is still known");
+}
 
-    // A finished run may be followed by another one, which says so.
-    let first = f.run(&["run", "run.toml", "--out", "done"]);
-    assert!(first.code == Some(0) && !first.stderr.contains("another configuration"), "{first:?}");
-    let second = f.run(&["run", "run.toml", "--out", "done", "--set", "prune.sparsity=0.4"]);
-    assert_eq!(second.code, Some(0), "{second:?}");
-    assert!(second.stderr.contains("done: holds the finished run of another configuration, of parp"), "{second:?}");
+#[test]
+fn a_finished_run_is_replaced_only_when_asked() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'omp'\nsparsity = 0.1");
+    let go = |more: &[&str]| f.run(&[&["run", "run.toml", "--out", "done", "--set", "train.updates=6"], more].concat());
+    let first = go(&[]);
+    assert!(first.code == Some(0) && !first.stderr.contains("done:"), "{first:?}");
+    f.write("done/model/notes", "mine");
+    let all = ["record.json", "status.json", "config.toml", "metrics.jsonl", "model/mask.safetensors", "run-id"];
+    let read = || all.map(|file| f.read(&format!("done/{file}")));
+    let before = read();
+    let holds = "error: done: holds the finished run of another configuration, omp on sst-2 at sparsity 0.1000";
+    for (differs, told) in [
+        ("prune.sparsity=0.4", "; give another --out, or --replace to have this run in its place"),
+        ("seed=2", ", with seed 57 instead of 2;"),
+        ("precision=bf16", ", with precision float32 instead of bf16;"),
+        ("train.updates=7", ";"),
+        // The same stages under another name are another row of a table.
+        ("prune.method=imp", ";"),
+    ] {
+        let refused = go(&[differs]);
+        assert_eq!(refused.code, Some(1), "{differs}: {refused:?}");
+        assert!(refused.stderr.contains(&format!("{holds}{told}")), "{differs}: {refused:?}");
+    }
+    assert!(read() == before, "a refused run changes something");
+    for changes_no_stage in [
+        &["evaluate.every=3", "evaluate.batch_size=3", "checkpoint.every=2", "checkpoint.keep=2", "store.keep=all"][..],
+        &["run.save_dtype=float16", "train.max_skipped=3", "store.lease=9", "run.store=elsewhere"],
+        &["run.save_model=false"],
+        &[],
+    ] {
+        let again = go(changes_no_stage);
+        assert!(again.code == Some(0) && !again.stderr.contains("done:"), "{changes_no_stage:?}: {again:?}");
+    }
+    // A damaged record is no reason to refuse the run that it is of.
+    f.write("done/record.json", "{}");
+    let refused = go(&["prune.sparsity=0.4"]);
+    assert!(
+        refused.stderr.contains("of a configuration that cannot be told, as its record is no run record"),
+        "{refused:?}"
+    );
+    go(&[]).ok();
+    // Asked to: nothing of the first run stays but what somebody else put beside its model.
+    let replaced = go(&["prune.sparsity=0.4", "run.save_model=false", "--replace"]);
+    assert!(
+        replaced.code == Some(0) && replaced.stderr.contains("done: replaces the finished run of another"),
+        "{replaced:?}"
+    );
+    let left: Vec<_> = std::fs::read_dir(f.path("done/model")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes"]);
+    let mask = f.run(&["mask", "info", "done", "--json"]).json();
+    assert_eq!(mask["pruned"], (PRUNABLE as f64 * 0.4).round() as u64);
+    assert!(!go(&["prune.sparsity=0.4", "--replace"]).stderr.contains("replaces"));
 }
 
 #[test]

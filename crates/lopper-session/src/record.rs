@@ -184,6 +184,10 @@ fn is_zero(number: &u64) -> bool {
 impl RunRecord {
     /// Its file in the run's directory.
     pub(crate) const FILE: &str = "record.json";
+    /// The directory of its model beside it.
+    pub(crate) const MODEL: &str = "model";
+    /// Its mask, where no model is saved.
+    pub(crate) const LONE_MASK: &str = "mask.safetensors";
 
     /// Reads the content of a `record.json`. Whatever the bytes, memory stays in proportion to their number.
     ///

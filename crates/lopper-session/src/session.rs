@@ -10,7 +10,7 @@ use crate::checkpoint::CheckpointStore;
 use crate::disk::check_text;
 use crate::events::EventLog;
 use crate::identity::{RunIdentity, Surroundings};
-use crate::occupied;
+use crate::occupied::{self, Begins};
 use crate::plan::{Identification, PlannedStage};
 use crate::plugins::Plugins;
 use crate::pretrained::Pretrained;
@@ -158,7 +158,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
-    /// when something cannot be written or the directory holds another run's progress, and errors of the plugins.
+    /// when something cannot be written or the directory holds another run's progress, or its result and that is not to be
+    /// replaced, and errors of the plugins.
     pub fn run(&mut self) -> Result<RunRecord> {
         crate::needs::check(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)?;
         let out = self.settings.out.clone();
@@ -167,7 +168,14 @@ impl Session {
         let _lock = status::lock(&out)?;
         files::sweep(&out);
         // Before anything is written: the references, too, keep what the other run needs.
-        occupied::check(&out, &self.plan, &self.versions, &self.store)?;
+        let begins = Begins {
+            method: &self.participants.identity.strategy,
+            seed: self.settings.seed,
+            precision: self.settings.precision,
+            device: lopper_torch::device_kind(self.settings.device),
+            replace: self.settings.replace,
+        };
+        occupied::make_way(&out, &self.plan, &self.versions, &self.store, &begins)?;
         let id = run_id::of(&out, &self.store)?;
         self.refer(&id)?;
         if let Some(text) = &self.settings.configuration {
@@ -253,8 +261,8 @@ impl Session {
         };
         let mask = last.stored.mask()?;
         let planned = planned.clone();
-        let lone_mask = self.settings.out.join("mask.safetensors");
-        let model_dir = self.settings.save_model.then(|| self.settings.out.join("model"));
+        let lone_mask = self.settings.out.join(RunRecord::LONE_MASK);
+        let model_dir = self.settings.save_model.then(|| self.settings.out.join(RunRecord::MODEL));
         match &model_dir {
             Some(model_dir) => {
                 self.load_end(&planned)?;

@@ -100,6 +100,7 @@ impl Case {
             checkpoints_kept: 1,
             save_model: true,
             save_dtype: lopper_weights::SaveDtype::Float32,
+            replace: false,
             configuration: None,
             max_skipped: 0,
             stop: stop.clone(),

@@ -26,6 +26,7 @@ pub struct Experiment {
     pub(super) prune: Settled<StrategyEntry, Box<dyn PruningStrategy>>,
     pub(super) sparsity: Target,
     out: PathBuf,
+    replace: bool,
 }
 
 impl Experiment {
@@ -68,7 +69,7 @@ impl Experiment {
             return Err(Error::Other(format!("{context}: incomplete")));
         };
         let out = given.run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
-        let mut experiment = Self { given, data, prune, sparsity, out: PathBuf::new() };
+        let mut experiment = Self { given, data, prune, sparsity, out: PathBuf::new(), replace: false };
         experiment.set_out(&out)?;
         Ok(experiment)
     }
@@ -79,6 +80,11 @@ impl Experiment {
         self.given.run.out = Some(text.to_owned());
         self.out = out.to_owned();
         Ok(())
+    }
+
+    /// Whether the run may take the place of another one that ended in its directory; unless told, it may not.
+    pub fn set_replace(&mut self, replace: bool) {
+        self.replace = replace;
     }
 
     /// The run's own directory.
@@ -137,7 +143,7 @@ impl Experiment {
         keep(&mut problems, inspect::check_directory("[run] out", &self.out));
         keep(&mut problems, inspect::check_directory("[run] store", self.store()));
         let configuration = Some(self.to_toml());
-        let Self { given, data, prune, sparsity, out } = self;
+        let Self { given, data, prune, sparsity, out, replace } = self;
         let mut nominal = given.training.nominal_spec(sparsity.nominal(), seed);
         let entry = given.model.entry;
         let inspection = Inspection {
@@ -190,6 +196,7 @@ impl Experiment {
             checkpoints_kept: given.checkpoint.keep as usize,
             save_model: given.run.save_model,
             save_dtype: given.run.save_dtype,
+            replace,
             configuration,
             max_skipped: given.training.options.max_skipped,
             stop,
