@@ -10,7 +10,7 @@ options! {
     pub struct ParpOptions {
         /// Updates between re-prunes: n of Algorithm 1. When absent 0.4 % of the stage's updates, rounded, at least 1. That is the largest share that the paper used for speech (appendix A.3: n = 50 of 12,000 updates; the smallest is n = 1 of 12,000); its n for BERT is not public. What the last n updates train outside the mask is thrown away.
         every: Option<u64> = None,
-        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file (cross-task transfer).
+        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file or of a finished run (cross-task transfer).
         initial: Initial = Initial::Mpi,
         /// How a random initial mask is drawn: `uniform` or `random_init_magnitude`.
         kind: RandomKind = RandomKind::Uniform,

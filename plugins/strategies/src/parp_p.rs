@@ -27,7 +27,7 @@ options! {
         every: Option<u64> = None,
         /// What a chained stage starts from: `pretrained` or `previous`.
         stage_init: StageInit = StageInit::Previous,
-        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file.
+        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file or of a finished run.
         initial: Initial = Initial::Mpi,
         /// How a random initial mask is drawn: `uniform` or `random_init_magnitude`.
         kind: RandomKind = RandomKind::Uniform,
