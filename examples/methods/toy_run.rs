@@ -45,6 +45,7 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
         checkpoints_kept: 1,
         save_model: true,
         save_dtype: lopper::weights::SaveDtype::Float32,
+        replace: false,
         configuration: None,
         max_skipped: 3,
         stop: Default::default(),

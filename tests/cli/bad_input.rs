@@ -139,6 +139,12 @@ const CASES: &[Case] = &[
     case("a file as model", "plan run.toml --set model.path=model/model.safetensors", 1, |_| {}),
     case("a file of weights as data", "plan run.toml --set data.path=model/model.safetensors", 1, |_| {}),
     case("a directory as mask", "plan run.toml --set prune.method=transfer prune.mask=SST-2", 1, |_| {}),
+    case("a run that is not finished as mask", "plan run.toml --set prune.method=parp prune.initial=./begun", 1, |f| {
+        f.write("begun/status.json", "{}");
+    }),
+    case("runs as mask", "plan run.toml --set prune.method=transfer prune.mask=several", 1, |f| {
+        f.write("several/b/status.json", "{}").write("several/a/status.json", "{}");
+    }),
     case("no mask named", "plan run.toml --set prune.method=transfer", 1, |_| {}),
     case("a word as initial mask", "plan run.toml --set prune.method=parp prune.initial=mip", 1, |_| {}),
     case("a file where the run's directory belongs", "run run.toml --out run.toml", 1, |_| {}),

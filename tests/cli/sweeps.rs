@@ -101,6 +101,11 @@ fn shared_stages_are_trained_once_and_a_second_run_trains_nothing() {
     f.write("sweep.toml", format!("{BASE}{text}"));
     let plan = f.run(&["plan", "sweep.toml", "--json"]).json();
     assert_eq!(plan["to_train"].as_u64(), Some(3));
+    let answer = f.run(&["run", "sweep.toml"]);
+    let expected = "holds 3 finished cells of another configuration, such as pruned-parp-sparsity0.1-seed57";
+    assert!(answer.code == Some(1) && answer.stderr.contains(expected), "{answer:?}");
+    let replaced = f.run(&["run", "sweep.toml", "--replace", "--json"]).json();
+    assert_eq!((replaced["done"].as_u64(), replaced["trained"].as_u64()), (Some(19), Some(3)));
 }
 
 #[test]

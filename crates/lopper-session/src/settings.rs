@@ -94,6 +94,9 @@ pub struct SessionSettings {
     pub save_model: bool,
     /// The type of the saved model's weights.
     pub save_dtype: SaveDtype,
+    /// Whether the finished run of another configuration in the run's directory may be replaced: its record, model and mask are
+    /// removed before this run begins. Otherwise such a directory is refused.
+    pub replace: bool,
     /// Kept as `config.toml` in the run's directory, for whoever wants to know or repeat what was done.
     pub configuration: Option<String>,
     /// Updates in a row that may be skipped for a loss or gradient that is not finite.

@@ -121,6 +121,7 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         checkpoints_kept: 1,
         save_model: true,
         save_dtype: lopper_weights::SaveDtype::Float32,
+        replace: true,
         configuration: None,
         max_skipped: 0,
         stop: Stop::watching(stop),

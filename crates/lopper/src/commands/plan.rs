@@ -5,7 +5,7 @@ use crate::Outline;
 use crate::output::{self, Table, count, quantity, size};
 use crate::sweep::SweepPlan;
 use lopper_core::{Error, Result, Sparsity};
-use lopper_session::{DiskNeeds, StoreCache};
+use lopper_session::{DiskNeeds, StoreCache, tell_long_intervals};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -78,7 +78,11 @@ impl Arguments {
             return output::report(json, &plan, || plan.text());
         }
         if self.outline {
-            let plan = Plan::outlined(self.config.outline()?);
+            let outline = self.config.outline()?;
+            if let Some(told) = tell_long_intervals(&outline.stages) {
+                tracing::warn!("{told}");
+            }
+            let plan = Plan::outlined(outline);
             return output::report(json, &plan, || text(&plan));
         }
         let mut experiment = self.config.load()?;

@@ -15,17 +15,22 @@ pub(super) struct Arguments {
     /// Read every file of the data again, also those that have not changed since a run looked at them
     #[arg(long)]
     verify: bool,
+
+    /// Take the place of the finished run of another configuration in the run's directory, which is refused otherwise
+    #[arg(long)]
+    replace: bool,
 }
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let stop = stop_on_signals(super::INTERRUPTED)?;
         if let Some(sweep) = self.config.sweep()? {
-            let record = sweep.run(&stop, self.verify, |told| eprintln!("{}", told.line()))?;
+            let record = sweep.run(&stop, self.verify, self.replace, |told| eprintln!("{}", told.line()))?;
             output::report(json, &record, || record.text())?;
             return record.result();
         }
-        let experiment = self.config.load()?;
+        let mut experiment = self.config.load()?;
+        experiment.set_replace(self.replace);
         let cache = StoreCache::new(experiment.store(), self.verify);
         let mut session = experiment.into_session(stop, &cache)?;
         // It saves time alone.

@@ -28,6 +28,7 @@ pub struct Experiment {
     pub(super) sparsity: Target,
     out: PathBuf,
     wanted_by_others: WantedByOthers,
+    replace: bool,
 }
 
 impl Experiment {
@@ -71,7 +72,8 @@ impl Experiment {
         };
         let out = given.run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
         let wanted_by_others = WantedByOthers::default();
-        let mut experiment = Self { given, data, prune, sparsity, out: PathBuf::new(), wanted_by_others };
+        let mut experiment =
+            Self { given, data, prune, sparsity, out: PathBuf::new(), wanted_by_others, replace: false };
         experiment.set_out(&out)?;
         Ok(experiment)
     }
@@ -87,6 +89,11 @@ impl Experiment {
     /// Says which stages' weights other runs want when this one is done with them: the others of one experiment.
     pub fn set_wanted_by_others(&mut self, wanted: WantedByOthers) {
         self.wanted_by_others = wanted;
+    }
+
+    /// Whether the run may take the place of another one that ended in its directory; unless told, it may not.
+    pub fn set_replace(&mut self, replace: bool) {
+        self.replace = replace;
     }
 
     /// The run's own directory.
@@ -174,7 +181,7 @@ impl Experiment {
         keep(&mut problems, inspect::check_directory("[run] out", &self.out));
         keep(&mut problems, inspect::check_directory("[run] store", self.store()));
         let configuration = Some(self.to_toml());
-        let Self { given, data, prune, sparsity, out, wanted_by_others } = self;
+        let Self { given, data, prune, sparsity, out, wanted_by_others, replace } = self;
         let mut nominal = given.training.nominal_spec(sparsity.nominal(), seed);
         let entry = given.model.entry;
         let inspection = Inspection {
@@ -228,6 +235,7 @@ impl Experiment {
             checkpoints_kept: given.checkpoint.keep as usize,
             save_model: given.run.save_model,
             save_dtype: given.run.save_dtype,
+            replace,
             configuration,
             max_skipped: given.training.options.max_skipped,
             stop,

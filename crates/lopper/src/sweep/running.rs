@@ -5,7 +5,7 @@ use super::{Cell, Graph, Sweep};
 use crate::experiment::Outlined;
 use crate::{Experiment, output};
 use lopper_core::{Error, Result};
-use lopper_session::{RunRecord, Stop, StoreCache, WantedByOthers};
+use lopper_session::{RunRecord, RunState, RunStatus, Stop, StoreCache, WantedByOthers};
 use lopper_weights::files;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -78,10 +78,19 @@ impl Sweep {
     /// # Errors
     /// Everything that is wrong with any cell before anything is trained, [`Error::Interrupted`], and what keeps the sweep's
     /// own directory from being written.
-    pub(crate) fn run(&self, stop: &Stop, verify: bool, tell: impl FnMut(Told<'_>)) -> Result<SweepRecord> {
+    pub(crate) fn run(
+        &self,
+        stop: &Stop,
+        verify: bool,
+        replace: bool,
+        tell: impl FnMut(Told<'_>),
+    ) -> Result<SweepRecord> {
         let started = Instant::now();
         self.parsed_figures()?;
         let (outlines, graph) = self.outline()?;
+        if !replace {
+            self.check_unreplaced(&graph)?;
+        }
         self.check(&outlines, stop, verify)?;
         files::create_dir(&self.out)?;
         let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
@@ -149,6 +158,19 @@ impl Sweep {
         }
     }
 
+    /// Refuses to take the place of cells that are done with another configuration.
+    fn check_unreplaced(&self, graph: &Graph) -> Result<()> {
+        let is_done = |cell: &usize| RunStatus::read(&self.directory(*cell)).is_ok_and(|s| s.state == RunState::Done);
+        let others = (0..self.cells.len()).filter(|cell| is_done(cell) && !self.is_as_run(*cell, graph));
+        let names: Vec<&str> = others.map(|cell| self.cells[cell].name.as_str()).collect();
+        let Some(first) = names.first() else { return Ok(()) };
+        let holds = output::quantity(names.len() as u64, "finished cell");
+        let why = format!(
+            "holds {holds} of another configuration, such as {first}; give another --out, or --replace to take their place"
+        );
+        Err(Error::file(&self.out, why))
+    }
+
     /// Notes why a cell failed.
     fn fail(&self, index: usize, why: &str) -> Result<()> {
         files::create_dir(&self.directory(index))?;
@@ -192,6 +214,8 @@ impl Sweep {
         let mut experiment = Experiment::new(&self.configuration(index)?, &self.context, &directory)?;
         let others = |other: &usize| *other != index && round.standing(self, *other) == Standing::Open;
         let others: Vec<usize> = (0..self.cells.len()).filter(others).collect();
+        // Whoever started the sweep was asked.
+        experiment.set_replace(true);
         experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_by(&others, index)));
         let cache = StoreCache::new(experiment.store(), verify);
         let mut session = experiment.into_session(stop.clone(), &cache)?;
