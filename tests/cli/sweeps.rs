@@ -3,6 +3,8 @@
 use crate::fixture::{Answer, Fixture};
 use serde_json::Value;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 const BASE: &str = "device = \"cpu\"\n[model]\npath = \"model\"\n[data]\nname = \"glue\"\ntask = \"sst-2\"\npath = \"SST-2\"\n\
                     [train]\nupdates = 4\nbatch_size = 8\nlearning_rate = 1e-3\n";
@@ -172,4 +174,100 @@ fn what_is_wrong_is_told_once_and_before_anything_is_trained() {
         assert!(answer.code == Some(1) && answer.stderr.contains(message), "{set}: {answer:?}");
     }
     assert!(!f.path("runs").exists());
+}
+
+/// What a sweep's cells came to, without what depends on the time of day and on who trained what.
+fn results(f: &Fixture, directory: &str) -> Vec<(String, Value, Value, Vec<u8>)> {
+    let cells = std::fs::read_dir(f.path(directory).join("cells")).unwrap();
+    let mut results: Vec<_> = cells
+        .map(|cell| {
+            let at = cell.unwrap().path();
+            let record: Value = serde_json::from_slice(&std::fs::read(at.join("record.json")).unwrap()).unwrap();
+            // Its origin names the method that found it first.
+            let name = at.file_name().unwrap().to_str().unwrap().to_owned();
+            let mask = f.run(&["mask", "info", at.to_str().unwrap(), "--json"]).json();
+            (
+                name,
+                record["metrics"].clone(),
+                record["stages"].as_array().unwrap().len().into(),
+                mask["tensors"].to_string().into(),
+            )
+        })
+        .collect();
+    results.sort_by(|one, other| one.0.cmp(&other.0));
+    results
+}
+
+#[test]
+fn processes_that_share_a_sweep_train_every_stage_once() {
+    let f = Fixture::new();
+    f.write("sweep.toml", format!("{BASE}{SIX}"));
+    f.run(&["run", "sweep.toml", "--out", "one", "--set", "run.store=store-1"]).ok();
+    let two = ["run", "sweep.toml", "--json", "--out", "two", "--set", "run.store=store-2", "sweep.workers=2"];
+    let two = f.run(&two).json();
+    assert_eq!((two["done"].as_u64(), two["trained"].as_u64()), (Some(19), Some(18)), "{two}");
+    assert_eq!(results(&f, "one"), results(&f, "two"));
+    // Whoever comes when all is done finds nothing to do.
+    f.run(&["work", "two"]).ok();
+    let answer = f.run(&["work", "SST-2"]);
+    assert!(answer.code == Some(1) && answer.stderr.contains("holds no sweep of Lopper"), "{answer:?}");
+}
+
+#[test]
+fn a_sweep_that_is_killed_goes_on() {
+    let f = Fixture::new();
+    f.write("sweep.toml", format!("{BASE}{SIX}"));
+    f.run(&["run", "sweep.toml", "--out", "whole", "--set", "run.store=store-1"]).ok();
+    let arguments = ["run", "sweep.toml", "--out", "killed", "--set", "run.store=store-2"];
+    for kill in 1..=4 {
+        let mut child = f.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        // A start takes most of a second; what is done stays done.
+        std::thread::sleep(Duration::from_millis(900 + 270 * kill));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    f.run(&arguments).ok();
+    assert_eq!(results(&f, "whole"), results(&f, "killed"));
+    let again = f.run(&[&arguments[..], &["--json"]].concat()).json();
+    assert_eq!(again["trained"].as_u64(), Some(0));
+}
+
+#[test]
+fn tables_and_the_page_say_what_the_records_say() {
+    let f = Fixture::new();
+    let figures = "[[figure]]\nname = 'curve'\nkind = 'curve'\ndense = { method = 'dense' }\npaper = 'It sinks.'\n\
+        [[figure]]\nname = 'drift'\nkind = 'drift'\nwhere = { method = ['parp'] }\n";
+    f.write("sweep.toml", format!("{BASE}{SIX}{figures}"));
+    f.run(&["run", "sweep.toml"]).ok();
+    let page = String::from_utf8(f.read("runs/sweep/report.html")).unwrap();
+    let csv = String::from_utf8(f.read("runs/sweep/records.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 19);
+    let table = f.run(&["table", "runs/sweep"]).ok();
+    for (name, sparsity) in [("dense-seed57", 0.0), ("pruned-parp-p-sparsity0.3-seed57", 0.3)] {
+        let record = record(&f, name);
+        let value = record["metric"]["value"].as_f64().unwrap();
+        let row = table.lines().find(|line| line.starts_with(name)).unwrap();
+        assert!(row.contains(&format!("{value:.4}")), "{row}");
+        let row = csv.lines().find(|line| line.contains(name)).unwrap();
+        assert!(row.split(',').any(|field| field.parse() == Ok(value)), "{value}: {row}");
+        assert!((record["sparsity"].as_f64().unwrap() - sparsity).abs() < 1e-3);
+        assert!(page.contains(name), "{name}");
+    }
+    let drift = String::from_utf8(f.read("runs/sweep/figures/drift.csv")).unwrap();
+    assert_eq!(drift.lines().count(), 1 + 3, "{drift}");
+    assert!(page.contains("It sinks.") && f.read("runs/sweep/figures/curve.svg").starts_with(b"<"));
+    let report = f.run(&["report", "runs/sweep", "--json"]).json();
+    assert_eq!(report["figures"].as_array().unwrap().len(), 2);
+    assert_eq!(page.as_bytes(), f.read("runs/sweep/report.html"), "the same records make the same page");
+    // What is wrong with a figure is told before anything is trained.
+    let answer = f.run(&[
+        "run",
+        "sweep.toml",
+        "--out",
+        "new",
+        "--set",
+        "figure=[{ name = 'a', kind = 'curve', lines = 'metod' }]",
+    ]);
+    assert!(answer.code == Some(1) && answer.stderr.contains("metod"), "{answer:?}");
+    assert!(!f.path("new").exists());
 }

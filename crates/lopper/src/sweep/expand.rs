@@ -171,7 +171,7 @@ fn check_names(cells: &[Cell], problems: &mut Vec<Error>) {
                 cell.group.iter().map(|name| format!("group {name}")).chain(axes).collect::<Vec<_>>().join(", ")
             };
             let expected = format!(
-                "names that differ: it would be that of {} and of {}; name the groups",
+                "names that differ: it would be that of {} and of {}; name the groups or the points",
                 axes(before),
                 axes(cell)
             );

@@ -39,7 +39,10 @@ impl Sweep {
         }
         let axes: Vec<String> = axes.into_iter().collect();
         let other = |problem: lopper_report::Problem| Error::Other(format!("[[figure]] {problem}"));
-        Figure::parse(&self.figures, &axes).map_err(|problems| Error::Many(problems.into_iter().map(other).collect()))
+        Figure::parse(&self.figures, &axes).or_else(|problems| {
+            Error::all(problems.into_iter().map(other).collect())?;
+            Ok(Vec::new())
+        })
     }
 
     /// All cells with what is known of them, and what is to be drawn.

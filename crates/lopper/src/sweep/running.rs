@@ -86,8 +86,7 @@ impl Sweep {
         tell: impl FnMut(Told<'_>),
     ) -> Result<SweepRecord> {
         let started = Instant::now();
-        self.parsed_figures()?;
-        let (outlines, graph) = self.outline()?;
+        let (_, (outlines, graph)) = Error::both(self.parsed_figures(), self.outline())?;
         if !replace {
             self.check_unreplaced(&graph)?;
         }
