@@ -19,7 +19,7 @@ fn main() -> Result<()> {
     for (method, sparsity) in [("dense", 0.0), ("mpi", 0.8), ("movement", 0.8), ("mpi", 0.95), ("movement", 0.95)] {
         let record = toy_run::run(method, "", Sparsity::new(sparsity)?, directory.path())?;
         let pruned = format!("{} of {}", record.pruned, record.entries);
-        println!("{:<10} {pruned:>16} {:>10.3}", record.method, record.metric.value);
+        println!("{:<10} {pruned:>16} {:>10.3}", record.method, record.value());
     }
     Ok(())
 }

@@ -49,6 +49,12 @@ fn overwrite(f: &Fixture, tensor: &str, index: usize, value: f32) {
     f.write("model/model.safetensors", bytes);
 }
 
+/// A configuration with `[sweep]`; `text` goes on from within `[prune]`.
+fn sweep(f: &Fixture, text: &str) {
+    let base = "[model]\npath = 'model'\n[data]\nname = 'glue'\ntask = 'sst-2'\npath = 'SST-2'\n[train]\nupdates = 2\n[prune]\nmethod = 'mpi'\n";
+    f.write("sweep.toml", format!("{base}{text}"));
+}
+
 /// A mask of `model`, in the directory `out`.
 fn mask(f: &Fixture, model: &str, sparsity: &str, out: &str) {
     f.run(&["prune", model, "--by", "magnitude", "--sparsity", sparsity, "--out", out]).ok();
@@ -70,6 +76,38 @@ const CASES: &[Case] = &[
             [train]\nepoch = 1\nlearning_rate = 'fast'\n[evaluat]\nevery = 1\n";
         f.write("run.toml", config);
     }),
+    // Sweeps.
+    case("typos in a sweep", "run sweep.toml", 1, |f| {
+        sweep(
+            f,
+            "[sweep]\nseed = [1]\nworkers = 0\nover.prune.sparsity = { from = 0.1, to = 0.9, stp = 0.1 }\nover.task = ['a']\n\
+            [[sweep.group]]\nnme = 'x'\nover.data.path = []\n",
+        );
+    }),
+    case("cells with mistakes of their own", "run sweep.toml", 1, |f| {
+        sweep(
+            f,
+            "[sweep]\nseeds = [1, 2]\nover.prune.sparsity = [0.5, 5]\nover.train.learning_rate = [1e-3, 'fast']\n",
+        );
+    }),
+    case("two cells of one name", "plan sweep.toml", 1, |f| {
+        sweep(f, "sparsity = 0.5\n[sweep]\nseeds = [1]\nover.data.path = ['SST-2', 'SST 2']\n");
+    }),
+    case("masks in a circle, and of no cell", "plan sweep.toml", 1, |f| {
+        sweep(
+            f,
+            "[sweep]\nseeds = [1]\n[[sweep.group]]\nname = 'a'\nset.prune = { method = 'transfer', mask = { mask_of = { group = 'b' } } }\n\
+            [[sweep.group]]\nname = 'b'\nset.prune = { method = 'transfer', mask = { mask_of = { group = 'a' } } }\n\
+            [[sweep.group]]\nname = 'c'\nset.prune = { method = 'transfer', mask = { mask_of = { group = 'd' } } }\n",
+        );
+    }),
+    case("a figure that is none", "run sweep.toml", 1, |f| {
+        sweep(
+            f,
+            "sparsity = 0.5\n[sweep]\nseeds = [1]\n[[figure]]\nname = 'a'\nkind = 'curve'\nline = 'method'\n[[figure]]\nname = 'a'\nkind = 'heatmap'\n",
+        );
+    }),
+    case("a table of what is no sweep", "table SST-2", 1, |_| {}),
     case("typos beside a method that is none", RUN, 1, |f| {
         prune(f, "method = 'prap'\nsparsity = 0.5\nevery = 3\nrond_updates = 3\nxyz = 1\n");
     }),
@@ -139,6 +177,12 @@ const CASES: &[Case] = &[
     case("a file as model", "plan run.toml --set model.path=model/model.safetensors", 1, |_| {}),
     case("a file of weights as data", "plan run.toml --set data.path=model/model.safetensors", 1, |_| {}),
     case("a directory as mask", "plan run.toml --set prune.method=transfer prune.mask=SST-2", 1, |_| {}),
+    case("a run that is not finished as mask", "plan run.toml --set prune.method=parp prune.initial=./begun", 1, |f| {
+        f.write("begun/status.json", "{}");
+    }),
+    case("runs as mask", "plan run.toml --set prune.method=transfer prune.mask=several", 1, |f| {
+        f.write("several/b/status.json", "{}").write("several/a/status.json", "{}");
+    }),
     case("no mask named", "plan run.toml --set prune.method=transfer", 1, |_| {}),
     case("a word as initial mask", "plan run.toml --set prune.method=parp prune.initial=mip", 1, |_| {}),
     case("a file where the run's directory belongs", "run run.toml --out run.toml", 1, |_| {}),

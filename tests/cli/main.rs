@@ -18,4 +18,5 @@ mod speech;
 mod speech_kinds;
 mod start;
 mod stop;
+mod sweeps;
 mod two_runs;

@@ -293,3 +293,47 @@ fn what_is_no_mask_of_torch_is_named() {
     refused(&f, &convert, &["bad.safetensors", "zip archive"]);
     assert!(!f.path("m").exists());
 }
+
+/// Where a mask is wanted, the run that found it may be named.
+#[test]
+fn a_finished_run_stands_for_its_mask() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'omp'\nsparsity = 0.5");
+    let short = ["--set", "train.updates=3"];
+    let run = |out: &str, more: &[&str]| f.run(&[&["run", "run.toml", "--out", out], &short[..], more].concat());
+    run("runs/with", &[]).ok();
+    run("runs/without", &["run.save_model=false"]).ok();
+    assert!(f.path("runs/without/mask.safetensors").is_file() && !f.path("runs/without/model").exists());
+    let mut keys = std::collections::BTreeSet::new();
+    for mask in ["runs/with", "runs/without", "runs/with/model", "runs/with/model/mask.safetensors"] {
+        for method in [["prune.method=transfer", "prune.mask="], ["prune.method=parp", "prune.initial="]] {
+            let mask = format!("{}{mask}", method[1]);
+            let plan = f.run(&[&["plan", "run.toml", "--json"], &short[..], &[method[0], &mask]].concat()).json();
+            keys.insert(plan["stages"][0]["key"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(f.run(&["mask", "iou", mask, "runs/with", "--json"]).json()["iou"], 1.0);
+    }
+    assert_eq!(keys.len(), 2, "one mask, one stage a method, however it is named: {keys:?}");
+    // The sparsity comes with it.
+    f.config("run.toml", "method = 'transfer'\nmask = 'runs/without'");
+    let transferred = f.run(&[&["run", "run.toml", "--out", "t", "--json"], &short[..]].concat()).json();
+    assert_eq!((&transferred["sparsity"], &transferred["pruned"]), (&0.5.into(), &(PRUNABLE / 2).into()));
+
+    let failing = ["train.learning_rate=1e30", "train.max_skipped=0", "train.clip_norm=0", "prune.method=mpi"];
+    f.config("run.toml", "sparsity = 0.5");
+    assert_eq!(run("runs/failed", &failing).code, Some(1));
+    let planned = |mask: &str| ["plan", "run.toml", "--set", "prune.method=transfer", mask].map(str::to_owned);
+    for (mask, parts) in [
+        (
+            "prune.mask=runs/failed",
+            [
+                "runs/failed ([prune] mask): is the directory of a run that is not finished",
+                "`lopper status runs/failed`",
+            ],
+        ),
+        ("prune.mask=runs", ["holds runs: name one of them, such as runs/failed", "the directory of a finished run"]),
+        ("prune.mask=SST-2", ["SST-2 ([prune] mask): holds no mask.safetensors", "or that of a pruned model"]),
+    ] {
+        refused(&f, &planned(mask).each_ref().map(String::as_str), &parts);
+    }
+}

@@ -13,9 +13,10 @@ fn plan(f: &Fixture, settings: &[&str]) -> Value {
     f.run(&["plan", "run.toml", "--json"].into_iter().chain(sets).collect::<Vec<_>>()).json()
 }
 
+/// In one directory, whatever is there.
 fn run(f: &Fixture, settings: &[&str]) -> Value {
     let sets = settings.iter().flat_map(|s| ["--set", *s]);
-    f.run(&["run", "run.toml", "--json"].into_iter().chain(sets).collect::<Vec<_>>()).json()
+    f.run(&["run", "run.toml", "--json", "--replace"].into_iter().chain(sets).collect::<Vec<_>>()).json()
 }
 
 #[test]
@@ -203,6 +204,27 @@ fn methods_share_their_dense_finetuning() {
 }
 
 #[test]
+fn an_interval_that_throws_much_away_is_told_once() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'parp-p'\nsparsity = 0.5\nfrom = [0.2, 0.3]");
+    let told = |arguments: &[&str], settings: &[&str]| {
+        let answer = f.run(&[arguments, &["run.toml", "--set"], settings].concat());
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        answer.stderr.lines().filter(|line| line.contains("re-prunes every")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let long = ["train.updates=24", "prune.every=5"];
+    for command in [&["plan"][..], &["plan", "--outline"], &["run", "--replace"]] {
+        let lines = told(command, &long);
+        let whole = "`parp-p from 0.2 to 0.3` and another one re-prunes every 5 of its 24 updates (21 %)";
+        assert!(lines.len() == 1 && lines[0].contains(whole) && lines[0].contains("every = 1"), "{lines:?}");
+        assert_eq!(told(command, &["train.updates=24"]), [""; 0]);
+    }
+    // What is not given is the same stage as when it is.
+    let once = plan(&f, &["train.updates=24", "prune.every=1"]);
+    assert_eq!((&once["to_train"], &once["stages"]), (&0.into(), &plan(&f, &["train.updates=24"])["stages"]));
+}
+
+#[test]
 fn an_interrupted_run_goes_on_where_it_stopped() {
     let f = Fixture::new();
     f.config("run.toml", "method = 'parp'\nsparsity = 0.5\nevery = 5");
@@ -270,13 +292,61 @@ fn progress_of_another_configuration_is_not_thrown_away() {
     assert_eq!(f.read("runs/run/checkpoints/latest"), latest);
     let after: Vec<_> = references().map(|path| std::fs::read(path).unwrap()).collect();
     assert_eq!(before, after, "what the other run needs is still known");
+}
 
-    // A finished run may be followed by another one, which says so.
-    let first = f.run(&["run", "run.toml", "--out", "done"]);
-    assert!(first.code == Some(0) && !first.stderr.contains("another configuration"), "{first:?}");
-    let second = f.run(&["run", "run.toml", "--out", "done", "--set", "prune.sparsity=0.4"]);
-    assert_eq!(second.code, Some(0), "{second:?}");
-    assert!(second.stderr.contains("done: holds the finished run of another configuration, of parp"), "{second:?}");
+#[test]
+fn a_finished_run_is_replaced_only_when_asked() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'omp'\nsparsity = 0.1");
+    let go = |more: &[&str]| f.run(&[&["run", "run.toml", "--out", "done", "--set", "train.updates=6"], more].concat());
+    let first = go(&[]);
+    assert!(first.code == Some(0) && !first.stderr.contains("done:"), "{first:?}");
+    f.write("done/model/notes", "mine");
+    let all = ["record.json", "status.json", "config.toml", "metrics.jsonl", "model/mask.safetensors", "run-id"];
+    let read = || all.map(|file| f.read(&format!("done/{file}")));
+    let before = read();
+    let holds = "error: done: holds the finished run of another configuration, omp on sst-2 at sparsity 0.1000";
+    for (differs, told) in [
+        ("prune.sparsity=0.4", "; give another --out, or --replace to have this run in its place"),
+        ("seed=2", ", with seed 57 instead of 2;"),
+        ("precision=bf16", ", with precision float32 instead of bf16;"),
+        ("train.updates=7", ";"),
+        // The same stages under another name are another row of a table.
+        ("prune.method=imp", ";"),
+    ] {
+        let refused = go(&[differs]);
+        assert_eq!(refused.code, Some(1), "{differs}: {refused:?}");
+        assert!(refused.stderr.contains(&format!("{holds}{told}")), "{differs}: {refused:?}");
+    }
+    assert!(read() == before, "a refused run changes something");
+    for changes_no_stage in [
+        &["evaluate.every=3", "evaluate.batch_size=3", "checkpoint.every=2", "checkpoint.keep=2", "store.keep=all"][..],
+        &["run.save_dtype=float16", "train.max_skipped=3", "store.lease=9", "run.store=elsewhere"],
+        &["run.save_model=false"],
+        &[],
+    ] {
+        let again = go(changes_no_stage);
+        assert!(again.code == Some(0) && !again.stderr.contains("done:"), "{changes_no_stage:?}: {again:?}");
+    }
+    // A damaged record is no reason to refuse the run that it is of.
+    f.write("done/record.json", "{}");
+    let refused = go(&["prune.sparsity=0.4"]);
+    assert!(
+        refused.stderr.contains("of a configuration that cannot be told, as its record is no run record"),
+        "{refused:?}"
+    );
+    go(&[]).ok();
+    // Asked to: nothing of the first run stays but what somebody else put beside its model.
+    let replaced = go(&["prune.sparsity=0.4", "run.save_model=false", "--replace"]);
+    assert!(
+        replaced.code == Some(0) && replaced.stderr.contains("done: replaces the finished run of another"),
+        "{replaced:?}"
+    );
+    let left: Vec<_> = std::fs::read_dir(f.path("done/model")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["notes"]);
+    let mask = f.run(&["mask", "info", "done", "--json"]).json();
+    assert_eq!(mask["pruned"], (PRUNABLE as f64 * 0.4).round() as u64);
+    assert!(!go(&["prune.sparsity=0.4", "--replace"]).stderr.contains("replaces"));
 }
 
 #[test]
@@ -285,9 +355,13 @@ fn a_run_tells_how_it_stands_and_keeps_its_configuration() {
     f.config("run.toml", "method = 'omp'\nsparsity = 0.5");
     let nothing = f.run(&["status", "SST-2"]);
     assert!(nothing.code == Some(1) && nothing.stderr.contains("SST-2: holds no run"), "{nothing:?}");
-    run(&f, &[]);
+    let record = run(&f, &[]);
     let status = f.run(&["status", "runs/run", "--json"]).json();
     assert_eq!((&status["state"], &status["seconds_left"]), (&"done".into(), &0.0.into()));
+    assert_eq!((&status["metric"], &status["sparsity"]), (&record["metric"], &record["sparsity"]));
+    let metric = format!("accuracy {:.4}", record["metric"]["value"].as_f64().unwrap());
+    let told = f.run(&["status", "runs/run"]).ok();
+    assert!(told.starts_with(&format!("omp on sst-2 in runs/run: done, {metric} at sparsity 0.500000\n")), "{told}");
     assert_eq!(status["stages"][1]["done"], status["stages"][1]["updates"]);
     let kept = f.run(&["plan", "runs/run/config.toml", "--json"]).json();
     assert_eq!(kept["stages"], plan(&f, &[])["stages"]);
@@ -300,8 +374,11 @@ fn a_run_tells_how_it_stands_and_keeps_its_configuration() {
     let status = f.run(&["status", "runs/bad", "--json"]).json();
     assert_eq!(status["state"], "failed");
     assert!(status["error"].as_str().unwrap().contains("learning_rate"), "{status}");
+    assert!(status.get("metric").is_none() && status.get("sparsity").is_none(), "{status}");
     let list = f.run(&["status"]).ok();
     let lines: Vec<_> = list.lines().collect();
+    assert!(lines[0].contains("metric") && lines[2].contains(&format!("{metric}  ")), "{list}");
+    assert!(lines[2].contains("0.500000") && !lines[1].contains("accuracy"), "{list}");
     assert!(lines[1].starts_with("runs/bad") && lines[1].contains("failed: "), "{list}");
     assert!(lines[2].starts_with("runs/run") && lines[2].contains("2/2") && lines[2].ends_with("done"), "{list}");
 }

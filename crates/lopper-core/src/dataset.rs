@@ -37,6 +37,20 @@ pub struct MetricValue {
     pub value: f64,
 }
 
+/// First words of the names of metrics of which less is better.
+const ERRORS: [&str; 10] = ["wer", "cer", "per", "error", "loss", "perplexity", "mae", "mse", "rmse", "eer"];
+
+impl MetricValue {
+    /// Whether less of it is better: it is an error rate (`wer`, `cer`, `per`, `eer`), an `error`, a `loss`, a `perplexity`, or a mean
+    /// error (`mae`, `mse`, `rmse`), by the letters that its name begins or ends with.
+    pub fn lower_is_better(&self) -> bool {
+        let mut words = self.name.split(|c: char| !c.is_ascii_alphabetic()).filter(|word| !word.is_empty());
+        let is_error = |word: &str| ERRORS.iter().any(|error| word.eq_ignore_ascii_case(error));
+        let first = words.next();
+        first.is_some_and(is_error) || words.next_back().is_some_and(is_error)
+    }
+}
+
 /// Labelled examples in splits.
 pub trait Dataset: Send + Sync {
     /// Examples of a split; 0 for a split it does not have.

@@ -168,6 +168,11 @@ impl ScheduleSpec {
         Self { name: name.into(), options }
     }
 
+    /// Updates between re-prunes, of a schedule that has the option `every`.
+    pub fn every(&self) -> Option<u64> {
+        self.options.get("every")?.as_integer()?.try_into().ok()
+    }
+
     /// The same sparsity every `every` updates and at the last.
     pub fn constant(every: u64, sparsity: Sparsity) -> Self {
         Self::new("constant", ConstantOptions { every, sparsity: sparsity.get() }.to_table())

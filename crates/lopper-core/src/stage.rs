@@ -272,6 +272,20 @@ impl Stage {
         (self.ranks() && self.scoring == Scoring::Own) || self.gradients != Gradients::Never || self.carry
     }
 
+    /// The stage without its name, its snapshots and the way to its start: two stages that are alike in this, and start from the
+    /// same mask, weights and head, train alike.
+    pub fn without_start(&self) -> Self {
+        let mut alone = self.clone().named("").snapshots([]).mask(InitialMask::Dense).weights(RewindPoint::Pretrained);
+        alone.head = HeadStart::default();
+        (alone.calibration, alone.carry) = (None, false);
+        if alone.schedule.is_none() {
+            // Nothing is ranked any more.
+            (alone.scoring, alone.mask_grows) = Default::default();
+            (alone.allocation, alone.pattern) = Default::default();
+        }
+        alone
+    }
+
     /// The request for a mask of that sparsity, as allocation and pattern say.
     pub fn request(&self, target: Sparsity, among: Among) -> Request {
         Request::global(target).among(among).allocated(self.allocation.clone()).in_pattern(self.pattern)

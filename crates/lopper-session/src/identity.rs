@@ -12,8 +12,7 @@
 
 use crate::{Precision, SessionSettings};
 use lopper_core::{
-    Dataset, Error, Head, InitialMask, Layout, MaskScheduleEntry, MaskSet, Model, Result, RewindPoint, Split, Stage,
-    registry,
+    Dataset, Error, Head, InitialMask, Layout, MaskScheduleEntry, MaskSet, Model, Result, Split, Stage, registry,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -210,20 +209,12 @@ pub(crate) fn training_key(
         plan: Option<&'a str>,
         start: &'a StartContent,
     }
-    // The start is known by its content.
-    let mut trained = stage.clone().named("").snapshots([]).mask(InitialMask::Dense).weights(RewindPoint::Pretrained);
-    trained.head = Default::default();
-    (trained.calibration, trained.carry) = (None, false);
-    if trained.schedule.is_none() {
-        // Nothing is ranked any more.
-        (trained.scoring, trained.mask_grows) = Default::default();
-        (trained.allocation, trained.pattern) = Default::default();
-    }
     let own = stage.depends_on_method() || hands_on;
     let training = Training {
         what: "training",
         surroundings,
-        stage: json(&trained)?,
+        // The start is known by its content.
+        stage: json(&stage.without_start())?,
         schedule_origin: surroundings.schedule_origin(stage)?,
         strategy: own.then(|| surroundings.strategy(identity)),
         plan: own.then_some(plan),

@@ -33,7 +33,7 @@ impl Judge<'_> {
     /// What is known of the stage `key` after `update` updates, on all splits; `None` where any of them is missing.
     pub(crate) fn known(&self, key: &str, update: u64) -> Result<Option<Vec<SplitMetrics>>> {
         let mut all = Vec::new();
-        for split in self.splits()? {
+        for split in self.splits_after(update)? {
             match self.store.evaluation(&self.key(key, update, &split)?) {
                 Some(metrics) => all.push(metrics),
                 None => return Ok(None),
@@ -47,7 +47,7 @@ impl Judge<'_> {
     pub(crate) fn judge(&self, name: &str, key: &str, update: u64) -> Result<Vec<SplitMetrics>> {
         let SessionSettings { device, precision, evaluation, .. } = *self.settings;
         let mut all = Vec::new();
-        for split in self.splits()? {
+        for split in self.splits_after(update)? {
             let id = self.key(key, update, &split)?;
             if let Some(known) = self.store.evaluation(&id) {
                 all.push(known);
@@ -71,6 +71,11 @@ impl Judge<'_> {
             })?);
         }
         Ok(all)
+    }
+
+    /// The splits on which weights are judged after `update` updates: none before the first, when the head is fresh.
+    fn splits_after(&self, update: u64) -> Result<Vec<Split>> {
+        if update == 0 { Ok(Vec::new()) } else { self.splits() }
     }
 
     /// The splits that hold anything to judge by.

@@ -28,6 +28,7 @@ mod pruned;
 mod rate;
 mod record;
 mod removal;
+mod reprune;
 mod run_id;
 mod sealed;
 mod session;
@@ -53,8 +54,9 @@ pub use provenance::Provenance;
 pub use rate::LearningRate;
 pub use record::{Counts, EvaluationRecord, RunRecord, RunStage, SplitMetrics, StageRecord};
 pub use removal::{RemovableRun, removable};
+pub use reprune::tell_long_intervals;
 pub use session::{Participants, Session, updates_per_epoch};
-pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionSettings};
+pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionSettings, WantedByOthers};
 pub use status::{RunState, RunStatus, StageStatus};
 pub use stop::Stop;
 pub use store::{

@@ -1,21 +1,34 @@
-//! What a run directory holds already: progress of another run is not thrown away, and its result not without a word.
+//! What a run directory holds already: progress of another run is not thrown away, and its result not unasked.
 
 use crate::checkpoint::CheckpointStore;
-use crate::{CheckpointRecord, PlannedStage, RunRecord, StageStore};
+use crate::{CheckpointRecord, PlannedStage, Precision, RunRecord, RunState, RunStatus, StageStore};
 use lopper_core::{Error, Result};
+use lopper_weights::files;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// What a run that begins says of itself.
+pub(crate) struct Begins<'a> {
+    pub(crate) method: &'a str,
+    pub(crate) seed: u64,
+    pub(crate) precision: Precision,
+    pub(crate) device: &'a str,
+    /// Whether it may take the place of another one.
+    pub(crate) replace: bool,
+}
+
 /// Refuses a run directory whose checkpoints belong to no stage of `plan`: going on would begin at update 0 and remove them.
-/// A finished run of another configuration is only warned of: its stages are in the store.
+/// Likewise one that holds the finished run of another configuration, unless that is to be replaced: then its record, model and
+/// mask go, so that the directory is never half the one run and half the other. Its stages stay in the store.
 ///
 /// # Errors
-/// [`Error::File`] naming the directory, what it holds, who wrote that, and what to do.
-pub(crate) fn check(
+/// [`Error::File`] naming the directory, what it holds, who wrote that, and what to do; what cannot be removed.
+pub(crate) fn make_way(
     out: &Path,
     plan: &[PlannedStage],
     versions: &BTreeMap<String, String>,
     store: &StageStore,
+    run: &Begins<'_>,
 ) -> Result<()> {
     let keys: Vec<&str> = plan.iter().map(|planned| planned.key.as_str()).collect();
     let ours = |record: &CheckpointRecord| {
@@ -38,8 +51,16 @@ pub(crate) fn check(
             ),
         ));
     }
-    warn_of_result(&out.join(RunRecord::FILE), out, &keys);
-    Ok(())
+    let Some(what) = finished(out, &keys, run) else { return Ok(()) };
+    if !run.replace {
+        let why =
+            format!("holds the finished run {what}; give another --out, or --replace to have this run in its place");
+        return Err(Error::file(out, why));
+    }
+    tracing::warn!("{}: replaces the finished run {what}; `lopper gc` no longer keeps its stages", out.display());
+    files::remove_file(&out.join(RunRecord::FILE))?;
+    files::remove_file(&out.join(RunRecord::LONE_MASK))?;
+    lopper_weights::remove_saved_model(&out.join(RunRecord::MODEL))
 }
 
 /// How far the other run has come, whose it is, and why this one cannot take it up. `lopper` is the version that wrote
@@ -65,17 +86,43 @@ fn progress(
     format!("{done} of stage {stage}{lopper}, {why}")
 }
 
-/// Says so when the run that ended in this directory was another one.
-fn warn_of_result(path: &Path, out: &Path, keys: &[&str]) {
-    let Ok(bytes) = std::fs::read(path) else { return };
-    let what = match RunRecord::from_bytes(&bytes) {
-        Ok(record) if record.stages.iter().map(|stage| stage.plan.as_str()).eq(keys.iter().copied()) => return,
-        Ok(record) => format!("of {} on {} at sparsity {:.4}", record.method, record.task, record.sparsity),
-        Err(e) => format!("whose record {e}"),
-    };
-    tracing::warn!(
-        "{}: holds the finished run of another configuration, {what}; this run's model and record take its place, and \
-         `lopper gc` no longer keeps its stages",
-        out.display()
-    );
+/// The finished run in the directory, in words, unless it is this one: the same method, and stages of the same plan keys, in
+/// order. What changes no stage, such as how it is judged, saved and checkpointed, changes no run. Two methods may consist of the
+/// same stages, and yet are two rows of a table.
+fn finished(out: &Path, keys: &[&str], run: &Begins<'_>) -> Option<String> {
+    let bytes = std::fs::read(out.join(RunRecord::FILE)).ok()?;
+    let is_this =
+        |method: &str, stages: &mut dyn Iterator<Item = &str>| method == run.method && stages.eq(keys.iter().copied());
+    match RunRecord::from_bytes(&bytes) {
+        Ok(record) if is_this(&record.method, &mut record.stages.iter().map(|stage| stage.plan.as_str())) => None,
+        Ok(record) => {
+            let RunRecord { method, task, sparsity, .. } = &record;
+            Some(format!(
+                "of another configuration, {method} on {task} at sparsity {sparsity:.4}{}",
+                differences(&record, run)
+            ))
+        }
+        // A damaged record is written anew by the run whose it is, which the status tells as well.
+        Err(e) => match RunStatus::read(out) {
+            Ok(status)
+                if status.state == RunState::Done
+                    && is_this(&status.method, &mut status.stages.iter().map(|stage| stage.key.as_str())) =>
+            {
+                None
+            }
+            _ => Some(format!("of a configuration that cannot be told, as its record {e}")),
+        },
+    }
+}
+
+/// What the record of another run tells that it differs in, where method, task and sparsity may be the same.
+fn differences(record: &RunRecord, run: &Begins<'_>) -> String {
+    let precision = |precision: Precision| format!("{precision:?}").to_lowercase();
+    let pairs = [
+        ("seed", record.seed.to_string(), run.seed.to_string()),
+        ("precision", precision(record.precision), precision(run.precision)),
+        ("device", record.device.clone(), run.device.to_owned()),
+    ];
+    let differ = pairs.into_iter().filter(|(_, there, here)| there != here);
+    differ.map(|(what, there, here)| format!(", with {what} {there} instead of {here}")).collect()
 }

@@ -138,8 +138,9 @@ pub struct RunRecord {
     pub model: String,
     /// The task.
     pub task: String,
-    /// The task's primary metric on its first evaluation split.
-    pub metric: MetricValue,
+    /// The task's primary metric on its first evaluation split; `None` where the subnetwork was not finetuned, so that its head
+    /// knows nothing.
+    pub metric: Option<MetricValue>,
     /// All metrics of all evaluation splits.
     pub metrics: Vec<SplitMetrics>,
     /// What the dataset counted when it was opened, such as rows that were left out, by split.
@@ -184,6 +185,15 @@ fn is_zero(number: &u64) -> bool {
 impl RunRecord {
     /// Its file in the run's directory.
     pub(crate) const FILE: &str = "record.json";
+    /// The directory of its model beside it.
+    pub(crate) const MODEL: &str = "model";
+    /// Its mask, where no model is saved.
+    pub(crate) const LONE_MASK: &str = "mask.safetensors";
+
+    /// The value of the primary metric; NaN where the subnetwork was not finetuned.
+    pub fn value(&self) -> f64 {
+        self.metric.as_ref().map_or(f64::NAN, |metric| metric.value)
+    }
 
     /// Reads the content of a `record.json`. Whatever the bytes, memory stays in proportion to their number.
     ///
@@ -192,5 +202,24 @@ impl RunRecord {
     /// written.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         sealed::open(bytes)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::RunRecord;
+    use serde_json::json;
+
+    /// The record of a run whose stages have these plan keys.
+    pub(crate) fn record(plans: &[&str]) -> RunRecord {
+        let stage = |plan: &&str| {
+            json!({"name": "a", "key": "k", "plan": plan, "updates": 9, "trained": true, "seconds": 1.5, "sparsity": 0.5,
+                "metrics": []})
+        };
+        let record = json!({"libtorch": "2", "method": "parp", "model": "bert", "task": "rte", "metrics": [], "sparsity": 0.5,
+            "metric": {"name": "accuracy", "value": 0.75}, "pruned": 4, "entries": 8, "finetunings": 1, "trained": 1,
+            "updates": 9, "seconds": 1.5, "stages": plans.iter().map(stage).collect::<Vec<_>>(), "mask": "runs/a/mask",
+            "device": "cpu", "precision": "float32", "seed": 1});
+        serde_json::from_value(record).unwrap()
     }
 }

@@ -10,11 +10,12 @@ use crate::checkpoint::CheckpointStore;
 use crate::disk::check_text;
 use crate::events::EventLog;
 use crate::identity::{RunIdentity, Surroundings};
-use crate::occupied;
+use crate::occupied::{self, Begins};
 use crate::plan::{Identification, PlannedStage};
 use crate::plugins::Plugins;
 use crate::pretrained::Pretrained;
 use crate::provenance::Provenance;
+use crate::reprune::tell_long_intervals;
 use crate::run_id;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, StatusWriter};
@@ -110,6 +111,9 @@ impl Session {
             store: &store,
         }
         .identify(&stages, &spec)?;
+        if let Some(told) = tell_long_intervals(&stages) {
+            tracing::warn!("{told}");
+        }
         let versions = surroundings.versions(identity);
         let plugins_alone = versions.iter().filter(|(name, _)| name.ends_with(" plugin"));
         let plugin_versions = plugins_alone.map(|(name, version)| (name.clone(), version.clone())).collect();
@@ -154,7 +158,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
-    /// when something cannot be written or the directory holds another run's progress, and errors of the plugins.
+    /// when something cannot be written or the directory holds another run's progress, or its result and that is not to be
+    /// replaced, and errors of the plugins.
     pub fn run(&mut self) -> Result<RunRecord> {
         crate::needs::check(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)?;
         let out = self.settings.out.clone();
@@ -163,7 +168,14 @@ impl Session {
         let _lock = status::lock(&out)?;
         files::sweep(&out);
         // Before anything is written: the references, too, keep what the other run needs.
-        occupied::check(&out, &self.plan, &self.versions, &self.store)?;
+        let begins = Begins {
+            method: &self.participants.identity.strategy,
+            seed: self.settings.seed,
+            precision: self.settings.precision,
+            device: lopper_torch::device_kind(self.settings.device),
+            replace: self.settings.replace,
+        };
+        occupied::make_way(&out, &self.plan, &self.versions, &self.store, &begins)?;
         let id = run_id::of(&out, &self.store)?;
         self.refer(&id)?;
         if let Some(text) = &self.settings.configuration {
@@ -194,6 +206,8 @@ impl Session {
             process: std::process::id(),
             store: std::path::absolute(store).map_err(|e| Error::file(store, e))?,
             stages: self.plan.iter().map(stage).collect(),
+            metric: None,
+            sparsity: None,
         })
     }
 
@@ -216,6 +230,7 @@ impl Session {
         events.finish()?;
         // A stage that another run put into the store meanwhile leaves a checkpoint that is needed no more.
         checkpoints.clear()?;
+        self.drop_rewind_points(id)?;
         if let Some(last) = self.plan.len().checked_sub(1).filter(|_| !self.settings.save_model) {
             self.drop_weights_of(last, id)?;
         }
@@ -247,8 +262,8 @@ impl Session {
         };
         let mask = last.stored.mask()?;
         let planned = planned.clone();
-        let lone_mask = self.settings.out.join("mask.safetensors");
-        let model_dir = self.settings.save_model.then(|| self.settings.out.join("model"));
+        let lone_mask = self.settings.out.join(RunRecord::LONE_MASK);
+        let model_dir = self.settings.save_model.then(|| self.settings.out.join(RunRecord::MODEL));
         match &model_dir {
             Some(model_dir) => {
                 self.load_end(&planned)?;
@@ -267,9 +282,11 @@ impl Session {
         let metrics = last.metrics.clone();
         let metric = metrics
             .first()
-            .and_then(|split| split.metrics.iter().find(|m| m.name == task.primary_metric))
-            .cloned()
-            .ok_or_else(|| Error::Other(format!("task {} reported no {}", task.name, task.primary_metric)))?;
+            .map(|split| {
+                let primary = split.metrics.iter().find(|metric| metric.name == task.primary_metric).cloned();
+                primary.ok_or_else(|| Error::Other(format!("task {} reported no {}", task.name, task.primary_metric)))
+            })
+            .transpose()?;
         let stages = self.plan.iter().zip(ended).map(|(planned, ended)| {
             let record = ended.stored.record();
             RunStage {

@@ -3,6 +3,7 @@
 use crate::Stop;
 use lopper_weights::SaveDtype;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 use tch::Device;
@@ -51,6 +52,16 @@ pub enum Keep {
     All,
 }
 
+/// Whose weights the other runs of one experiment still want when a run is done with them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum WantedByOthers {
+    /// Nobody knows: those of dense stages, which serve other methods and sparsities, may be.
+    #[default]
+    Dense,
+    /// Those of these stages of the plan, by number, and of no other.
+    Stages(BTreeSet<usize>),
+}
+
 /// How a run is carried out. None of it but `seed`, `device` and `precision` changes a result.
 #[derive(Debug, Clone)]
 pub struct SessionSettings {
@@ -66,6 +77,8 @@ pub struct SessionSettings {
     pub store: PathBuf,
     /// Which weights stay in the store.
     pub keep: Keep,
+    /// Which of them [`Keep::Needed`] keeps for others.
+    pub wanted_by_others: WantedByOthers,
     /// How long a claim of a process stands of which nothing is heard: then its work is taken over.
     pub lease: Duration,
     /// Updates between validations within a stage; 0 for one at the end of each stage.
@@ -81,6 +94,9 @@ pub struct SessionSettings {
     pub save_model: bool,
     /// The type of the saved model's weights.
     pub save_dtype: SaveDtype,
+    /// Whether the finished run of another configuration in the run's directory may be replaced: its record, model and mask are
+    /// removed before this run begins. Otherwise such a directory is refused.
+    pub replace: bool,
     /// Kept as `config.toml` in the run's directory, for whoever wants to know or repeat what was done.
     pub configuration: Option<String>,
     /// Updates in a row that may be skipped for a loss or gradient that is not finite.

@@ -1,9 +1,10 @@
 //! What a run says about itself while it goes on, for whoever looks in from outside.
 
+use crate::RunRecord;
 use crate::checkpoint::CheckpointStore;
 use crate::sealed::{self, Sealed};
 use crate::store::{LEASE, StageStore};
-use lopper_core::{Error, Result};
+use lopper_core::{Error, MetricValue, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, TryLockError};
@@ -65,6 +66,12 @@ pub struct RunStatus {
     pub store: PathBuf,
     /// Its stages, in order.
     pub stages: Vec<StageStatus>,
+    /// The task's primary metric, once the run is done. Absent from what older versions wrote, as is the sparsity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricValue>,
+    /// Exact share of pruned entries, once the run is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sparsity: Option<f64>,
 }
 
 impl Sealed for RunStatus {
@@ -185,24 +192,27 @@ impl StatusWriter {
     /// it, this writes no status any more.
     pub(crate) fn interrupts(&self) -> impl FnOnce() + Send + 'static {
         let shared = self.shared.clone();
-        move || end(&shared, RunState::Interrupted, None)
+        move || end(&shared, RunState::Interrupted, |_| {})
     }
 
     /// The run ends like this.
-    pub(crate) fn end<T>(self, result: &Result<T>) {
+    pub(crate) fn end(self, result: &Result<RunRecord>) {
         match result {
-            Ok(_) => end(&self.shared, RunState::Done, None),
-            Err(Error::Interrupted(_)) => end(&self.shared, RunState::Interrupted, None),
-            Err(e) => end(&self.shared, RunState::Failed, Some(e.to_string())),
+            Ok(record) => end(&self.shared, RunState::Done, |status| {
+                (status.metric, status.sparsity) = (record.metric.clone(), Some(record.sparsity));
+            }),
+            Err(Error::Interrupted(_)) => end(&self.shared, RunState::Interrupted, |_| {}),
+            Err(e) => end(&self.shared, RunState::Failed, |status| status.error = Some(e.to_string())),
         }
     }
 }
 
-/// Notes how a run ends, unless it has ended.
-fn end(shared: &Mutex<Shared>, state: RunState, error: Option<String>) {
+/// Notes how a run ends, unless it has ended; `note` adds what else there is to say.
+fn end(shared: &Mutex<Shared>, state: RunState, note: impl FnOnce(&mut RunStatus)) {
     let mut shared = locked(shared);
     if shared.status.state == RunState::Running {
-        (shared.status.state, shared.status.error) = (state, error);
+        shared.status.state = state;
+        note(&mut shared.status);
         shared.tell();
     }
 }
@@ -216,7 +226,8 @@ impl Drop for StatusWriter {
     /// A panic, caught further up or not, would otherwise look like kill -9.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            end(&self.shared, RunState::Failed, Some("a defect in Lopper or a plugin: it panicked".into()));
+            let why = "a defect in Lopper or a plugin: it panicked";
+            end(&self.shared, RunState::Failed, |status| status.error = Some(why.into()));
         }
     }
 }
@@ -272,6 +283,7 @@ fn is_held(attempt: Result<(), TryLockError>, process: u32, processes: &Path) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::tests::record;
 
     fn status(done: [u64; 3]) -> RunStatus {
         let stage = |(index, done): (usize, u64)| StageStatus {
@@ -289,6 +301,8 @@ mod tests {
             process: 1,
             store: "nowhere".into(),
             stages: done.into_iter().enumerate().map(stage).collect(),
+            metric: None,
+            sparsity: None,
         }
     }
 
@@ -315,7 +329,7 @@ mod tests {
         drop(held);
         let killed = RunStatus::read(at).unwrap();
         assert_eq!((killed.state, killed.stages[1].done), (RunState::Killed, 0));
-        StatusWriter::begin(at, status([100, 40, 0])).unwrap().end::<()>(&Err(Error::Other("no more disk".into())));
+        StatusWriter::begin(at, status([100, 40, 0])).unwrap().end(&Err(Error::Other("no more disk".into())));
         let failed = RunStatus::read(at).unwrap();
         assert_eq!((failed.state, failed.error.as_deref()), (RunState::Failed, Some("no more disk")));
     }
@@ -331,7 +345,7 @@ mod tests {
         for ended in [None, Some(Error::Other("no more disk".into()))] {
             let writer = StatusWriter::begin(at, told.clone()).unwrap();
             if let Some(error) = ended {
-                writer.end::<()>(&Err(error));
+                writer.end(&Err(error));
             }
             let status = RunStatus::read(at).unwrap();
             assert_eq!(status.stages.iter().map(|stage| stage.done).collect::<Vec<_>>(), [100, 0, 0]);
@@ -354,15 +368,21 @@ mod tests {
         let interrupted = RunStatus::read(at).unwrap();
         assert_eq!((interrupted.state, interrupted.stages[1].done), (RunState::Interrupted, 0), "what is kept counts");
         writer.stage(1, 50, 1.0);
-        writer.end::<()>(&Err(Error::Other("the process ends anyway".into())));
+        writer.end(&Err(Error::Other("the process ends anyway".into())));
         assert_eq!(RunStatus::read(at).unwrap(), interrupted);
         // And of a run that is over nothing is noted.
         let writer = StatusWriter::begin(at, status([100, 100, 100])).unwrap();
         let late = writer.interrupts();
-        writer.end(&Ok(()));
+        // As versions wrote it that told neither metric nor sparsity.
+        let told = String::from_utf8(std::fs::read(at.join(FILE)).unwrap()).unwrap();
+        assert!(!told.contains("metric") && !told.contains("sparsity"), "{told}");
+        writer.end(&Ok(record(&[])));
         late();
         second();
-        assert_eq!(RunStatus::read(at).unwrap().state, RunState::Done);
+        let done = RunStatus::read(at).unwrap();
+        let metric = done.metric.map(|metric| (metric.name, metric.value));
+        assert_eq!((done.state, metric), (RunState::Done, Some(("accuracy".to_owned(), 0.75))));
+        assert_eq!(done.sparsity, Some(0.5));
     }
 
     #[test]

@@ -77,6 +77,14 @@ impl Stop {
         self.unsaved.load(Ordering::Acquire)
     }
 
+    /// From now until what this returns is dropped, the process counts as one with unsaved work: that of processes which it
+    /// has started and waits for.
+    pub fn begin_unsaved(&self) -> impl Drop + use<> {
+        let unsaved = Unsaved::nothing(self);
+        unsaved.begin();
+        unsaved
+    }
+
     /// Saves what is unsaved, from the thread that calls, if the run stands where that is possible: it computes gradients of
     /// a micro-batch that takes longer than a second, and weights and moments are those of the last update. `None` where
     /// it stands elsewhere, and then it will soon look itself. The run goes no further before this returns.

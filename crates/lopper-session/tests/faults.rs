@@ -336,7 +336,7 @@ fn a_skipped_update_leaves_everything_as_it_was() {
                 assert!(before[file] == after[file], "{pruned:?}: {file} changes");
             }
             let record = run.with([]).run().unwrap();
-            assert!(record.metric.value.is_finite());
+            assert!(record.value().is_finite());
             let stage =
                 StageStore::open(directory.path().join("store"), LEASE).unwrap().find(&record.stages[0].key).unwrap();
             assert_eq!(stage.record().skipped_updates, 1);
@@ -434,7 +434,7 @@ fn memory_that_is_short_is_an_error_with_sizes_and_advice() {
     {
         assert!(error.contains(part), "{part} is not in {error}");
     }
-    assert!(run.run().unwrap().metric.value.is_finite());
+    assert!(run.run().unwrap().value().is_finite());
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub use output_names::OutputNames;
 pub use pickle::{Pickle, Value};
 pub use regular::{open_regular, read_mask, read_regular};
 pub use safetensors::Dtype;
-pub use save::{MARKER, Overwrite, SaveDtype, save_model, save_model_with};
+pub use save::{MARKER, Overwrite, SaveDtype, remove_saved_model, save_model, save_model_with};
 pub use sealed::SealedTensors;
 pub use space::{FreeSpace, check_writable, free_space};
 pub use stamp::{FileStamp, recall, remember};

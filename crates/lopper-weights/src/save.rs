@@ -1,6 +1,6 @@
 //! Models as Hugging Face directories, with the zeros in place and the mask beside them.
 
-use crate::files::{create_dir, parent, replace_dir, staging_dir, sync_directory, write_atomic};
+use crate::files::{create_dir, parent, remove_file, replace_dir, staging_dir, sync_directory, write_atomic};
 use crate::names::{MASK, is_plain_name};
 use crate::tensors::{Item, Prepare, write};
 use lopper_core::{Artifact, Error, MaskOrigin, MaskSet, Model, ParameterName, Result};
@@ -176,6 +176,29 @@ pub fn save_model_with(
     replace_dir(staging, &place)
 }
 
+/// Removes what Lopper saved in `dir`, and the directory if it holds nothing else. Any other directory stays as it is.
+///
+/// # Errors
+/// [`Error::File`] when something cannot be removed.
+pub fn remove_saved_model(dir: &Path) -> Result<()> {
+    let Some(files) = marked(dir) else { return Ok(()) };
+    // What says that they are Lopper's goes last, so that an attempt that fails can be made again.
+    let others = files.iter().filter(|name| *name != MARKER);
+    others.map(String::as_str).chain([MARKER]).try_for_each(|name| remove_file(&dir.join(name)))?;
+    match fs::remove_dir(dir) {
+        // A link to a directory stays one.
+        Err(e) if matches!(e.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(e) => Err(Error::file_caused(dir, "cannot be removed", e)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The names of the files that Lopper saved in `dir`; `None` where it saved nothing.
+fn marked(dir: &Path) -> Option<BTreeSet<String>> {
+    let marker = fs::read(dir.join(MARKER)).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok())?;
+    Some(marker.files.into_iter().filter(|name| is_plain_name(name)).collect())
+}
+
 /// The names that a saved model replaces in `dir`; `None` when nothing is there.
 fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>> {
     let metadata = match dir.metadata() {
@@ -186,9 +209,8 @@ fn occupant(dir: &Path, overwrite: Overwrite) -> Result<Option<BTreeSet<String>>
     if !metadata.is_dir() {
         return Err(Error::file(dir, "is no directory, so no model can be saved there"));
     }
-    let marker = fs::read(dir.join(MARKER)).ok().and_then(|bytes| serde_json::from_slice::<Marker>(&bytes).ok());
-    if let Some(marker) = marker {
-        return Ok(Some(marker.files.into_iter().filter(|name| is_plain_name(name)).collect()));
+    if let Some(files) = marked(dir) {
+        return Ok(Some(files));
     }
     let empty = fs::read_dir(dir).map_err(|e| Error::file_caused(dir, "cannot be read", e))?.next().is_none();
     if empty || overwrite == Overwrite::Anything {

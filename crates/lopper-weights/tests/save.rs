@@ -5,7 +5,9 @@ use lopper_core::{
     Artifact, Batch, Error, Loss, MaskOrigin, MaskSet, Mode, Model, Parameter, ParameterName, Parameters, Predictions,
     Result, Role, Sparsity,
 };
-use lopper_weights::{Checkpoint, Dtype, MARKER, Overwrite, SaveDtype, save_model, save_model_with};
+use lopper_weights::{
+    Checkpoint, Dtype, MARKER, Overwrite, SaveDtype, remove_saved_model, save_model, save_model_with,
+};
 use std::path::Path;
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -137,6 +139,25 @@ fn what_lopper_did_not_save_is_not_replaced_unless_told() {
     std::fs::write(&file, "x").unwrap();
     assert!(save_model_with(&file, &Toy::new(1.0), None, &origin(), Overwrite::Anything, SaveDtype::Float32).is_err());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "x");
+}
+
+#[test]
+fn what_lopper_saved_is_removed_and_nothing_else() {
+    let parent = tempfile::tempdir().unwrap();
+    let dir = parent.path().join("toy");
+    remove_saved_model(&dir).unwrap();
+    save_model(&dir, &Toy::new(1.0), None, &origin()).unwrap();
+    std::fs::write(dir.join("README.md"), "theirs").unwrap();
+    remove_saved_model(&dir).unwrap();
+    assert_eq!(names(&dir), ["README.md"]);
+    // No longer Lopper's.
+    std::fs::write(dir.join("model.safetensors"), "theirs").unwrap();
+    remove_saved_model(&dir).unwrap();
+    assert_eq!(names(&dir), ["README.md", "model.safetensors"]);
+    let alone = parent.path().join("alone");
+    save_model(&alone, &Toy::new(1.0), None, &origin()).unwrap();
+    remove_saved_model(&alone).unwrap();
+    assert!(!alone.exists());
 }
 
 #[cfg(unix)]

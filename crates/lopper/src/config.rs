@@ -75,6 +75,8 @@ options! {
         method: String = String::new(),
         /// Share of prunable entries that are pruned in the end, 0 (dense) to 1. Required, but where a mask is given that the run ends with.
         sparsity: Option<f64> = None,
+        /// Whether the subnetwork is finetuned. If not, the run ends when its last mask is known, which must be before the method's last finetuning.
+        finetune: bool = true,
     }
 }
 
@@ -296,18 +298,31 @@ pub(crate) fn apply(table: &mut Table, settings: &[Setting]) -> Result<()> {
 
 /// `settings` are all of the command line: of two alternatives that both stand there neither gives way.
 fn insert(table: &mut Table, setting: &Setting, value: Value, settings: &[Setting]) -> Result<()> {
-    let mut parts: Vec<&str> = setting.key.split('.').collect();
+    let is_set = |key: &str| settings.iter().any(|setting| setting.key == key);
+    put(table, &setting.key, value, is_set).map_err(|part| {
+        Error::invalid(format!("--set {}", setting.key), &setting.value, format!("`{part}` is no table"))
+    })
+}
+
+/// Puts a value under a dotted key. What it is an alternative to gives way, unless that `is_set` in the same go.
+///
+/// # Errors
+/// The part of the key that leads through something that is no table.
+pub(crate) fn put<'a>(
+    table: &mut Table,
+    key: &'a str,
+    value: Value,
+    is_set: impl Fn(&str) -> bool,
+) -> Result<(), &'a str> {
+    let mut parts: Vec<&str> = key.split('.').collect();
     let last = parts.pop().unwrap_or_default();
     let mut at = table;
     for part in &parts {
-        at = at.entry(*part).or_insert_with(|| Value::Table(Table::new())).as_table_mut().ok_or_else(|| {
-            Error::invalid(format!("--set {}", setting.key), &setting.value, format!("`{part}` is no table"))
-        })?;
+        at = at.entry(*part).or_insert_with(|| Value::Table(Table::new())).as_table_mut().ok_or(*part)?;
     }
     if parts == ["train"] {
-        let is_set = |key: &str| settings.iter().any(|setting| setting.key.strip_prefix("train.") == Some(key));
         for alternative in ALTERNATIVES.iter().filter(|pair| pair.contains(&last)).flatten() {
-            if *alternative != last && !is_set(alternative) {
+            if *alternative != last && !is_set(&format!("train.{alternative}")) {
                 at.remove(*alternative);
             }
         }

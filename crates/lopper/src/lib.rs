@@ -24,6 +24,7 @@ pub mod plugin;
 mod problems;
 mod recipes;
 mod signals;
+mod sweep;
 
 pub use commands::run;
 pub use config::{

@@ -177,7 +177,7 @@ impl Check<'_> {
         all.extend(subject.settings.iter().cloned());
         all.extend(method.1.iter().chain(settings).map(|s| (*s).to_owned()));
         let mut command = Command::new(self.lopper);
-        command.current_dir(self.root).args(["run", &subject.config, "--json", "--out", &out]);
+        command.current_dir(self.root).args(["run", &subject.config, "--json", "--replace", "--out", &out]);
         for setting in &all {
             command.args(["--set", setting]);
         }

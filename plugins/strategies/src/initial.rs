@@ -4,7 +4,7 @@ use lopper_core::{Among, InitialMask, RandomKind, RewindPoint, Sparsity};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::path::PathBuf;
 
-/// Where the initial mask comes from: `mpi`, `rp`, or a mask file.
+/// Where the initial mask comes from: `mpi`, `rp`, or a mask in a file or a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Initial {
     /// Magnitudes of theta_0.
@@ -45,7 +45,8 @@ impl<'de> Deserialize<'de> for Initial {
             // A bare word is more likely a typo than a file in the working directory.
             path if path.contains(['/', '\\', '.']) => Ok(Self::File(path.into())),
             word => Err(serde::de::Error::custom(format!(
-                "`{word}` is no initial mask: give `mpi`, `rp`, or the path of a mask file such as `./{word}.safetensors`"
+                "`{word}` is no initial mask: give `mpi`, `rp`, or the path of a mask file such as `./{word}.safetensors`, or of a \
+                 finished run such as `./{word}`"
             ))),
         }
     }

@@ -4,6 +4,7 @@
 //! that a session executes.
 
 mod dense;
+mod every;
 mod imp;
 mod initial;
 mod mpi;

@@ -1,16 +1,16 @@
 //! Prune-Adjust-Re-Prune (PARP; paper, Algorithm 1).
 
-use crate::Initial;
+use crate::{Initial, every};
 use lopper_core::{
-    Error, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage, options, strategy,
+    Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage, options, strategy,
 };
 
 options! {
     /// Options of PARP.
     pub struct ParpOptions {
-        /// Updates between re-prunes: n of Algorithm 1. The paper used 1 to 50 for speech; its n for BERT is not public.
-        every: u64 = 50,
-        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file (cross-task transfer).
+        /// Updates between re-prunes: n of Algorithm 1. When absent 0.4 % of the stage's updates, rounded, at least 1. That is the largest share that the paper used for speech (appendix A.3: n = 50 of 12,000 updates; the smallest is n = 1 of 12,000); its n for BERT is not public. What the last n updates train outside the mask is thrown away.
+        every: Option<u64> = None,
+        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file or of a finished run (cross-task transfer).
         initial: Initial = Initial::Mpi,
         /// How a random initial mask is drawn: `uniform` or `random_init_magnitude`.
         kind: RandomKind = RandomKind::Uniform,
@@ -31,11 +31,9 @@ impl Parp {
     /// Checks the options.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`] for `every = 0`.
+    /// [`Error::InvalidValue`](lopper_core::Error::InvalidValue) for `every = 0`.
     pub fn new(options: ParpOptions) -> Result<Self> {
-        if options.every == 0 {
-            return Err(Error::invalid("[prune] every", 0, "a number of updates from 1 up"));
-        }
+        every::check(options.every)?;
         Ok(Self { options })
     }
 }
@@ -47,7 +45,7 @@ impl PruningStrategy for Parp {
             Stage::dense(run)
                 .named(format!("parp at {}", run.sparsity))
                 .mask(o.initial.mask(run.sparsity, o.kind, o.mask_seed.unwrap_or(run.seed)))
-                .schedule(ScheduleSpec::constant(o.every, run.sparsity))
+                .schedule(ScheduleSpec::constant(every::settled(o.every, run.updates), run.sparsity))
                 .pruned(PrunedWeights::Trainable)
                 .moments(o.moments),
         ])

@@ -1,6 +1,6 @@
 //! PARP-Progressive (PARP-P; paper, section 3.3).
 
-use crate::Initial;
+use crate::{Initial, every};
 use lopper_core::{
     Error, InitialMask, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RewindPoint, RunSpec,
     ScheduleSpec, Sparsity, Stage, options, strategy,
@@ -23,11 +23,11 @@ options! {
         /// Ascending sparsities to start each stage at: `[0.7]` ramps 70 to the target in one finetuning, `[0.6, 0.8]`
         /// chains 60 to 80 and 80 to the target (Table 1). Empty: 20 points below the target.
         from: Vec<f64> = Vec::new(),
-        /// Updates between re-prunes.
-        every: u64 = 50,
+        /// Updates between re-prunes. When absent 0.4 % of each stage's updates, rounded, at least 1, as for PARP.
+        every: Option<u64> = None,
         /// What a chained stage starts from: `pretrained` or `previous`.
         stage_init: StageInit = StageInit::Previous,
-        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file.
+        /// The initial subnetwork: `mpi`, `rp`, or the path of a mask file or of a finished run.
         initial: Initial = Initial::Mpi,
         /// How a random initial mask is drawn: `uniform` or `random_init_magnitude`.
         kind: RandomKind = RandomKind::Uniform,
@@ -51,9 +51,7 @@ impl ParpP {
     /// # Errors
     /// [`Error::InvalidValue`] for `every = 0` or sparsities out of order, [`MaskError::Sparsity`](lopper_core::MaskError::Sparsity) out of range.
     pub fn new(options: ParpPOptions) -> Result<Self> {
-        if options.every == 0 {
-            return Err(Error::invalid("[prune] every", 0, "a number of updates from 1 up"));
-        }
+        every::check(options.every)?;
         let from = options.from.iter().map(|s| Ok(Sparsity::new(*s)?)).collect::<Result<Vec<_>>>()?;
         if !from.is_sorted_by(|a, b| a < b) {
             return Err(Error::invalid("[prune] from", format!("{:?}", options.from), "ascending sparsities"));
@@ -97,7 +95,7 @@ impl PruningStrategy for ParpP {
                 .named(format!("parp-p from {from} to {to}"))
                 .mask(mask)
                 .weights(weights)
-                .schedule(ScheduleSpec::linear(o.every, from, to))
+                .schedule(ScheduleSpec::linear(every::settled(o.every, run.updates), from, to))
                 .pruned(PrunedWeights::Trainable)
                 .moments(o.moments)
         });

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 options! {
     /// Options of a transfer.
     pub struct TransferOptions {
-        /// The mask, in a file or a directory; the run's sparsity is its own, and need not be given.
+        /// The mask: a file, the directory of a finished run (with or without its model), or that of a pruned model. The run's sparsity is the mask's, and need not be given.
         mask: PathBuf = PathBuf::new(),
     }
 }
@@ -25,7 +25,11 @@ impl Transfer {
     /// [`Error::InvalidValue`] when no mask is named.
     pub fn new(options: TransferOptions) -> Result<Self> {
         if options.mask.as_os_str().is_empty() {
-            return Err(Error::invalid("[prune] mask", "\"\"", "the path of a mask file for the method `transfer`"));
+            return Err(Error::invalid(
+                "[prune] mask",
+                "\"\"",
+                "the path of a mask file or of a finished run for the method `transfer`",
+            ));
         }
         Ok(Self { options })
     }

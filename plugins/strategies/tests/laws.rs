@@ -31,10 +31,10 @@ obeys! {
     imp_like_bert_tickets: "imp" "bert_tickets_compat = true",
     parp: "parp" "",
     parp_from_a_random_mask: "parp" "every = 5\ninitial = 'rp'\nmoments = 'zero'",
-    parp_from_a_file: "parp" "initial = './mask.safetensors'",
+    parp_from_a_file: "parp" "every = 50\ninitial = './mask.safetensors'",
     parp_p: "parp-p" "every = 3",
-    parp_p_chained: "parp-p" "from = [0.6, 0.8]",
-    parp_p_chained_from_theta_0: "parp-p" "from = [0.1, 0.3]\nstage_init = 'pretrained'",
+    parp_p_chained: "parp-p" "every = 50\nfrom = [0.6, 0.8]",
+    parp_p_chained_from_theta_0: "parp-p" "every = 50\nfrom = [0.1, 0.3]\nstage_init = 'pretrained'",
     transfer: "transfer" "mask = './mask.safetensors'",
 }
 

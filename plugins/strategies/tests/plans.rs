@@ -86,6 +86,25 @@ fn chained_stages_meet_at_the_sparsities_in_between() {
     assert_eq!(plan("parp-p", "from = [0.6, 0.8]\nstage_init = 'pretrained'", 0.9)[1].weights, RewindPoint::Pretrained);
 }
 
+/// A stage's keys hold what it consists of: n that is not given is the n that it comes to.
+#[test]
+fn n_is_a_share_of_the_updates_unless_it_is_given() {
+    for (method, more, updates, n) in [
+        ("parp", "", 300, 1),
+        ("parp", "initial = 'rp'", 1000, 4),
+        ("parp-p", "", 12_000, 48),
+        ("parp-p", "from = [0.6, 0.8]", 535, 2),
+    ] {
+        let spec = lopper_testkit::run_spec(Sparsity::new(0.9).unwrap(), updates);
+        let planned = |options: &str| open(method, options).plan(&spec).unwrap();
+        let stages = planned(more);
+        let every = |stage: &Stage| stage.schedule.as_ref().unwrap().every();
+        assert!(stages.iter().all(|stage| every(stage) == Some(n)), "{method}, {more}: {stages:?}");
+        assert_eq!(stages, planned(&format!("{more}\nevery = {n}")));
+        assert_ne!(stages, planned(&format!("{more}\nevery = {}", n + 1)));
+    }
+}
+
 #[test]
 fn options_out_of_range_are_refused_by_name() {
     for (method, options, named) in [

@@ -10,7 +10,7 @@ use crate::plugins::Plugins;
 use crate::provenance::Provenance;
 use crate::status::StatusWriter;
 use crate::store::{ArtefactId, Claim, Holder, Reference, StageStore, StoredStage};
-use crate::{Keep, SessionSettings, SplitMetrics, Stop};
+use crate::{Keep, SessionSettings, SplitMetrics, Stop, WantedByOthers};
 use lopper_core::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -228,17 +228,36 @@ impl Session {
         self.drop_weights_of(before, run)
     }
 
-    /// The weights that stage `index` ended with are of no more use to this run. Those of a pruned stage go, unless the store
-    /// keeps all or another run wants them; those of a dense one serve other methods too.
+    /// The weights that stage `index` ended with are of no more use to this run. They go, unless the store keeps all or others
+    /// want them.
     pub(super) fn drop_weights_of(&mut self, index: usize, run: &str) -> Result<()> {
-        if self.settings.keep == Keep::All {
-            return Ok(());
-        }
         let (key, updates) = (self.key_of(index)?.to_owned(), self.plan[index].stage.updates);
-        if !self.store.has_weights(&key, updates) || self.stored(&key)?.record().pruned == 0 {
+        if !self.store.has_weights(&key, updates) || !self.may_drop(index)? {
             return Ok(());
         }
         self.store.remove_weights(&[ArtefactId::weights(&key, updates)], run).map(drop)
+    }
+
+    /// The rewind points of the first stage are of no more use to this run.
+    pub(super) fn drop_rewind_points(&mut self, run: &str) -> Result<()> {
+        if self.plan[0].snapshots.is_empty() || matches!(self.settings.wanted_by_others, WantedByOthers::Dense) {
+            return Ok(());
+        }
+        if !self.may_drop(0)? {
+            return Ok(());
+        }
+        let key = self.key_of(0)?;
+        let points: Vec<_> = self.plan[0].snapshots.iter().map(|update| ArtefactId::weights(key, *update)).collect();
+        self.store.remove_weights(&points, run).map(drop)
+    }
+
+    /// Whether nobody but this run wants the weights of stage `index`, as far as the settings tell.
+    fn may_drop(&self, index: usize) -> Result<bool> {
+        Ok(match (&self.settings.keep, &self.settings.wanted_by_others) {
+            (Keep::All, _) => false,
+            (Keep::Needed, WantedByOthers::Stages(wanted)) => !wanted.contains(&index),
+            (Keep::Needed, WantedByOthers::Dense) => self.stored(self.key_of(index)?)?.record().pruned > 0,
+        })
     }
 }
 

@@ -102,7 +102,8 @@ impl<'a> Run<'a> {
             stage.recipe.bucket_by_length,
             seed,
         )?;
-        let horizon = stage.recipe.rate_horizon.unwrap_or(stage.updates);
+        // A stage that trains nothing needs no rate.
+        let horizon = stage.recipe.rate_horizon.unwrap_or(stage.updates.max(1));
         let rates = LearningRate::new(&stage.recipe.rate_schedule, stage.recipe.learning_rate, horizon)?;
         let mut state = self.begin(started)?;
         if state.progress.update < self.inputs.goal.until {

@@ -93,6 +93,7 @@ impl Case {
             out: at.join("out"),
             store: at.join("store"),
             keep: Keep::All,
+            wanted_by_others: Default::default(),
             lease: LEASE,
             evaluate_every: 5,
             evaluation: EvaluationBatches { rows: 64, budget: None },
@@ -100,6 +101,7 @@ impl Case {
             checkpoints_kept: 1,
             save_model: true,
             save_dtype: lopper_weights::SaveDtype::Float32,
+            replace: false,
             configuration: None,
             max_skipped: 0,
             stop: stop.clone(),
@@ -129,6 +131,8 @@ impl Case {
                 done: 0,
                 seconds: 0.0,
             }],
+            metric: None,
+            sparsity: None,
         };
         let mut status = StatusWriter::begin(&settings.out, status).unwrap();
         let mut events = EventLog::open(&settings.out.join("metrics.jsonl")).unwrap();

@@ -364,6 +364,11 @@ impl StoredStage {
         self.directory.join(MASK)
     }
 
+    /// The file of the mask that it started with.
+    pub fn start_mask_path(&self) -> PathBuf {
+        self.directory.join(if self.record.files.contains_key(START_MASK) { START_MASK } else { MASK })
+    }
+
     /// The final mask.
     ///
     /// # Errors

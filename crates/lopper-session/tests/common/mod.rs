@@ -113,6 +113,7 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         store: store.to_owned(),
         // Runs of one directory follow each other here, and each would let go of what the one before ended with.
         keep: Keep::All,
+        wanted_by_others: Default::default(),
         lease: LEASE,
         evaluate_every: 0,
         evaluation: EvaluationBatches { rows: 64, budget: None },
@@ -120,6 +121,7 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         checkpoints_kept: 1,
         save_model: true,
         save_dtype: lopper_weights::SaveDtype::Float32,
+        replace: true,
         configuration: None,
         max_skipped: 0,
         stop: Stop::watching(stop),

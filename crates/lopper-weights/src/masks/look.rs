@@ -11,7 +11,10 @@ use std::path::{Path, PathBuf};
 const INSIDE: [&str; 4] = ["mask.safetensors", "model/mask.safetensors", "mask.pt", "mask.pth"];
 /// Files that Orbax leaves in the directory of a checkpoint.
 const ORBAX: [&str; 4] = ["_CHECKPOINT_METADATA", "_METADATA", "manifest.ocdbt", "checkpoint"];
-const EXPECTED: &str = "a mask file was expected, such as the mask.safetensors beside a pruned model";
+const EXPECTED: &str =
+    "a mask file was expected, such as the mask.safetensors beside a pruned model, or a finished run's directory";
+/// The file by which a directory is known as a run's, finished or not.
+const RUN: &str = "status.json";
 /// What makes a mask of a file for Python, whatever wrote it.
 const IN_PYTHON: &str = "load it where it was written, and there `safetensors.numpy.save_file({NAME: mask, ...}, \
                          \"mask.safetensors\")`, with masks as uint8 under their parameters' names in torch's layout";
@@ -46,12 +49,29 @@ fn inside(directory: &Path) -> Result<PathBuf> {
             format!("is a checkpoint of Orbax or TensorFlow, which is not read: {IN_PYTHON}"),
         ));
     }
-    locate::locate(directory).map_err(|_| {
-        Error::file(
-            directory,
-            "holds no mask.safetensors, nor does its model/; a mask file or such a directory was expected",
-        )
-    })
+    locate::locate(directory).map_err(|_| Error::file(directory, without_mask(directory)))
+}
+
+/// What a directory without a mask is, and what was expected.
+fn without_mask(directory: &Path) -> String {
+    if directory.join(RUN).is_file() {
+        let shown = directory.display();
+        return format!(
+            "is the directory of a run that is not finished, so there is no mask yet: `lopper status {shown}` says how it stands, and the \
+             same `lopper run` finishes it"
+        );
+    }
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut runs: Vec<_> = entries.filter(|path| path.join(RUN).is_file()).collect();
+    runs.sort();
+    let one = match runs.first() {
+        Some(first) => format!("; it holds runs: name one of them, such as {}", first.display()),
+        None => String::new(),
+    };
+    format!(
+        "holds no mask.safetensors, nor does its model/{one}; a mask file, the directory of a finished run, or that of a pruned model was \
+         expected"
+    )
 }
 
 /// Refuses by its name what other libraries write masks to and is not read.

@@ -41,7 +41,7 @@ pub struct ModelMask {
 impl GivenMask {
     /// Reads a mask: a mask file of Lopper; `NAME_mask` tensors in safetensors or in a file of `torch.save`, alone or beside
     /// weights, in dictionaries that may hold one another; a file in which every tensor is a mask under its parameter's name.
-    /// Of a directory, its `mask.safetensors`, that of its `model/`, `mask.pt`, `mask.pth`, or the checkpoint that it holds.
+    /// Of a directory, its `mask.safetensors` or that of its `model/`, of which a finished run has one, `mask.pt`, `mask.pth`, or the checkpoint that it holds.
     ///
     /// A mask's values are 0 (pruned) and 1 (kept), in any type. Nothing of a file is ever run.
     ///

@@ -11,10 +11,13 @@ mod plugins;
 mod predict;
 mod prune;
 mod recipes;
+mod report;
 mod rm;
 mod run;
 mod status;
+mod table;
 mod transcribe;
+mod work;
 
 use clap::{Parser, Subcommand};
 use lopper_core::{Error, Result};
@@ -28,6 +31,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Setting;
+use crate::sweep::Sweep;
 use crate::{Experiment, Outline};
 
 /// A run was interrupted and can be continued; also for SIGTERM.
@@ -59,8 +63,14 @@ enum Command {
     Run(run::Arguments),
     /// Show what runs have done, what they are doing, and what came in their way
     Status(status::Arguments),
-    /// Show the stages of a configuration; trains nothing
+    /// Show the stages of a configuration, or the cells of a sweep; trains nothing
     Plan(plan::Arguments),
+    /// Take part in a sweep that was started here or on another machine: train cells that nobody else is at work at
+    Work(work::Arguments),
+    /// Show the cells of a sweep: metric, sparsity, cost
+    Table(table::Arguments),
+    /// Draw the figures of a sweep, and write them and everything about it into one page
+    Report(report::Arguments),
     /// Prune a checkpoint once, without training
     Prune(prune::Arguments),
     /// Answer texts with a finetuned model
@@ -106,6 +116,11 @@ struct ConfigArguments {
 impl ConfigArguments {
     fn load(&self) -> Result<Experiment> {
         Experiment::load(&self.config, &self.settings, self.out.as_deref())
+    }
+
+    /// The sweep, where the configuration is one.
+    fn sweep(&self) -> Result<Option<Sweep>> {
+        Sweep::read(&self.config, &self.settings, self.out.as_deref())
     }
 
     fn outline(&self) -> Result<Outline> {
@@ -156,6 +171,9 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Gc(command) => command.execute(json),
         Command::Rm(command) => command.execute(json),
         Command::Plan(command) => command.execute(json),
+        Command::Work(command) => command.execute(),
+        Command::Table(command) => command.execute(json),
+        Command::Report(command) => command.execute(json),
         Command::Prune(command) => command.execute(json),
         Command::Predict(command) => command.execute(json),
         Command::Transcribe(command) => command.execute(json),

@@ -3,8 +3,9 @@
 use super::ConfigArguments;
 use crate::Outline;
 use crate::output::{self, Table, count, quantity, size};
-use lopper_core::{Result, Sparsity};
-use lopper_session::{DiskNeeds, StoreCache};
+use crate::sweep::SweepPlan;
+use lopper_core::{Error, Result, Sparsity};
+use lopper_session::{DiskNeeds, StoreCache, tell_long_intervals};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -68,8 +69,20 @@ struct Stored {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
+        if let Some(sweep) = self.config.sweep()? {
+            if self.resolved {
+                let expected = "a single run's; a sweep leaves each cell's in cells/NAME/config.toml";
+                return Err(Error::invalid("--resolved", self.config.config.display(), expected));
+            }
+            let plan = SweepPlan::of(&sweep)?;
+            return output::report(json, &plan, || plan.text());
+        }
         if self.outline {
-            let plan = Plan::outlined(self.config.outline()?);
+            let outline = self.config.outline()?;
+            if let Some(told) = tell_long_intervals(&outline.stages) {
+                tracing::warn!("{told}");
+            }
+            let plan = Plan::outlined(outline);
             return output::report(json, &plan, || text(&plan));
         }
         let mut experiment = self.config.load()?;

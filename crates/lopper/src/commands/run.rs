@@ -15,12 +15,22 @@ pub(super) struct Arguments {
     /// Read every file of the data again, also those that have not changed since a run looked at them
     #[arg(long)]
     verify: bool,
+
+    /// Take the place of the finished run of another configuration in the run's directory, which is refused otherwise
+    #[arg(long)]
+    replace: bool,
 }
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let stop = stop_on_signals(super::INTERRUPTED)?;
-        let experiment = self.config.load()?;
+        if let Some(sweep) = self.config.sweep()? {
+            let record = sweep.run(&stop, self.verify, self.replace, |told| eprintln!("{}", told.line()))?;
+            output::report(json, &record, || record.text())?;
+            return record.result();
+        }
+        let mut experiment = self.config.load()?;
+        experiment.set_replace(self.replace);
         let cache = StoreCache::new(experiment.store(), self.verify);
         let mut session = experiment.into_session(stop, &cache)?;
         // It saves time alone.
@@ -59,6 +69,8 @@ fn text(record: &RunRecord) -> String {
             metrics.row([split.split.as_str().to_owned(), metric.name.clone(), format!("{:.4}", metric.value)]);
         }
     }
+    let not_judged = || "not finetuned, so not judged".to_owned();
+    let metric = record.metric.as_ref().map_or_else(not_judged, |m| format!("{} {:.4}", m.name, m.value));
     let before = match record.zeros_at_start {
         0 => String::new(),
         zeros => format!("\n{} of these entries were zero before the run", count(zeros)),
@@ -66,11 +78,9 @@ fn text(record: &RunRecord) -> String {
     let counted = counted(record).map(|table| format!("\n{}", table.render())).unwrap_or_default();
     let model = record.model_dir.as_ref().map_or(String::new(), |at| format!("\nmodel  {}", at.display()));
     format!(
-        "{} on {}: {} {:.4} at sparsity {:.6} ({} of {} pruned), {}, {}{before}\n\n{}\n{}{counted}{model}\nmask   {}",
+        "{} on {}: {metric} at sparsity {:.6} ({} of {} pruned), {}, {}{before}\n\n{}\n{}{counted}{model}\nmask   {}",
         record.method,
         record.task,
-        record.metric.name,
-        record.metric.value,
         record.sparsity,
         count(record.pruned),
         count(record.entries),

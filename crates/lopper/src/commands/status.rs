@@ -69,6 +69,12 @@ fn done(stage: &StageStatus) -> bool {
     stage.done >= stage.updates
 }
 
+/// The metric that a finished run came to, and its sparsity; empty where its status does not tell.
+fn outcome(status: &RunStatus) -> (String, String) {
+    let metric = status.metric.as_ref().map(|metric| format!("{} {:.4}", metric.name, metric.value));
+    (metric.unwrap_or_default(), status.sparsity.map(|sparsity| format!("{sparsity:.6}")).unwrap_or_default())
+}
+
 /// How a run stands, and what to do about it.
 fn state(run: &Run) -> String {
     let status = &run.status;
@@ -99,16 +105,23 @@ fn text(run: &Run) -> String {
         let time = if stage.seconds > 0.0 { duration(stage.seconds) } else { String::new() };
         table.row([stage.name.clone(), count(stage.updates), count(stage.done), time, what.to_owned()]);
     }
-    format!("{} on {} in {}: {}\n\n{}", status.method, status.task, run.path, state(run), table.render())
+    let outcome = match outcome(status) {
+        (metric, sparsity) if metric.is_empty() && sparsity.is_empty() => String::new(),
+        (metric, sparsity) if metric.is_empty() => format!(", sparsity {sparsity}"),
+        (metric, sparsity) => format!(", {metric} at sparsity {sparsity}"),
+    };
+    format!("{} on {} in {}: {}{outcome}\n\n{}", status.method, status.task, run.path, state(run), table.render())
 }
 
 fn list(runs: &[Run]) -> String {
-    let mut table = Table::new(["<run", "<method", "<task", "stages", "<"]);
+    let mut table = Table::new(["<run", "<method", "<task", "stages", "<metric", "sparsity", "<"]);
     for run in runs {
         let status = &run.status;
         let stages = status.stages.iter().filter(|stage| done(stage)).count();
         let stages = format!("{stages}/{}", status.stages.len());
-        table.row([run.path.clone(), status.method.clone(), status.task.clone(), stages, state(run)]);
+        let (metric, sparsity) = outcome(status);
+        let (method, task) = (status.method.clone(), status.task.clone());
+        table.row([run.path.clone(), method, task, stages, metric, sparsity, state(run)]);
     }
     table.render()
 }

@@ -9,7 +9,9 @@ mod recipe;
 mod resolved;
 mod table;
 mod target;
+mod unfinetuned;
 mod written;
 
 pub use outline::Outline;
+pub(crate) use outline::Outlined;
 pub use resolved::Experiment;

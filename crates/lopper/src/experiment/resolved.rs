@@ -11,7 +11,8 @@ use crate::problems::keep;
 use crate::recipes;
 use lopper_core::{DatasetEntry, Error, PruningStrategy, Result, RunSpec, Sparsity, StrategyEntry, Task};
 use lopper_session::{
-    EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, StoreCache, updates_per_epoch,
+    EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, StoreCache, WantedByOthers,
+    updates_per_epoch,
 };
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Experiment {
     pub(super) prune: Settled<StrategyEntry, Box<dyn PruningStrategy>>,
     pub(super) sparsity: Target,
     out: PathBuf,
+    wanted_by_others: WantedByOthers,
+    replace: bool,
 }
 
 impl Experiment {
@@ -68,7 +71,9 @@ impl Experiment {
             return Err(Error::Other(format!("{context}: incomplete")));
         };
         let out = given.run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
-        let mut experiment = Self { given, data, prune, sparsity, out: PathBuf::new() };
+        let wanted_by_others = WantedByOthers::default();
+        let mut experiment =
+            Self { given, data, prune, sparsity, out: PathBuf::new(), wanted_by_others, replace: false };
         experiment.set_out(&out)?;
         Ok(experiment)
     }
@@ -79,6 +84,16 @@ impl Experiment {
         self.given.run.out = Some(text.to_owned());
         self.out = out.to_owned();
         Ok(())
+    }
+
+    /// Says which stages' weights other runs want when this one is done with them: the others of one experiment.
+    pub fn set_wanted_by_others(&mut self, wanted: WantedByOthers) {
+        self.wanted_by_others = wanted;
+    }
+
+    /// Whether the run may take the place of another one that ended in its directory; unless told, it may not.
+    pub fn set_replace(&mut self, replace: bool) {
+        self.replace = replace;
     }
 
     /// The run's own directory.
@@ -122,6 +137,35 @@ impl Experiment {
         Ok(path)
     }
 
+    /// Opens model and data to find out what is wrong with them, and leaves them again; masks are not looked at.
+    ///
+    /// # Errors
+    /// Everything that is wrong with device, model and data, together.
+    pub(crate) fn check_parts(mut self, cache: &StoreCache) -> Result<()> {
+        let mut problems = Vec::new();
+        let device = keep(&mut problems, lopper_torch::resolve_device(&self.given.general.device));
+        let source = inspect::model_key(Path::new(&self.given.model.keys.path));
+        let directory = keep(&mut problems, inspect::named(self.locate_model(), &source));
+        keep(&mut problems, inspect::check_directory("[run] store", self.store()));
+        let Self { given, data, prune, out, .. } = self;
+        let entry = given.model.entry;
+        let model = directory.zip(entry);
+        let inspection = Inspection {
+            device: device.unwrap_or(Device::Cpu),
+            seed: given.general.seed,
+            out: &out,
+            model: model.map(|(path, entry)| (path, Part { entry, options: &given.model.options })),
+            task: Some(&data.made),
+            dataset: Some(Part { entry: data.entry, options: &data.options }),
+            method: None,
+            method_options: &prune.options,
+            cache: Some(cache),
+            tokenise: true,
+        };
+        inspection.run(&mut problems);
+        Error::all(problems)
+    }
+
     /// Loads model and data, and plans. A request through `stop` makes the run save its state and end. What `cache` knows of the
     /// data's files is not read again.
     ///
@@ -137,7 +181,7 @@ impl Experiment {
         keep(&mut problems, inspect::check_directory("[run] out", &self.out));
         keep(&mut problems, inspect::check_directory("[run] store", self.store()));
         let configuration = Some(self.to_toml());
-        let Self { given, data, prune, sparsity, out } = self;
+        let Self { given, data, prune, sparsity, out, wanted_by_others, replace } = self;
         let mut nominal = given.training.nominal_spec(sparsity.nominal(), seed);
         let entry = given.model.entry;
         let inspection = Inspection {
@@ -183,6 +227,7 @@ impl Experiment {
             out,
             store: given.run.store.into(),
             keep: given.store.keep,
+            wanted_by_others,
             lease: Duration::from_secs(given.store.lease),
             evaluate_every: given.evaluate.every,
             evaluation: EvaluationBatches { rows: given.evaluate.batch_size as usize, budget: given.evaluate.budget },
@@ -190,6 +235,7 @@ impl Experiment {
             checkpoints_kept: given.checkpoint.keep as usize,
             save_model: given.run.save_model,
             save_dtype: given.run.save_dtype,
+            replace,
             configuration,
             max_skipped: given.training.options.max_skipped,
             stop,

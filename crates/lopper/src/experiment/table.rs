@@ -2,6 +2,7 @@
 
 use super::recipe::{MOST_ROWS, Training};
 use super::target::{Target, ends_with_given_mask};
+use super::unfinetuned::Unfinetuned;
 use crate::config::{
     self, CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions,
     Setting, Split, StoreOptions, TABLES, TrainOptions,
@@ -20,6 +21,8 @@ use toml::{Table, Value};
 pub(super) struct Given {
     pub(super) general: GeneralOptions,
     pub(super) model: ModelChoice,
+    /// Whether the subnetwork is finetuned.
+    pub(super) finetune: bool,
     pub(super) training: Training,
     pub(super) evaluate: EvaluateOptions,
     pub(super) checkpoint: CheckpointOptions,
@@ -81,7 +84,7 @@ impl<'a> Draft<'a> {
         let section = |name: &str| sections.get(name).and_then(Value::as_table).cloned().unwrap_or_default();
         let model = model(&section("model"), &mut problems);
         let data = data(&section("data"), &mut problems);
-        let (prune, sparsity) = prune(&section("prune"), &mut problems);
+        let (prune, sparsity, finetune) = prune(&section("prune"), &mut problems);
         let train = parse_leniently(&section("train"), TrainOptions::parse, "[train]", &mut problems);
         let training = Training::read(train, &mut problems);
         let evaluate = evaluate_options(&section("evaluate"), &mut problems);
@@ -92,7 +95,7 @@ impl<'a> Draft<'a> {
             context,
             // Each by itself, to be told apart.
             problems: problems.into_iter().flat_map(Error::into_single).collect(),
-            given: Given { general, model, training, evaluate, checkpoint, store, run },
+            given: Given { general, model, finetune, training, evaluate, checkpoint, store, run },
             data,
             prune,
             sparsity,
@@ -121,28 +124,29 @@ fn data(section: &Table, problems: &mut Vec<Error>) -> Choice<DatasetEntry, Task
     Choice { entry, options: data.plugin, made }
 }
 
-/// The method, and the sparsity to end at.
+/// The method, the sparsity to end at, and whether the subnetwork is finetuned.
 fn prune(
     section: &Table,
     problems: &mut Vec<Error>,
-) -> (Choice<StrategyEntry, Box<dyn PruningStrategy>>, Option<Target>) {
+) -> (Choice<StrategyEntry, Box<dyn PruningStrategy>>, Option<Target>, bool) {
     let mut prune = Split::new(section, PruneOptions::DOCS);
     let keys = parse_leniently(&prune.own, PruneOptions::parse, "[prune]", problems);
     let entry = named(problems, &prune.own, "[prune] method", registry::all::<StrategyEntry>(), registry::find);
     let docs = options_of(entry, registry::all());
     problems.extend(prune.refuse_unknown("[prune]", PruneOptions::DOCS, &docs));
     let made = entry.and_then(|entry| keep(problems, (entry.open)(&prune.plugin)));
+    let made = made.map(|made| if keys.finetune { made } else { Box::new(Unfinetuned::new(made)) });
     let share = "a number from 0 (dense) to 1 (everything pruned)";
     if keys.sparsity.is_none()
         && !prune.own.contains_key("sparsity")
         && made.as_deref().is_some_and(ends_with_given_mask)
     {
-        return (Choice { entry, options: prune.plugin, made }, Some(Target::OfMask));
+        return (Choice { entry, options: prune.plugin, made }, Some(Target::OfMask), keys.finetune);
     }
     require(problems, &prune.own, "prune", "sparsity", share);
     let sparsity = |value| Sparsity::new(value).map_err(|_| Error::invalid("[prune] sparsity", value, share));
     let sparsity = keys.sparsity.and_then(|value| keep(problems, sparsity(value)));
-    (Choice { entry, options: prune.plugin, made }, sparsity.map(Target::Given))
+    (Choice { entry, options: prune.plugin, made }, sparsity.map(Target::Given), keys.finetune)
 }
 
 /// The options of a plugin; of every plugin of its kind, each name once, when it is not known which one is meant.

@@ -48,6 +48,7 @@ impl Experiment {
                 let keys = PruneOptions {
                     method: prune.entry.name.into(),
                     sparsity: self.sparsity.given().map(Sparsity::get),
+                    finetune: given.finetune,
                 };
                 let options = with_defaults(&prune.options, prune.entry.options);
                 (joined(keys.to_table(), options), prune.entry.options)

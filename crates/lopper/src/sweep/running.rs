@@ -1,0 +1,326 @@
+//! Runs the cells of a sweep, one after another.
+
+use super::round::{Claim, Round, Standing};
+use super::{Cell, Graph, Sweep};
+use crate::experiment::Outlined;
+use crate::{Experiment, output};
+use lopper_core::{Error, Result};
+use lopper_session::{RunRecord, RunState, RunStatus, Stop, StoreCache, WantedByOthers};
+use lopper_weights::files;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// In a cell's directory: the keys that its stages had when it was run, to tell whether it would still be the same run.
+const KEYS: &str = "stages.json";
+
+/// Between two looks at what other processes do.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// In a cell's directory: why it failed.
+pub(super) const FAILED: &str = "failed.txt";
+
+/// How a cell ended.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum End {
+    /// It is done.
+    Done(Box<RunRecord>),
+    /// It failed, more than once if the sweep says so.
+    Failed(String),
+    /// The cell whose mask it takes is not done.
+    Blocked(String),
+}
+
+/// What a sweep came to.
+#[derive(Debug, Serialize)]
+pub(crate) struct SweepRecord {
+    /// The sweep's directory.
+    pub(crate) directory: PathBuf,
+    /// Cells.
+    pub(crate) cells: usize,
+    /// Cells that are done.
+    pub(crate) done: usize,
+    /// Finetunings of all cells, each as often as a cell has it.
+    pub(crate) finetunings: u64,
+    /// Finetunings that were trained this time.
+    pub(crate) trained: u64,
+    /// Seconds that it took this time.
+    pub(crate) seconds: f64,
+    /// The page that shows what came of it.
+    pub(crate) report: Option<PathBuf>,
+    /// What came in the way of the others, by cell.
+    pub(crate) failed: Vec<Failure>,
+}
+
+/// A cell that is not done.
+#[derive(Debug, Serialize)]
+pub(crate) struct Failure {
+    pub(crate) cell: String,
+    pub(crate) error: String,
+}
+
+/// What is told while a sweep goes on.
+pub(crate) struct Told<'a> {
+    pub(crate) cell: &'a Cell,
+    pub(crate) number: usize,
+    pub(crate) of: usize,
+    pub(crate) end: &'a End,
+    /// Seconds that it took.
+    pub(crate) seconds: f64,
+}
+
+impl Sweep {
+    /// Runs all cells, each into its own directory: what is done already is taken from the store. A cell that fails is tried
+    /// again, and then left; what does not take its mask goes on.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any cell before anything is trained, [`Error::Interrupted`], and what keeps the sweep's
+    /// own directory from being written.
+    pub(crate) fn run(
+        &self,
+        stop: &Stop,
+        verify: bool,
+        replace: bool,
+        tell: impl FnMut(Told<'_>),
+    ) -> Result<SweepRecord> {
+        let started = Instant::now();
+        let (_, (outlines, graph)) = Error::both(self.parsed_figures(), self.outline())?;
+        if !replace {
+            self.check_unreplaced(&graph)?;
+        }
+        self.check(&outlines, stop, verify)?;
+        files::create_dir(&self.out)?;
+        let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
+        files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
+        match self.options.workers {
+            1 => self.work(&graph, stop, verify, tell)?,
+            number => self.run_workers(number, verify, stop)?,
+        }
+        let mut record = self.record(started.elapsed().as_secs_f64())?;
+        record.report = Some(self.write_report()?.0);
+        Ok(record)
+    }
+
+    /// Runs the cells of a sweep that was started, those that no other process is at work at, until none is left.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(crate) fn take_part(&self, stop: &Stop, verify: bool, tell: impl FnMut(Told<'_>)) -> Result<()> {
+        let (_, graph) = self.outline()?;
+        self.work(&graph, stop, verify, tell)
+    }
+
+    /// Runs the cells that no other process is at work at, until none is left.
+    fn work(&self, graph: &Graph, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<()> {
+        let round = Round::of(self)?;
+        loop {
+            let mut waiting = false;
+            let mut done = false;
+            for (index, cell) in self.cells.iter().enumerate() {
+                stop.check(&format!("beginning cell {}", cell.name))?;
+                if round.standing(self, index) != Standing::Open {
+                    continue;
+                }
+                let source = |standing| cell.masks.iter().find(|(_, source)| round.standing(self, *source) == standing);
+                if source(Standing::Open).is_some() {
+                    waiting = true;
+                    continue;
+                }
+                let Some(_claim) = Claim::of(&self.directory(index))? else {
+                    waiting = true;
+                    continue;
+                };
+                // It may have been finished between the look and the claim.
+                if round.standing(self, index) != Standing::Open {
+                    continue;
+                }
+                let began = Instant::now();
+                let end = match source(Standing::Failed) {
+                    Some((_, source)) => {
+                        let why = format!("cell {}, whose mask it takes, is not done", self.cells[*source].name);
+                        self.fail(index, &why)?;
+                        End::Blocked(why)
+                    }
+                    None => self.run_cell(index, graph, &round, stop, verify)?,
+                };
+                done = true;
+                let seconds = began.elapsed().as_secs_f64();
+                tell(Told { cell, number: round.ended(self), of: self.cells.len(), end: &end, seconds });
+            }
+            match (waiting, done) {
+                (false, _) => return Ok(()),
+                (true, true) => {}
+                (true, false) => stop.pause(LOOK, "waiting for cells that other processes are at work at")?,
+            }
+        }
+    }
+
+    /// Refuses to take the place of cells that are done with another configuration.
+    fn check_unreplaced(&self, graph: &Graph) -> Result<()> {
+        let is_done = |cell: &usize| RunStatus::read(&self.directory(*cell)).is_ok_and(|s| s.state == RunState::Done);
+        let others = (0..self.cells.len()).filter(|cell| is_done(cell) && !self.is_as_run(*cell, graph));
+        let names: Vec<&str> = others.map(|cell| self.cells[cell].name.as_str()).collect();
+        let Some(first) = names.first() else { return Ok(()) };
+        let holds = output::quantity(names.len() as u64, "finished cell");
+        let why = format!(
+            "holds {holds} of another configuration, such as {first}; give another --out, or --replace to take their place"
+        );
+        Err(Error::file(&self.out, why))
+    }
+
+    /// Notes why a cell failed.
+    fn fail(&self, index: usize, why: &str) -> Result<()> {
+        files::create_dir(&self.directory(index))?;
+        files::write_atomic(&self.directory(index).join(FAILED), why.as_bytes())
+    }
+
+    /// Whether what lies in a cell's directory is of the configuration that the cell has now.
+    pub(super) fn is_as_run(&self, cell: usize, graph: &Graph) -> bool {
+        let keys = std::fs::read(self.directory(cell).join(KEYS)).ok();
+        keys.and_then(|keys| serde_json::from_slice::<Vec<String>>(&keys).ok())
+            .is_some_and(|keys| keys == graph.keys(cell))
+    }
+
+    /// One cell, as often as it may be tried.
+    fn run_cell(&self, index: usize, graph: &Graph, round: &Round, stop: &Stop, verify: bool) -> Result<End> {
+        let cell = &self.cells[index];
+        let mut left = self.options.retries;
+        loop {
+            match self.try_cell(index, graph, round, stop, verify) {
+                Ok(record) => {
+                    files::remove_file(&self.directory(index).join(FAILED))?;
+                    return Ok(End::Done(Box::new(record)));
+                }
+                Err(error @ Error::Interrupted(_)) => return Err(error),
+                Err(error) if left > 0 => {
+                    tracing::warn!("cell {} failed and is tried again: {error}", cell.name);
+                    left -= 1;
+                }
+                Err(error) => {
+                    self.fail(index, &error.to_string())?;
+                    return Ok(End::Failed(error.to_string()));
+                }
+            }
+        }
+    }
+
+    fn try_cell(&self, index: usize, graph: &Graph, round: &Round, stop: &Stop, verify: bool) -> Result<RunRecord> {
+        let directory = self.directory(index);
+        let keys = serde_json::to_vec(&graph.keys(index)).map_err(|e| Error::file(&directory, e))?;
+        files::write_atomic(&directory.join(KEYS), &keys)?;
+        let mut experiment = Experiment::new(&self.configuration(index)?, &self.context, &directory)?;
+        let others = |other: &usize| *other != index && round.standing(self, *other) == Standing::Open;
+        let others: Vec<usize> = (0..self.cells.len()).filter(others).collect();
+        // Whoever started the sweep was asked.
+        experiment.set_replace(true);
+        experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_by(&others, index)));
+        let cache = StoreCache::new(experiment.store(), verify);
+        let mut session = experiment.into_session(stop.clone(), &cache)?;
+        // It saves time alone.
+        cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
+        session.run()
+    }
+
+    /// Looks at every cell as far as that goes before anything is trained: configurations, and once each of the models and
+    /// data that they name.
+    fn check(&self, outlines: &[Outlined], stop: &Stop, verify: bool) -> Result<()> {
+        // What is wrong with parts that several cells have: found out once, and told as a problem of all of them.
+        let mut opened: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        let mut outlines = outlines.iter();
+        let check = |table: &toml::Table| {
+            let Some(Outlined { model, data, .. }) = outlines.next() else { return Ok(()) };
+            let experiment = Experiment::new(table, &self.context, &self.out)?;
+            let parts = (model.to_string(), data.to_string());
+            if let Some(problems) = opened.get(&parts) {
+                return Error::all(problems.iter().cloned().map(Error::Other).collect());
+            }
+            stop.check("looking at the models and the data")?;
+            let cache = StoreCache::new(experiment.store(), verify);
+            let problems = experiment.check_parts(&cache).err().map_or(Vec::new(), Error::into_single);
+            opened.insert(parts, problems.iter().map(ToString::to_string).collect());
+            cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
+            Error::all(problems)
+        };
+        self.of_each(check).map(drop)
+    }
+
+    /// What the sweep came to, from what its cells have left.
+    fn record(&self, seconds: f64) -> Result<SweepRecord> {
+        let mut sum = SweepRecord {
+            directory: self.out.clone(),
+            cells: self.cells.len(),
+            done: 0,
+            finetunings: 0,
+            trained: 0,
+            seconds,
+            report: None,
+            failed: Vec::new(),
+        };
+        for (index, cell) in self.cells.iter().enumerate() {
+            let directory = self.directory(index);
+            match std::fs::read_to_string(directory.join(FAILED)) {
+                Ok(error) => sum.failed.push(Failure { cell: cell.name.clone(), error }),
+                Err(_) => {
+                    let path = directory.join("record.json");
+                    let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
+                    let record = RunRecord::from_bytes(&bytes).map_err(|e| Error::file(&path, e))?;
+                    sum.done += 1;
+                    sum.finetunings += record.finetunings;
+                    sum.trained += record.trained;
+                }
+            }
+        }
+        Ok(sum)
+    }
+}
+
+impl SweepRecord {
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let Self { directory, cells, done, finetunings, trained, seconds, report, failed } = self;
+        let report = report.as_ref().map(|page| format!("\nreport  {}", page.display())).unwrap_or_default();
+        let failed: String = failed.iter().map(|Failure { cell, error }| format!("\n{cell}: {error}")).collect();
+        format!(
+            "{done} of {} done in {}: trained {} of {} finetunings, {}{failed}{report}",
+            output::quantity(*cells as u64, "cell"),
+            directory.display(),
+            output::count(*trained),
+            output::count(*finetunings),
+            output::duration(*seconds),
+        )
+    }
+
+    /// Whether all cells are done.
+    ///
+    /// # Errors
+    /// [`Error::Other`] with how many are not.
+    pub(crate) fn result(&self) -> Result<()> {
+        match self.failed.len() {
+            0 => Ok(()),
+            some => Err(Error::Other(format!("{some} of {} cells are not done", self.cells))),
+        }
+    }
+}
+
+impl Told<'_> {
+    /// One line.
+    pub(crate) fn line(&self) -> String {
+        let Self { cell, number, of, end, seconds } = self;
+        let how = match end {
+            End::Done(record) => {
+                let metric = record.metric.as_ref().map(|metric| format!("{} {:.4}, ", metric.name, metric.value));
+                let how = match record.trained {
+                    0 => "from the store".to_owned(),
+                    trained => format!("trained {trained} of {}", output::quantity(record.finetunings, "finetuning")),
+                };
+                let metric = metric.unwrap_or_default();
+                format!("{metric}sparsity {:.4}, {how}, {}", record.sparsity, output::duration(*seconds))
+            }
+            End::Failed(error) => format!("failed: {error}"),
+            End::Blocked(why) => format!("left out: {why}"),
+        };
+        format!("[{number}/{of}] {}: {how}", cell.name)
+    }
+}
