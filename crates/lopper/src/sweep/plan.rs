@@ -115,10 +115,14 @@ impl SweepPlan {
                 if cell.done { "done" } else { "" }.to_owned(),
             ]);
         }
+        format!("{}\n{}", table.render(), self.summary())
+    }
+
+    /// In one line.
+    pub(crate) fn summary(&self) -> String {
         let updates = self.updates.map(|updates| format!(", {}", quantity(updates, "update"))).unwrap_or_default();
         format!(
-            "{}\n{}: {} one by one, {} shared ({} to train){updates}",
-            table.render(),
+            "{}: {} one by one, {} shared ({} to train){updates}",
             quantity(self.cells.len() as u64, "cell"),
             quantity(self.finetunings_alone as u64, "finetuning"),
             count(self.finetunings as u64),
