@@ -138,6 +138,8 @@ fn arrows(root: &Path, packages: &[Package]) -> Vec<String> {
                 "lopper-core" if on.name == "lopper-mask" => None,
                 "lopper-core" => Some("of ours it depends on lopper-mask alone"),
                 "lopper-mask" | "xtask" => Some("it depends on nothing of ours"),
+                "lopper-report" if on.name == "lopper-mask" => None,
+                "lopper-report" => Some("of ours it depends on lopper-mask alone"),
                 "lopper" => None,
                 _ if on.name == "lopper" => Some("only a user's program depends on the facade"),
                 _ if on.plugin(root) && package.plugin(root) => Some("plugins never depend on each other"),
@@ -149,8 +151,13 @@ fn arrows(root: &Path, packages: &[Package]) -> Vec<String> {
         }
         // Development dependencies too: its tests and examples are to run where there is no libtorch.
         let torch = package.dependencies.iter().filter(|d| TORCH.contains(&d.name.as_str()));
-        let pure = torch.filter(|_| package.name == "lopper-mask");
-        found.extend(pure.map(|d| format!("{} -> {}: masks are had without libtorch", package.name, d.name)));
+        let reason = match package.name.as_str() {
+            "lopper-mask" => Some("masks are had without libtorch"),
+            "lopper-report" => Some("figures are drawn without libtorch"),
+            _ => None,
+        };
+        let pure = torch.filter_map(|d| Some((d, reason?)));
+        found.extend(pure.map(|(d, reason)| format!("{} -> {}: {reason}", package.name, d.name)));
     }
     found
 }
@@ -314,6 +321,11 @@ mod tests {
                 &[("lopper-mask", None), ("tch", None), ("lopper-weights", None), ("lopper-testkit", Some("dev"))],
             ),
             package("lopper-weights", "crates/lopper-weights", &[("lopper-core", None)]),
+            package(
+                "lopper-report",
+                "crates/lopper-report",
+                &[("lopper-mask", None), ("lopper-core", None), ("tch", None)],
+            ),
             package("lopper-testkit", "crates/lopper-testkit", &[("lopper-core", None)]),
             package("lopper-session", "crates/lopper-session", &[("a", None)]),
             package("lopper", ".", &[("a", None), ("lopper-session", None)]),
@@ -326,6 +338,8 @@ mod tests {
                 "lopper-mask -> lopper-metrics: it depends on nothing of ours",
                 "lopper-mask -> tch: masks are had without libtorch",
                 "lopper-core -> lopper-weights: of ours it depends on lopper-mask alone",
+                "lopper-report -> lopper-core: of ours it depends on lopper-mask alone",
+                "lopper-report -> tch: figures are drawn without libtorch",
                 "lopper-session -> a: only `lopper` knows the built-in plugins",
                 "a -> b: plugins never depend on each other",
                 "a -> lopper-session: no plugin depends on the session",

@@ -76,8 +76,9 @@ impl Sweep {
         let figures = figures(base.remove("figure"), &mut problems);
         for setting in settings {
             let swept = |axis: &str| {
+                let instead = if axis == "seed" { "sweep.seeds" } else { "the values in [sweep]" };
                 let expected =
-                    format!("a key that does not vary; it is set on the axis `{axis}`, so set sweep.over instead");
+                    format!("a key that does not vary; it is set on the axis `{axis}`, so set {instead} instead");
                 Error::invalid(format!("--set {}", setting.key()), setting.value(), expected)
             };
             problems.extend(grammar.sets(setting.key()).map(swept));
