@@ -58,9 +58,10 @@ pub(crate) fn make_way(
         return Err(Error::file(out, why));
     }
     tracing::warn!("{}: replaces the finished run {what}; `lopper gc` no longer keeps its stages", out.display());
-    files::remove_file(&out.join(RunRecord::FILE))?;
+    // The record goes last: until then an attempt that was cut short is made again.
+    lopper_weights::remove_saved_model(&out.join(RunRecord::MODEL))?;
     files::remove_file(&out.join(RunRecord::LONE_MASK))?;
-    lopper_weights::remove_saved_model(&out.join(RunRecord::MODEL))
+    files::remove_file(&out.join(RunRecord::FILE))
 }
 
 /// How far the other run has come, whose it is, and why this one cannot take it up. `lopper` is the version that wrote
