@@ -154,10 +154,17 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .with_context(|| format!("cannot start `{}`", line(command)))?;
+    output_later(command.stderr(std::process::Stdio::inherit()))
+}
+
+/// The standard output of a command that succeeds. What it says on standard error is shown when it has ended, unless that
+/// goes elsewhere.
+///
+/// # Errors
+/// When it cannot be started, fails, or writes something that is not text.
+pub(crate) fn output_later(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("cannot start `{}`", line(command)))?;
+    eprint!("{}", String::from_utf8_lossy(&output.stderr));
     if !output.status.success() {
         bail!("`{}` failed ({})", line(command), output.status);
     }
