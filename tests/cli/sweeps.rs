@@ -3,7 +3,7 @@
 use crate::fixture::{Answer, Fixture};
 use serde_json::Value;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const BASE: &str = "device = \"cpu\"\n[model]\npath = \"model\"\n[data]\nname = \"glue\"\ntask = \"sst-2\"\npath = \"SST-2\"\n\
@@ -230,6 +230,29 @@ fn a_sweep_that_is_killed_goes_on() {
     assert_eq!(results(&f, "whole"), results(&f, "killed"));
     let again = f.run(&[&arguments[..], &["--json"]].concat()).json();
     assert_eq!(again["trained"].as_u64(), Some(0));
+}
+
+#[test]
+fn a_worker_that_is_killed_is_missed_by_nobody() {
+    let f = Fixture::new();
+    f.write("sweep.toml", format!("{BASE}{SIX}"));
+    f.run(&["run", "sweep.toml", "--out", "whole", "--set", "run.store=store-1"]).ok();
+    let arguments = ["run", "sweep.toml", "--out", "killed", "--set", "run.store=store-2", "sweep.workers=2"];
+    let child = f.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", child.id());
+    let workers = || std::fs::read_to_string(&children).unwrap_or_default();
+    let cells = f.path("killed/cells");
+    // Both have started, and one of them has begun a cell.
+    while workers().split_whitespace().count() < 2 || !cells.is_dir() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    std::thread::sleep(Duration::from_millis(150));
+    let victim = workers().split_whitespace().next().unwrap().to_owned();
+    assert!(Command::new("kill").args(["-9", &victim]).status().unwrap().success());
+    let answer = Answer::of(child.wait_with_output().unwrap());
+    assert!(answer.stderr.contains(&format!("worker {victim} ended with signal: 9")), "{answer:?}");
+    answer.ok();
+    assert_eq!(results(&f, "whole"), results(&f, "killed"));
 }
 
 #[test]

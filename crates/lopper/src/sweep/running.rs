@@ -94,10 +94,11 @@ impl Sweep {
         files::create_dir(&self.out)?;
         let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
         files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
-        match self.options.workers {
-            1 => self.work(&graph, stop, verify, tell)?,
-            number => self.run_workers(number, verify, stop)?,
+        if self.options.workers > 1 {
+            self.run_workers(self.options.workers, verify, stop)?;
         }
+        // All of it, or what workers that died have left.
+        self.work(&graph, stop, verify, tell)?;
         let mut record = self.record(started.elapsed().as_secs_f64())?;
         record.report = Some(self.write_report()?.0);
         Ok(record)

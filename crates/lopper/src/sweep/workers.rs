@@ -4,7 +4,6 @@ use super::Sweep;
 use lopper_core::{Error, Result};
 use lopper_session::Stop;
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ impl Sweep {
     /// waits for them. They are asked to stop when this process is.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] when asked to stop, and [`Error::Other`] when a process cannot be started or ends badly.
+    /// [`Error::Interrupted`] when asked to stop, and [`Error::Other`] when a process cannot be started.
     pub(super) fn run_workers(&self, number: u64, verify: bool, stop: &Stop) -> Result<()> {
         let program =
             std::env::current_exe().map_err(|e| Error::Other(format!("this program cannot be found: {e}")))?;
@@ -45,7 +44,8 @@ impl Sweep {
         }
         drop(saving);
         stop.check("running the sweep")?;
-        workers.result(&self.out)
+        workers.tell_ends();
+        Ok(())
     }
 }
 
@@ -71,17 +71,17 @@ impl Workers {
         }
     }
 
-    /// What all of them ended with.
-    fn result(&mut self, sweep: &Path) -> Result<()> {
-        let mut problems = Vec::new();
+    /// Warns of those that ended otherwise than they should: what they have left undone, this process does.
+    fn tell_ends(&mut self) {
         for worker in &mut self.0 {
             match worker.wait() {
                 Ok(status) if status.success() => {}
-                Ok(status) => problems.push(Error::file(sweep, format!("worker {} ended with {status}", worker.id()))),
-                Err(e) => problems.push(Error::Other(format!("a worker cannot be waited for: {e}"))),
+                Ok(status) => {
+                    tracing::warn!("worker {} ended with {status}; others take up what it has left", worker.id())
+                }
+                Err(e) => tracing::warn!("worker {} cannot be waited for: {e}", worker.id()),
             }
         }
-        Error::all(problems)
     }
 }
 
