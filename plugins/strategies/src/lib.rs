@@ -4,13 +4,13 @@
 //! that a session executes.
 
 mod dense;
-mod every;
 mod imp;
 mod initial;
 mod mpi;
 mod omp;
 mod parp;
 mod parp_p;
+mod reprune_interval;
 mod rp;
 mod transfer;
 

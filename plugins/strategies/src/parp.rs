@@ -1,6 +1,6 @@
 //! Prune-Adjust-Re-Prune (PARP; paper, Algorithm 1).
 
-use crate::{Initial, every};
+use crate::{Initial, reprune_interval};
 use lopper_core::{
     Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage, options, strategy,
 };
@@ -33,7 +33,7 @@ impl Parp {
     /// # Errors
     /// [`Error::InvalidValue`](lopper_core::Error::InvalidValue) for `every = 0`.
     pub fn new(options: ParpOptions) -> Result<Self> {
-        every::check(options.every)?;
+        reprune_interval::check(options.every)?;
         Ok(Self { options })
     }
 }
@@ -45,7 +45,7 @@ impl PruningStrategy for Parp {
             Stage::dense(run)
                 .named(format!("parp at {}", run.sparsity))
                 .mask(o.initial.mask(run.sparsity, o.kind, o.mask_seed.unwrap_or(run.seed)))
-                .schedule(ScheduleSpec::constant(every::settled(o.every, run.updates), run.sparsity))
+                .schedule(ScheduleSpec::constant(reprune_interval::settled(o.every, run.updates), run.sparsity))
                 .pruned(PrunedWeights::Trainable)
                 .moments(o.moments),
         ])

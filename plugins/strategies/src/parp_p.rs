@@ -1,6 +1,6 @@
 //! PARP-Progressive (PARP-P; paper, section 3.3).
 
-use crate::{Initial, every};
+use crate::{Initial, reprune_interval};
 use lopper_core::{
     Error, InitialMask, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RewindPoint, RunSpec,
     ScheduleSpec, Sparsity, Stage, options, strategy,
@@ -51,7 +51,7 @@ impl ParpP {
     /// # Errors
     /// [`Error::InvalidValue`] for `every = 0` or sparsities out of order, [`MaskError::Sparsity`](lopper_core::MaskError::Sparsity) out of range.
     pub fn new(options: ParpPOptions) -> Result<Self> {
-        every::check(options.every)?;
+        reprune_interval::check(options.every)?;
         let from = options.from.iter().map(|s| Ok(Sparsity::new(*s)?)).collect::<Result<Vec<_>>>()?;
         if !from.is_sorted_by(|a, b| a < b) {
             return Err(Error::invalid("[prune] from", format!("{:?}", options.from), "ascending sparsities"));
@@ -95,7 +95,7 @@ impl PruningStrategy for ParpP {
                 .named(format!("parp-p from {from} to {to}"))
                 .mask(mask)
                 .weights(weights)
-                .schedule(ScheduleSpec::linear(every::settled(o.every, run.updates), from, to))
+                .schedule(ScheduleSpec::linear(reprune_interval::settled(o.every, run.updates), from, to))
                 .pruned(PrunedWeights::Trainable)
                 .moments(o.moments)
         });

@@ -1,6 +1,6 @@
 //! What the cells of a sweep have come to, as it lies on disk: for tables, figures and the report.
 
-use super::running::FAILED;
+use super::round::FAILED;
 use super::{Cell, Graph, Sweep, value_text};
 use lopper_core::{Error, Result};
 use lopper_report::{AxisValue, CellResult, Experiment, Figure, MaskFiles, Metric, Rendered, State};

@@ -1,7 +1,6 @@
 //! How the cells of a sweep stand, as all processes that are at work at it see it: from their directories alone.
 
 use super::Sweep;
-use super::running::FAILED;
 use lopper_core::{Error, Result};
 use lopper_session::{RunState, RunStatus};
 use lopper_weights::files;
@@ -10,6 +9,9 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::SystemTime;
+
+/// In a cell's directory: why it failed.
+pub(super) const FAILED: &str = "failed.txt";
 
 /// In a cell's directory: locked by the process that is at work at the cell.
 const CLAIM: &str = ".cell";

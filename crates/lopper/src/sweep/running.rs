@@ -1,6 +1,6 @@
 //! Runs the cells of a sweep, one after another.
 
-use super::round::{Claim, Round, Standing};
+use super::round::{Claim, FAILED, Round, Standing};
 use super::{Cell, Graph, Sweep};
 use crate::experiment::Outlined;
 use crate::{Experiment, output};
@@ -17,9 +17,6 @@ const KEYS: &str = "stages.json";
 
 /// Between two looks at what other processes do.
 const LOOK: Duration = Duration::from_millis(300);
-
-/// In a cell's directory: why it failed.
-pub(super) const FAILED: &str = "failed.txt";
 
 /// How a cell ended.
 #[derive(Debug, Serialize)]
