@@ -3,7 +3,6 @@
 use super::ConfigArguments;
 use crate::output::{self, Table, count, duration, quantity};
 use crate::signals::stop_on_signals;
-use crate::sweep::SweepPlan;
 use lopper_core::Result;
 use lopper_session::{RunRecord, StoreCache};
 
@@ -26,7 +25,6 @@ impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let stop = stop_on_signals(super::INTERRUPTED)?;
         if let Some(sweep) = self.config.sweep()? {
-            eprintln!("{}", SweepPlan::of(&sweep)?.summary());
             let record = sweep.run(&stop, self.verify, self.replace, |told| eprintln!("{}", told.line()))?;
             output::report(json, &record, || record.text())?;
             return record.result();

@@ -215,7 +215,7 @@ fn axis(key: &str, value: &Value, at: &str, problems: &mut Vec<Error>) -> Option
         Value::Table(table) if table.keys().any(|key| AXIS_KEYS.contains(&key.as_str())) => {
             described(key, name(), table, at, problems)
         }
-        Value::Table(points) if !points.is_empty() && points.values().all(Value::is_table) => {
+        Value::Table(points) if are_points(points) => {
             let point = |(name, sets): (&String, &Value)| Point {
                 value: Value::String(name.clone()),
                 sets: sets.as_table().map(assignments).unwrap_or_default(),
@@ -229,6 +229,14 @@ fn axis(key: &str, value: &Value, at: &str, problems: &mut Vec<Error>) -> Option
             None
         }
     }
+}
+
+/// Whether every value is a table of keys to set; a range or a list of values is none, and stands under a section that there
+/// is not.
+fn are_points(points: &Table) -> bool {
+    let sets =
+        |value: &Value| value.as_table().is_some_and(|sets| !sets.keys().any(|key| AXIS_KEYS.contains(&key.as_str())));
+    !points.is_empty() && points.values().all(sets)
 }
 
 /// Whether an axis of this name can set the key of the same name.

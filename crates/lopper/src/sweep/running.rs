@@ -1,7 +1,7 @@
 //! Runs the cells of a sweep, one after another.
 
 use super::round::{Claim, FAILED, Round, Standing};
-use super::{Cell, Graph, Sweep};
+use super::{Cell, Graph, Sweep, SweepPlan};
 use crate::experiment::Outlined;
 use crate::{Experiment, output};
 use lopper_core::{Error, Result};
@@ -88,6 +88,7 @@ impl Sweep {
             self.check_unreplaced(&graph)?;
         }
         self.check(&outlines, stop, verify)?;
+        eprintln!("{}", SweepPlan::of(self)?.summary());
         files::create_dir(&self.out)?;
         let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
         files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
