@@ -3,10 +3,10 @@
 use crate::Precision;
 use crate::provenance::Provenance;
 use crate::sealed::{self, Sealed};
-use lopper_core::{MetricValue, Result, Split, Stage};
+use lopper_core::{Error, MetricValue, Result, Split, Stage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Numbers that are worth a word because they are not zero, by what they count, such as `unaligned_sentences`.
 pub type Counts = BTreeMap<String, u64>;
@@ -193,6 +193,16 @@ impl RunRecord {
     /// The value of the primary metric; NaN where the subnetwork was not finetuned.
     pub fn value(&self) -> f64 {
         self.metric.as_ref().map_or(f64::NAN, |metric| metric.value)
+    }
+
+    /// Reads the record of the finished run in a directory.
+    ///
+    /// # Errors
+    /// [`Error::File`](lopper_core::Error::File) when it cannot be read, and what [`from_bytes`](Self::from_bytes) says of it.
+    pub fn read(directory: &Path) -> Result<Self> {
+        let path = directory.join(Self::FILE);
+        let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
+        Self::from_bytes(&bytes).map_err(|e| Error::file(path, e))
     }
 
     /// Reads the content of a `record.json`. Whatever the bytes, memory stays in proportion to their number.

@@ -74,7 +74,8 @@ impl Arguments {
                 let expected = "a single run's; a sweep leaves each cell's in cells/NAME/config.toml";
                 return Err(Error::invalid("--resolved", self.config.config.display(), expected));
             }
-            let plan = SweepPlan::of(&sweep)?;
+            let (outlines, graph) = sweep.outline()?;
+            let plan = SweepPlan::of(&sweep, &outlines, &graph);
             return output::report(json, &plan, || plan.text());
         }
         if self.outline {

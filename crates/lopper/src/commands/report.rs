@@ -29,7 +29,8 @@ struct Figure {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
-        let (page, figures) = Sweep::of_directory(&self.directory)?.write_report()?;
+        let sweep = Sweep::of_directory(&self.directory)?;
+        let (page, figures) = sweep.write_report(&sweep.outline()?.1)?;
         let figure = |figure: lopper_report::Rendered| Figure {
             caption: figure.caption.to_string(),
             name: figure.name,

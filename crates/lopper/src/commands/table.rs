@@ -20,7 +20,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
-        let experiment = Sweep::of_directory(&self.directory)?.results()?;
+        let sweep = Sweep::of_directory(&self.directory)?;
+        let experiment = sweep.results(&sweep.outline()?.1)?;
         if let Some(path) = &self.csv {
             files::write_atomic(path, lopper_report::records_csv(&experiment.cells).as_bytes())?;
         }

@@ -1,8 +1,9 @@
 //! What a sweep would do.
 
 use super::{Graph, Sweep};
+use crate::experiment::Outlined;
 use crate::output::{Table, count, quantity};
-use lopper_core::{Result, Sparsity};
+use lopper_core::Sparsity;
 use lopper_session::{RunState, RunStatus};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -57,17 +58,12 @@ struct PlannedNode {
 
 impl SweepPlan {
     /// Plans a sweep from its configuration, and from what lies in its directory.
-    ///
-    /// # Errors
-    /// Everything that is wrong with any cell.
-    pub(crate) fn of(sweep: &Sweep) -> Result<Self> {
-        let (outlines, graph) = sweep.outline()?;
-        let state =
-            |cell| sweep.is_as_run(cell, &graph).then(|| RunStatus::read(&sweep.directory(cell)).ok()).flatten();
+    pub(crate) fn of(sweep: &Sweep, outlines: &[Outlined], graph: &Graph) -> Self {
+        let state = |cell| sweep.is_as_run(cell, graph).then(|| RunStatus::read(&sweep.directory(cell)).ok()).flatten();
         let states: Vec<Option<RunStatus>> = (0..outlines.len()).map(state).collect();
-        let done = done(&graph, &states);
+        let done = done(graph, &states);
         let updates = |updates: u64| (!graph.in_epochs).then_some(updates);
-        let cells = sweep.cells().iter().zip(&outlines).zip(&states).zip(&graph.of_cell);
+        let cells = sweep.cells().iter().zip(outlines).zip(&states).zip(&graph.of_cell);
         let cells = cells.map(|(((cell, outlined), state), stages)| PlannedCell {
             name: cell.name.clone(),
             axes: serde_json::to_value(&cell.axes).unwrap_or_default(),
@@ -78,7 +74,7 @@ impl SweepPlan {
             stages: stages.clone(),
         });
         let nodes = graph.nodes.iter().zip(&done);
-        Ok(Self {
+        Self {
             directory: sweep.out().to_owned(),
             finetunings_alone: graph.naive,
             finetunings: graph.shared(),
@@ -95,7 +91,7 @@ impl SweepPlan {
                     cells: node.cells.len(),
                 })
                 .collect(),
-        })
+        }
     }
 
     /// For people.

@@ -49,13 +49,12 @@ impl Sweep {
     ///
     /// # Errors
     /// Everything that is wrong with the configuration.
-    pub(crate) fn results(&self) -> Result<Experiment> {
+    pub(crate) fn results(&self, graph: &Graph) -> Result<Experiment> {
         let figures = self.parsed_figures()?;
-        let (_, graph) = self.outline()?;
         let store = StageStore::open(&self.store, Duration::from_secs(60)).ok();
         let mut made_by = Vec::new();
         let cells = self.cells.iter().enumerate().map(|(index, cell)| {
-            let (state, record) = self.state(index, &graph);
+            let (state, record) = self.state(index, graph);
             let stage = record.as_ref().and_then(|record| record.stages.last());
             let stored = stage.zip(store.as_ref()).and_then(|(stage, store)| store.find(&stage.key));
             made_by.extend(stored.as_ref().map(|stored| stored.record().made_by.clone()));
@@ -90,16 +89,10 @@ impl Sweep {
         }
         let failed = || std::fs::read_to_string(directory.join(FAILED)).ok().map(State::Failed);
         match RunStatus::read(&directory).map(|status| status.state) {
-            Ok(RunState::Done) => {
-                let bytes = std::fs::read(directory.join("record.json"));
-                let record = bytes
-                    .map_err(|e| e.to_string())
-                    .and_then(|bytes| RunRecord::from_bytes(&bytes).map_err(|e| e.to_string()));
-                match record {
-                    Ok(record) => (State::Done, Some(record)),
-                    Err(error) => (State::Failed(format!("its record cannot be read: {error}")), None),
-                }
-            }
+            Ok(RunState::Done) => match RunRecord::read(&directory) {
+                Ok(record) => (State::Done, Some(record)),
+                Err(error) => (State::Failed(format!("its record cannot be read: {error}")), None),
+            },
             Ok(RunState::Running) => (State::Running, None),
             Ok(RunState::Interrupted | RunState::Killed | RunState::Failed) | Err(_) => {
                 (failed().unwrap_or(State::Waiting), None)
@@ -111,8 +104,8 @@ impl Sweep {
     ///
     /// # Errors
     /// Everything that is wrong with the configuration, and [`Error::File`] for what cannot be written.
-    pub(crate) fn write_report(&self) -> Result<(PathBuf, Vec<Rendered>)> {
-        let experiment = self.results()?;
+    pub(crate) fn write_report(&self, graph: &Graph) -> Result<(PathBuf, Vec<Rendered>)> {
+        let experiment = self.results(graph)?;
         let figures = lopper_report::render(&experiment, &MaskFiles);
         let directory = self.out.join("figures");
         files::create_dir(&directory)?;

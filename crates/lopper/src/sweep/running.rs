@@ -88,7 +88,7 @@ impl Sweep {
             self.check_unreplaced(&graph)?;
         }
         self.check(&outlines, stop, verify)?;
-        eprintln!("{}", SweepPlan::of(self)?.summary());
+        eprintln!("{}", SweepPlan::of(self, &outlines, &graph).summary());
         files::create_dir(&self.out)?;
         let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
         files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
@@ -98,7 +98,7 @@ impl Sweep {
         // All of it, or what workers that died have left.
         self.work(&graph, stop, verify, tell)?;
         let mut record = self.record(started.elapsed().as_secs_f64())?;
-        record.report = Some(self.write_report()?.0);
+        record.report = Some(self.write_report(&graph)?.0);
         Ok(record)
     }
 
@@ -262,9 +262,7 @@ impl Sweep {
             match std::fs::read_to_string(directory.join(FAILED)) {
                 Ok(error) => sum.failed.push(Failure { cell: cell.name.clone(), error }),
                 Err(_) => {
-                    let path = directory.join("record.json");
-                    let bytes = std::fs::read(&path).map_err(|e| Error::file(&path, e))?;
-                    let record = RunRecord::from_bytes(&bytes).map_err(|e| Error::file(&path, e))?;
+                    let record = RunRecord::read(&directory)?;
                     sum.done += 1;
                     sum.finetunings += record.finetunings;
                     sum.trained += record.trained;
