@@ -24,6 +24,8 @@ options! {
         every: u64 = 50,
         /// Global sparsity of each.
         sparsity: f64 = 0.5,
+        /// Sparsity after the last update, where it is another one.
+        last: Option<f64> = None,
     }
 }
 
@@ -54,11 +56,12 @@ options! {
 struct Constant {
     every: u64,
     sparsity: Sparsity,
+    last: Sparsity,
 }
 
 impl MaskSchedule for Constant {
     fn target(&self, update: u64, total: u64) -> Option<Sparsity> {
-        due(update, total, self.every).then_some(self.sparsity)
+        due(update, total, self.every).then_some(if update == total { self.last } else { self.sparsity })
     }
 }
 
@@ -116,7 +119,8 @@ inventory::submit! {
         origin: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
         open: |options| {
             let o = ConstantOptions::parse(options, "mask schedule")?;
-            Ok(Box::new(Constant { every: every(o.every)?, sparsity: Sparsity::new(o.sparsity)? }))
+            let last = Sparsity::new(o.last.unwrap_or(o.sparsity))?;
+            Ok(Box::new(Constant { every: every(o.every)?, sparsity: Sparsity::new(o.sparsity)?, last }))
         },
     }
 }
@@ -175,7 +179,13 @@ impl ScheduleSpec {
 
     /// The same sparsity every `every` updates and at the last.
     pub fn constant(every: u64, sparsity: Sparsity) -> Self {
-        Self::new("constant", ConstantOptions { every, sparsity: sparsity.get() }.to_table())
+        Self::new("constant", ConstantOptions { every, sparsity: sparsity.get(), last: None }.to_table())
+    }
+
+    /// The same sparsity every `every` updates, and none at the last: the result is dense since the re-prune before.
+    pub fn constant_until_the_last(every: u64, sparsity: Sparsity) -> Self {
+        let last = Some(Sparsity::DENSE.get());
+        Self::new("constant", ConstantOptions { every, sparsity: sparsity.get(), last }.to_table())
     }
 
     /// A straight ramp over the whole stage, raised every `every` updates.

@@ -100,6 +100,10 @@ pub struct Stage {
     pub schedule: Option<ScheduleSpec>,
     /// What becomes of pruned weights.
     pub pruned: PrunedWeights,
+    /// Updates at its end in which pruned weights that train are frozen at zero instead, so that the last zeroing throws
+    /// nothing away.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub freezes_last: u64,
     /// What a re-prune does to the moments.
     pub moments: Moments,
     /// Updates after which the weights are kept as rewind points, for later stages.
@@ -146,6 +150,7 @@ impl Stage {
             updates: run.updates,
             schedule: None,
             pruned: PrunedWeights::Frozen,
+            freezes_last: 0,
             moments: Moments::Keep,
             snapshots: Vec::new(),
             recipe: run.recipe.clone(),
@@ -197,6 +202,11 @@ impl Stage {
     /// With pruned weights treated like this.
     pub fn pruned(self, pruned: PrunedWeights) -> Self {
         Self { pruned, ..self }
+    }
+
+    /// With pruned weights that train frozen in so many updates at its end.
+    pub fn freezes_last(self, updates: u64) -> Self {
+        Self { freezes_last: updates, ..self }
     }
 
     /// With this done to the moments at a re-prune.
@@ -259,6 +269,16 @@ impl Stage {
                 InitialMask::Discover { on, among, .. } => *on != RewindPoint::Pretrained || *among == Among::Survivors,
                 InitialMask::Dense | InitialMask::Random { .. } | InitialMask::Load(_) => false,
             }
+    }
+
+    /// What becomes of pruned weights in that update, from 1 up.
+    pub fn pruned_in(&self, update: u64) -> PrunedWeights {
+        match self.pruned {
+            PrunedWeights::Trainable if update > self.updates.saturating_sub(self.freezes_last) => {
+                PrunedWeights::Frozen
+            }
+            pruned => pruned,
+        }
     }
 
     /// Whether masks of this stage are ranked.

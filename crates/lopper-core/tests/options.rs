@@ -60,6 +60,8 @@ fn targets(spec: &ScheduleSpec, total: u64) -> Vec<(u64, f64)> {
 fn schedules_are_due_every_n_and_at_the_end() {
     let at = |s| Sparsity::new(s).unwrap();
     assert_eq!(targets(&ScheduleSpec::constant(4, at(0.7)), 10), [(4, 0.7), (8, 0.7), (10, 0.7)]);
+    let open_end = ScheduleSpec::constant_until_the_last(4, at(0.7));
+    assert_eq!(targets(&open_end, 8), [(4, 0.7), (8, 0.0)]);
     let ramp = targets(&ScheduleSpec::linear(25, at(0.5), at(0.9)), 100);
     let expected = [(25, 0.6), (50, 0.7), (75, 0.8), (100, 0.9)];
     for ((update, value), (at, wanted)) in ramp.iter().zip(expected) {

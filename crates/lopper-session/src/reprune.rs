@@ -30,9 +30,10 @@ pub fn tell_long_intervals(stages: &[Stage]) -> Option<String> {
     ))
 }
 
-/// Updates between two re-prunes of a stage whose pruned weights train.
+/// Updates between two re-prunes of a stage whose pruned weights train, up to the last one.
 fn interval(stage: &Stage) -> Option<u64> {
-    stage.schedule.as_ref().filter(|_| stage.pruned == PrunedWeights::Trainable)?.every()
+    let n = stage.schedule.as_ref().filter(|_| stage.pruned == PrunedWeights::Trainable)?.every()?;
+    (stage.freezes_last < n).then_some(n)
 }
 
 #[cfg(test)]
@@ -65,8 +66,9 @@ mod tests {
         assert_eq!(tell_long_intervals(&[stage(5, 250), stage(50, 12_000), stage(1, 20), stage(1, 1)]), None);
         // Nothing is lost where pruned weights stand still, nor without a schedule.
         let frozen = stage(50, 250).pruned(PrunedWeights::Frozen);
+        assert_eq!(tell_long_intervals(&[frozen, stage(50, 250).freezes_last(50)]), None);
         let mut unscheduled = stage(50, 250);
         unscheduled.schedule = None;
-        assert_eq!(tell_long_intervals(&[frozen, unscheduled]), None);
+        assert_eq!(tell_long_intervals(&[unscheduled]), None);
     }
 }

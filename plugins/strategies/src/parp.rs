@@ -2,7 +2,7 @@
 
 use crate::{Initial, reprune_interval};
 use lopper_core::{
-    Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage, options, strategy,
+    Error, Moments, PrunedWeights, PruningStrategy, RandomKind, Result, RunSpec, ScheduleSpec, Stage, options, strategy,
 };
 
 options! {
@@ -18,6 +18,10 @@ options! {
         mask_seed: Option<u64> = None,
         /// What a re-prune does to the optimizer's moments of pruned entries: `keep` (the paper's code) or `zero`.
         moments: Moments = Moments::Keep,
+        /// Updates at the end in which pruned weights are frozen at zero. With n of them the last re-prune throws nothing away; the paper's code has none.
+        freeze_last: u64 = 0,
+        /// Whether the result is re-pruned (Algorithm 1, line 8). If not it is dense since the re-prune before, with sparsity 0: what the authors' code validated. It is there to measure what that is worth.
+        last_reprune: bool = true,
     }
 }
 
@@ -31,9 +35,12 @@ impl Parp {
     /// Checks the options.
     ///
     /// # Errors
-    /// [`Error::InvalidValue`](lopper_core::Error::InvalidValue) for `every = 0`.
+    /// [`Error::InvalidValue`] for `every = 0`, and for frozen updates at the end of a result that is not pruned.
     pub fn new(options: ParpOptions) -> Result<Self> {
-        reprune_interval::check(options.every)?;
+        let interval = reprune_interval::check(options.every);
+        let contradicts = options.freeze_last > 0 && !options.last_reprune;
+        let end = Error::invalid("[prune] freeze_last", options.freeze_last, "0 where last_reprune is false");
+        Error::both(interval, if contradicts { Err(end) } else { Ok(()) })?;
         Ok(Self { options })
     }
 }
@@ -41,12 +48,15 @@ impl Parp {
 impl PruningStrategy for Parp {
     fn plan(&self, run: &RunSpec) -> Result<Vec<Stage>> {
         let o = &self.options;
+        let every = reprune_interval::settled(o.every, run.updates);
+        let schedule = if o.last_reprune { ScheduleSpec::constant } else { ScheduleSpec::constant_until_the_last };
         Ok(vec![
             Stage::dense(run)
                 .named(format!("parp at {}", run.sparsity))
                 .mask(o.initial.mask(run.sparsity, o.kind, o.mask_seed.unwrap_or(run.seed)))
-                .schedule(ScheduleSpec::constant(reprune_interval::settled(o.every, run.updates), run.sparsity))
+                .schedule(schedule(every, run.sparsity))
                 .pruned(PrunedWeights::Trainable)
+                .freezes_last(o.freeze_last)
                 .moments(o.moments),
         ])
     }

@@ -115,6 +115,7 @@ fn options_out_of_range_are_refused_by_name() {
         ("imp", "round_learning_rate = 1e-5", "round_learning_rate"),
         ("imp", "rounds = 'cubic'", "rounds"),
         ("parp", "every = 0", "every"),
+        ("parp", "freeze_last = 5\nlast_reprune = false", "0 where last_reprune is false"),
         ("parp", "evry = 5", "every"),
         ("parp", "initial = 'mip'", "mip"),
         ("parp-p", "from = [0.8, 0.6]", "from"),

@@ -253,8 +253,50 @@ fn cases() -> Vec<(&'static str, Case)> {
         ("a round of IMP with layers left out", Case { leaves_out: true, ..hard }),
         ("PARP", of("parp", "every = 3", 2)),
         ("PARP, four", Case { leaves_out: true, ..of("parp", "every = 3\nmoments = 'zero'", 4) }),
+        ("PARP, frozen at its end", of("parp", "every = 3\nfreeze_last = 4", 2)),
         ("a method of its own", of("sensitive", "", 2)),
     ]
+}
+
+/// Losses and masks of a stage, line by line, without the masks' own lines.
+fn updates(ended: &Ended) -> Vec<serde_json::Value> {
+    let lines = String::from_utf8(ended.result.as_ref().unwrap().1.clone()).unwrap();
+    let parse = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    lines.lines().map(parse).filter(|line| line.get("loss").is_some()).collect()
+}
+
+/// With all of its updates frozen PARP is a finetuning under its initial mask.
+#[test]
+fn frozen_to_its_end_parp_trains_as_under_a_hard_mask() {
+    let at = directory();
+    let train = |method, options: &'static str| {
+        Case { start: 0.6, ..of(method, options, 1) }.train(&Alone, &at.path().join(method), None, None)
+    };
+    let (parp, mpi) = (train("parp", "every = 100\nfreeze_last = 100"), train("mpi", ""));
+    assert_eq!(updates(&parp), updates(&mpi));
+    assert!(parp.weights == mpi.weights);
+    assert_eq!(parp.result.unwrap().0, mpi.result.unwrap().0);
+}
+
+/// Whether the last re-prune takes place changes no update; without it the weights are what they were, all of them.
+#[test]
+fn without_its_last_reprune_the_result_of_parp_is_dense() {
+    let at = directory();
+    let train = |name, options: &'static str| {
+        Case { start: 0.6, ..of("parp", options, 1) }.train(&Alone, &at.path().join(name), None, None)
+    };
+    let (pruned, dense) = (train("pruned", "every = 3"), train("dense", "every = 3\nlast_reprune = false"));
+    assert_eq!(updates(&pruned), updates(&dense));
+    assert_eq!(dense.result.as_ref().unwrap().0.sparsity().get(), 0.0);
+    let mut outside = 0;
+    for ((name, pruned), (_, dense)) in pruned.weights.iter().zip(&dense.weights) {
+        for (pruned, dense) in pruned.iter().zip(dense) {
+            // What is zeroed has trained since the re-prune before.
+            assert!(pruned == dense || f32::from_bits(*pruned) == 0.0, "{name}");
+            outside += usize::from(pruned != dense);
+        }
+    }
+    assert!(outside > 50, "{outside}");
 }
 
 /// With as many micro-batches an update as ranks, their sums are those of one process: it adds in the order of micro-batches, and

@@ -81,7 +81,7 @@ impl Run<'_> {
             self.tell(state, &Event::Mask { stage: None, update, sparsity, revived })?;
         }
         self.measure(state, update, target.is_some())?;
-        match stage.pruned {
+        match stage.pruned_in(update) {
             // Momentum and weight decay move pruned weights even when their gradients are masked.
             PrunedWeights::Frozen if state.prunes => {
                 self.inputs.weights.zero_pruned(&state.mask)?;
@@ -106,7 +106,7 @@ impl Run<'_> {
     fn show_and_clip(&mut self, state: &State, loss: f64, update: u64, mask_due: bool) -> Result<Shown> {
         let stage = self.inputs.stage;
         let max_norm = stage.recipe.clip_norm.unwrap_or(f64::INFINITY);
-        let masks = stage.pruned == PrunedWeights::Frozen && state.prunes;
+        let masks = stage.pruned_in(update) == PrunedWeights::Frozen && state.prunes;
         let shows = match stage.gradients {
             Gradients::EveryUpdate => true,
             Gradients::WhenDue => mask_due,
