@@ -1,10 +1,13 @@
 //! Sweeps: many runs in one file, what they share trained once.
 
+use crate::crash::{Dice, number};
 use crate::fixture::{Answer, Fixture};
 use serde_json::Value;
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const BASE: &str = "device = \"cpu\"\n[model]\npath = \"model\"\n[data]\nname = \"glue\"\ntask = \"sst-2\"\npath = \"SST-2\"\n\
                     [train]\nupdates = 4\nbatch_size = 8\nlearning_rate = 1e-3\n";
@@ -213,23 +216,134 @@ fn processes_that_share_a_sweep_train_every_stage_once() {
     assert!(answer.code == Some(1) && answer.stderr.contains("holds no sweep of Lopper"), "{answer:?}");
 }
 
+/// What a sweep has written for people, byte for byte but for times and for who trained what: both stand in columns of the
+/// records, and in the page's copy of them.
+fn written(f: &Fixture, directory: &str) -> BTreeMap<String, String> {
+    let (parent, _) = directory.split_once('/').unwrap();
+    let text = |path: &str| {
+        let text = String::from_utf8(f.read(&format!("{directory}/{path}"))).unwrap();
+        text.replace(&format!("{parent}/"), "")
+    };
+    let records = text("records.csv");
+    let mut lines = records.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let chance: Vec<usize> = (0..header.len()).filter(|at| ["trained", "seconds"].contains(&header[*at])).collect();
+    assert_eq!(chance.len(), 2, "{records}");
+    let kept = |fields: Vec<&str>| -> String {
+        let fields = fields.into_iter().enumerate().filter(|(at, _)| !chance.contains(at));
+        fields.map(|(_, field)| field).collect::<Vec<_>>().join(",")
+    };
+    let mut all = BTreeMap::from([("records.csv".to_owned(), lines.map(kept).collect::<Vec<_>>().join("\n"))]);
+    for figure in std::fs::read_dir(f.path(directory).join("figures")).unwrap() {
+        let name = format!("figures/{}", figure.unwrap().file_name().to_str().unwrap());
+        all.insert(name.clone(), text(&name));
+    }
+    let page = text("report.html");
+    let row = |line: &str| {
+        let fields: Vec<&str> = line.split("<td>").collect();
+        let kept = fields
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| fields.len() != header.len() + 1 || !chance.contains(&(at.wrapping_sub(1))));
+        kept.map(|(_, field)| *field).collect::<String>()
+    };
+    let lines = page.lines().filter(|line| !line.contains("data:text/csv")).map(row);
+    all.insert("report.html".to_owned(), lines.collect::<Vec<_>>().join("\n"));
+    all
+}
+
+/// Two directories of sweeps that came to the same.
+fn check_same(f: &Fixture, one: &str, other: &str) {
+    assert_eq!(results(f, one), results(f, other));
+    let (one, other) = (written(f, one), written(f, other));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    for (file, text) in one {
+        let differ = text.lines().zip(other[&file].lines()).find(|(one, other)| one != other);
+        assert!(text == other[&file], "{file}: {differ:?}");
+    }
+}
+
+/// The sweep that is killed, and what it comes to when it is not.
+fn whole(f: &Fixture) -> Duration {
+    let figures = "[[figure]]\nname = 'curve'\nkind = 'curve'\ndense = { method = 'dense' }\n\
+        [[figure]]\nname = 'overlap'\nkind = 'overlap'\nover = 'method'\nwhere = { group = ['pruned'] }\n\
+        [[figure]]\nname = 'drift'\nkind = 'drift'\nwhere = { method = ['parp'] }\n";
+    f.write("sweep.toml", format!("{BASE}{}{figures}", SIX.replace("[0.1, 0.2, 0.3]", "[0.1, 0.2]")));
+    let started = Instant::now();
+    f.run(&["run", "sweep.toml", "--out", "whole/sweep", "--set", "run.store=whole/store"]).ok();
+    started.elapsed()
+}
+
+/// `cargo xtask crash-campaign` kills twenty times and more, by the variable read here; without it there are few.
 #[test]
 fn a_sweep_that_is_killed_goes_on() {
     let f = Fixture::new();
-    f.write("sweep.toml", format!("{BASE}{SIX}"));
-    f.run(&["run", "sweep.toml", "--out", "whole", "--set", "run.store=store-1"]).ok();
-    let arguments = ["run", "sweep.toml", "--out", "killed", "--set", "run.store=store-2"];
-    for kill in 1..=4 {
-        let mut child = f.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        // A start takes most of a second; what is done stays done.
-        std::thread::sleep(Duration::from_millis(900 + 270 * kill));
-        child.kill().unwrap();
-        child.wait().unwrap();
+    let length = whole(&f).as_millis() as u64;
+    let (mut dice, mut killed, mut sweeps) = (Dice(13), 0, 0);
+    while killed < number("LOPPER_KILLS", 4) {
+        let out = format!("killed{sweeps}");
+        let (directory, store) = (format!("{out}/sweep"), format!("run.store={out}/store"));
+        let arguments = ["run", "sweep.toml", "--out", &directory, "--set", &store];
+        sweeps += 1;
+        for attempt in 1.. {
+            let mut child = f.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+            // A start takes a good part of a second, or longer than any wait where others are at work on this machine: the
+            // waits grow.
+            std::thread::sleep(Duration::from_millis(attempt * length / 8 + dice.below(length / 3)));
+            child.kill().unwrap();
+            match child.wait().unwrap().signal() {
+                Some(9) => killed += 1,
+                _ => break,
+            }
+        }
+        f.run(&arguments).ok();
+        check_same(&f, "whole/sweep", &directory);
+        let again = f.run(&[&arguments[..], &["--json"]].concat()).json();
+        assert_eq!(again["trained"].as_u64(), Some(0));
+        check_same(&f, "whole/sweep", &directory);
     }
-    f.run(&arguments).ok();
-    assert_eq!(results(&f, "whole"), results(&f, "killed"));
-    let again = f.run(&[&arguments[..], &["--json"]].concat()).json();
-    assert_eq!(again["trained"].as_u64(), Some(0));
+    eprintln!("a sweep: {killed} kills in {sweeps} sweeps, each ended as the one that was not killed");
+}
+
+/// Three that anybody has started, on a sweep that was begun.
+#[test]
+fn workers_that_are_killed_leave_nothing_undone() {
+    let f = Fixture::new();
+    let length = whole(&f).as_millis() as u64;
+    let (mut dice, mut killed, mut sweeps) = (Dice(17), 0, 0);
+    while killed < number("LOPPER_KILLS", 3) {
+        let out = format!("killed{sweeps}");
+        let (directory, store) = (format!("{out}/sweep"), format!("run.store={out}/store"));
+        let arguments = ["run", "sweep.toml", "--out", &directory, "--set", &store];
+        sweeps += 1;
+        // Whoever begins the sweep is killed as soon as it has.
+        let mut begins = f.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        while !f.path(&directory).join("cells").is_dir() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        begins.kill().unwrap();
+        begins.wait().unwrap();
+        let start = || f.command(&["work", &directory]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let mut workers = [start(), start(), start()];
+        loop {
+            std::thread::sleep(Duration::from_millis(length / 8 + dice.below(length / 3)));
+            let victim = &mut workers[dice.below(3) as usize];
+            victim.kill().unwrap();
+            match victim.wait().unwrap().signal() {
+                Some(9) => killed += 1,
+                // It has ended: nothing is left to do.
+                _ => break,
+            }
+            *victim = start();
+        }
+        for worker in &mut workers {
+            assert!(worker.wait().unwrap().success());
+        }
+        let end = f.run(&[&arguments[..], &["--json"]].concat()).json();
+        assert_eq!((end["trained"].as_u64(), end["done"].as_u64()), (Some(0), Some(13)), "{end}");
+        check_same(&f, "whole/sweep", &directory);
+    }
+    eprintln!("three workers: {killed} kills in {sweeps} sweeps, each ended as the one that was not killed");
 }
 
 #[test]
@@ -265,6 +379,8 @@ fn tables_and_the_page_say_what_the_records_say() {
     let page = String::from_utf8(f.read("runs/sweep/report.html")).unwrap();
     let csv = String::from_utf8(f.read("runs/sweep/records.csv")).unwrap();
     assert_eq!(csv.lines().count(), 1 + 19);
+    let (alone, distinct, _) = counts(&f, &["sweep.toml"]);
+    assert!(page.contains(&format!("{distinct} distinct finetunings in place of {alone}.")), "{page}");
     let table = f.run(&["table", "runs/sweep"]).ok();
     for (name, sparsity) in [("dense-seed57", 0.0), ("pruned-parp-p-sparsity0.3-seed57", 0.3)] {
         let record = record(&f, name);

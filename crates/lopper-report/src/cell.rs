@@ -67,8 +67,10 @@ pub struct CellResult {
     pub entries: u64,
     /// Finetunings that the method needs, as the paper counts them (Figure 1, Table 1), shared or not.
     pub finetunings: u64,
-    /// Finetunings that were trained for this cell; the others were there already.
+    /// Finetunings that were trained for this cell when it was run last; the others were there already.
     pub trained: u64,
+    /// What the store knows its finetunings by: those of two cells that share one are the same.
+    pub stages: Vec<String>,
     /// Updates of all its finetunings.
     pub updates: u64,
     /// Seconds that it took here.

@@ -5,7 +5,7 @@ use crate::records::records;
 use crate::words::{count, thousands};
 use crate::{Caption, Cell, Experiment, Rendered, State, records_csv};
 use askama::Template;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the template shows.
 #[derive(Template)]
@@ -111,16 +111,20 @@ fn parts(cells: &[Cell]) -> Vec<Part> {
 }
 
 fn lead(cells: &[Cell], parts: &[Part]) -> String {
-    let seeds: std::collections::BTreeSet<u64> = cells.iter().map(|cell| cell.seed).collect();
+    let seeds: BTreeSet<u64> = cells.iter().map(|cell| cell.seed).collect();
     let states: Vec<String> = parts.iter().map(|part| format!("{} {}", part.n, part.word)).collect();
     let results = || cells.iter().filter_map(|cell| cell.result.as_ref());
-    let trained: u64 = results().map(|result| result.trained).sum();
+    let distinct = results().flat_map(|result| &result.stages).collect::<BTreeSet<_>>().len() as u64;
     let needed: u64 = results().map(|result| result.finetunings).sum();
     let size = format!("{} with {}", count(cells.len(), "cell", "cells"), count(seeds.len(), "seed", "seeds"));
     if states.is_empty() {
         return format!("{size}.");
     }
-    let shared = format!("{} finetunings were trained in place of {}", thousands(trained), thousands(needed));
+    // Not how many were trained: whoever runs the sweep again trains none.
+    let shared = match distinct {
+        1 => format!("1 distinct finetuning in place of {}", thousands(needed)),
+        distinct => format!("{} distinct finetunings in place of {}", thousands(distinct), thousands(needed)),
+    };
     format!("{size}: {}. {shared}.", states.join(", "))
 }
 

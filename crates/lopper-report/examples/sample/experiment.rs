@@ -80,6 +80,7 @@ fn cell(
             entries,
             finetunings,
             trained: finetunings.min(2),
+            stages: (0..finetunings.min(2)).map(|round| format!("{} {seed} {round}", name.join(" "))).collect(),
             updates: 250 * finetunings,
             seconds: 31.25 * finetunings as f64,
             mask: PathBuf::from(format!("{}|{from}|{seed}|{sparsity}", text("method"))),

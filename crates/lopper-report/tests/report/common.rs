@@ -29,6 +29,7 @@ pub(crate) fn cell(axes: &[(&str, AxisValue)], seed: u64, value: f64) -> Cell {
             entries: 10,
             finetunings: 1 + 9 * u64::from(text("method") == "imp"),
             trained: 1,
+            stages: vec!["dense".into(), name.clone()],
             updates: 100,
             seconds: 1.5,
             mask: PathBuf::from(&name),

@@ -109,6 +109,8 @@ impl Sweep {
         let figures = lopper_report::render(&experiment, &MaskFiles);
         let directory = self.out.join("figures");
         files::create_dir(&directory)?;
+        // What a process has left that was killed while it wrote them.
+        [&directory, &self.out].into_iter().for_each(|directory| files::sweep(directory));
         for figure in &figures {
             files::write_atomic(&directory.join(format!("{}.svg", figure.name)), figure.svg.as_bytes())?;
             files::write_atomic(&directory.join(format!("{}.csv", figure.name)), figure.csv.as_bytes())?;
@@ -157,6 +159,7 @@ fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
         entries: record.entries,
         finetunings: record.finetunings,
         trained: record.trained,
+        stages: record.stages.iter().filter(|stage| stage.updates > 0).map(|stage| stage.key.clone()).collect(),
         updates: record.updates,
         seconds: record.seconds,
         mask: record.mask.clone(),
