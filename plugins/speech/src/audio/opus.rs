@@ -77,6 +77,11 @@ impl Decoder {
     /// added at the beginning of the stream.
     pub(super) fn decode(&mut self, packet: &[u8], added: u64, samples: &mut Vec<f32>) -> Result<(), AudioError> {
         samples.clear();
+        if packet.is_empty() {
+            // No packet of Opus is (RFC 6716, section 3.4). The decoder would make up for one that was lost on its way, of which the
+            // stream's positions know nothing.
+            return Ok(());
+        }
         let frames = self.decoder.decode(packet, MAX_PACKET_SAMPLES, &mut self.room).map_err(damaged)?;
         let skipped = self.skip.min(frames as u64);
         self.skip -= skipped;
