@@ -28,7 +28,12 @@ clean_up() {
     kill "${daemons[@]}" 2>/dev/null || true
     wait "${daemons[@]}" 2>/dev/null || true
   fi
-  if [ "$code" -eq 0 ]; then rm -rf "$work"; else echo "FAILED ($code); what there is lies in $work" >&2; fi
+  if [ "$code" -eq 0 ]; then
+    rm -rf "$work"
+  else
+    tail -n 3 "$work/the sweep"/*.log >&2 || true
+    echo "FAILED ($code); what there is lies in $work" >&2
+  fi
   exit "$code"
 }
 trap clean_up EXIT
@@ -224,9 +229,11 @@ compare three "a job array, one worker killed"
 mkdir -p four
 job=$(submit four)
 until_true 60 "two tasks at work" has_two four
-scancel --batch --signal=USR1 "$job"
-was_restarted() { [ "$(field "${job}_0" Restarts)" = 1 ] && [ "$(field "${job}_1" Restarts)" = 1 ]; }
-until_true 60 "tasks that are queued again" was_restarted
+# So that two minutes are left of it.
+scontrol update "job=$job" timelimit=2
+was_restarted() { for task in "$@"; do [ "$(field "${job}_$task" Restarts)" = 1 ] || return 1; done; }
+until_true 120 "tasks that are queued again" was_restarted 0 1
+scontrol update "job=$job" timelimit=10
 grep -q "interrupted" four/logs/*.log || fail "a worker did not say that it was interrupted"
 say "job $job, told that its time is up: tasks $(tasks "$job")"
 until_true 300 "the end of job $job" has_ended "$job"
@@ -234,10 +241,15 @@ say "job $job: tasks $(tasks "$job")"
 are "$job" "2 COMPLETED" || fail "both tasks end well"
 compare four "a job array that was queued again"
 
-# A job that is cancelled is not queued again, and the same submission goes on.
+# A task that Slurm queues again has saved. A job that is cancelled is not queued again, and the same submission goes on.
 mkdir -p five
 job=$(submit five)
 until_true 60 "two tasks at work" has_two five
+scontrol requeue "${job}_0"
+until_true 60 "a task that is queued again" was_restarted 0
+until_true 60 "what the first task says of it" grep -q interrupted five/logs/"${job}_0.log"
+until_true 60 "two tasks at work" has_two five
+say "job $job, the first task queued again by scontrol: tasks $(tasks "$job")"
 scancel "$job"
 until_true 60 "the end of job $job" has_ended "$job"
 say "job $job, cancelled: tasks $(tasks "$job")"
@@ -249,7 +261,6 @@ compare five "a job array that was cancelled and submitted again"
 
 # What Slurm makes of a worker without our script that is told to end.
 mkdir -p six
-"$lopper" submit sweep.toml --engine slurm $(of six) --dry-run > six.slurm 2> six.log
 job=$(submit six --hold)
 scancel "$job"
 job=$(sbatch --parsable --output=six/plain.log --wrap "export LD_LIBRARY_PATH=$LD_LIBRARY_PATH; exec '$lopper' work six")

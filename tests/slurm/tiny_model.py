@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the a is was good fine bad dull film play book .".split()
-WIDTH, INNER, BLOCKS, POSITIONS = 64, 128, 2, 64
+WIDTH, INNER, BLOCKS, POSITIONS = 64, 128, 2, 128
 
 random.seed(57)
 at = Path(sys.argv[1])
