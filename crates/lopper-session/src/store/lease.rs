@@ -132,9 +132,7 @@ impl Desk {
                 return Ok(Claim::Busy(holder.clone()));
             }
             let (run, process, host) = (holder.run.display(), holder.process, &holder.host);
-            tracing::warn!(
-                "process {process} on {host}, which worked for {run}, is gone; what it worked at is taken over"
-            );
+            tracing::warn!("process {process} on {host}, which worked here for {run}, is gone; it is taken over");
         }
         static LEASES: AtomicU64 = AtomicU64::new(0);
         let process = std::process::id();
