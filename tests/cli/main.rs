@@ -18,5 +18,6 @@ mod speech;
 mod speech_kinds;
 mod start;
 mod stop;
+mod submit;
 mod sweeps;
 mod two_runs;

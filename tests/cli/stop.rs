@@ -203,8 +203,9 @@ fn in_a_micro_batch_that_takes_long_it_is_interrupted_all_the_same() {
     assert_eq!(status(&f), ("interrupted".into(), lines(&f, "\"loss\"") as u64));
 }
 
+/// A terminal signals all of a group of processes, a scheduler all of a job; a parent and a job's script tell their children besides.
 #[test]
-fn a_second_signal_ends_a_run_at_once() {
+fn signals_that_come_together_are_one_request() {
     let f = Fixture::new();
     f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
     let settings = ["train.updates=1000000", "checkpoint.every=0"];
@@ -213,7 +214,26 @@ fn a_second_signal_ends_a_run_at_once() {
     ["-STOP", "-INT", "-TERM", "-CONT"].into_iter().for_each(|signal| running.signal(signal));
     let answer = running.end();
     assert_eq!(answer.code, Some(130), "{answer:?}");
-    assert!(!f.path("runs/run/checkpoints").exists(), "nothing was waited for");
+    let (state, saved) = status(&f);
+    assert!(state == "interrupted" && saved > 10, "{state}: {saved} updates");
+}
+
+#[test]
+fn a_second_signal_ends_a_run_at_once() {
+    let f = Fixture::new();
+    f.config("run.toml", "method = 'mpi'\nsparsity = 0.5");
+    f.model("model", 1024, &json!({"intermediate_size": 4096}), None);
+    f.sst(1000);
+    let settings = ["train.updates=1000", "train.batch_size=1000"];
+    let mut running = Running::start(&f, &settings).until(|| lines(&f, "\"stage\"") == 1);
+    // It has taken a batch, and looks no more for many seconds.
+    std::thread::sleep(Duration::from_secs(1));
+    running.signal("-INT");
+    while running.child.try_wait().unwrap().is_none() {
+        running.signal("-TERM");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!(running.end().code, Some(130));
     // It had no time to say so itself.
     assert_eq!(status(&f), ("killed".into(), 0));
 }

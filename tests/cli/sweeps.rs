@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const BASE: &str = "device = \"cpu\"\n[model]\npath = \"model\"\n[data]\nname = \"glue\"\ntask = \"sst-2\"\npath = \"SST-2\"\n\
+pub(crate) const BASE: &str = "device = \"cpu\"\n[model]\npath = \"model\"\n[data]\nname = \"glue\"\ntask = \"sst-2\"\npath = \"SST-2\"\n\
                     [train]\nupdates = 4\nbatch_size = 8\nlearning_rate = 1e-3\n";
 
 /// Figure 3's panel, small: six methods and the dense line.
@@ -180,7 +180,7 @@ fn what_is_wrong_is_told_once_and_before_anything_is_trained() {
 }
 
 /// What a sweep's cells came to, without what depends on the time of day and on who trained what.
-fn results(f: &Fixture, directory: &str) -> Vec<(String, Value, Value, Vec<u8>)> {
+pub(crate) fn results(f: &Fixture, directory: &str) -> Vec<(String, Value, Value, Vec<u8>)> {
     let cells = std::fs::read_dir(f.path(directory).join("cells")).unwrap();
     let mut results: Vec<_> = cells
         .map(|cell| {

@@ -60,5 +60,6 @@ pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionS
 pub use status::{RunState, RunStatus, StageStatus};
 pub use stop::Stop;
 pub use store::{
-    ArtefactId, Claim, Holder, Kind, LEASE, Lease, Listed, Reference, StageStore, Store, StoredStage, Unreferenced,
+    ArtefactId, Claim, Desk, Holder, Kind, LEASE, Lease, Listed, Reference, StageStore, Store, StoredStage,
+    Unreferenced,
 };

@@ -18,28 +18,39 @@ use tch::Device;
 /// # Errors
 /// [`Error::InvalidValue`] for another name, [`Error::Device`] saying why the GPU that was asked for cannot be used.
 pub fn resolve_device(name: &str) -> Result<Device> {
-    let index = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" => {
-            return Ok(cuda_devices(name).map_or_else(
-                |reason| {
-                    tracing::debug!("auto chooses the CPU: {reason}");
-                    Device::Cpu
-                },
-                |_| Device::Cuda(0),
-            ));
+    let Some(index) = gpu_named(name)? else {
+        if name == "cpu" {
+            return Ok(Device::Cpu);
         }
-        "cuda" => Some(0),
-        _ => name.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
+        return Ok(cuda_devices(name).map_or_else(
+            |reason| {
+                tracing::debug!("auto chooses the CPU: {reason}");
+                Device::Cpu
+            },
+            |_| Device::Cuda(0),
+        ));
     };
-    let index: usize = index
-        .ok_or_else(|| Error::invalid("device", format!("{name:?}"), "auto, cpu, cuda, or cuda:N for GPU number N"))?;
     let refused = |reason: &str| Error::Device { name: name.to_owned(), reason: reason.to_owned() };
     match cuda_devices(name).map_err(|reason| refused(&reason))? {
         count if index < count => Ok(Device::Cuda(index)),
         1 => Err(refused("this machine has one usable GPU, cuda:0")),
         count => Err(refused(&format!("this machine has {count} usable GPUs, cuda:0 to cuda:{}", count - 1))),
     }
+}
+
+/// The number of the GPU that a device's name asks for, whether this machine has it or not; `None` for `cpu` and `auto`.
+///
+/// # Errors
+/// [`Error::InvalidValue`] for a name that [`resolve_device`] does not know.
+pub fn gpu_named(name: &str) -> Result<Option<usize>> {
+    let index = match name {
+        "cpu" | "auto" => return Ok(None),
+        "cuda" => Some(0),
+        _ => name.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
+    };
+    index
+        .map(Some)
+        .ok_or_else(|| Error::invalid("device", format!("{name:?}"), "auto, cpu, cuda, or cuda:N for GPU number N"))
 }
 
 /// What [`resolve_device`] calls a device: `cpu`, `cuda:0`.

@@ -12,7 +12,7 @@ mod host;
 mod memory;
 mod mode;
 
-pub use device::{device_kind, device_name, free_device_memory, libtorch_version, resolve_device};
+pub use device::{device_kind, device_name, free_device_memory, gpu_named, libtorch_version, resolve_device};
 pub use fused::{AdamStep, SgdStep, fused_adam, fused_adamw, fused_sgd, global_norm, scale};
 pub use host::{clear_gradient, lend_hosts, read_host, read_hosts, write_host};
 pub use memory::return_freed_memory;

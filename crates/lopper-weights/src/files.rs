@@ -4,16 +4,24 @@
 //! fails, the temporary is removed and what was there before stays.
 //!
 //! A process that is killed leaves its temporaries behind. While it lives it holds a lock on each, so that whoever works
-//! in the same directory later can tell leftovers from work under way, and [`sweep`] them.
+//! in the same directory later can tell leftovers from work under way, and [`sweep`] them. Some file systems keep locks to
+//! each machine, so temporaries bear the mark of theirs, and other machines wait for a day.
 
 use lopper_core::{Error, Result};
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// Prefix of every temporary file and directory.
 pub const TEMPORARY_PREFIX: &str = ".lopper-tmp-";
+/// Behind the prefix: a machine's mark follows, of so many characters.
+const MARK: char = '@';
+const MARK_LENGTH: usize = 8;
+/// What another machine has left alone for so long, nobody is writing any more, however far two clocks are apart.
+const LONG: Duration = Duration::from_secs(24 * 3600);
 /// Behind the name of a directory while it is replaced, where names cannot be exchanged.
 const ASIDE: &str = ".lopper-old";
 
@@ -159,7 +167,7 @@ pub fn remove_dir(path: &Path) -> Result<()> {
 }
 
 fn remove_dir_io(path: &Path) -> io::Result<()> {
-    let mut doomed = std::ffi::OsString::from(TEMPORARY_PREFIX);
+    let mut doomed = std::ffi::OsString::from(own_prefix());
     doomed.push(path.file_name().unwrap_or_default());
     let doomed = parent(path).join(doomed);
     match path.symlink_metadata() {
@@ -218,6 +226,9 @@ pub fn sweep(directory: &Path) {
         if target.is_none() && !temporary {
             continue;
         }
+        if temporary && is_of_another_machine(name, own_prefix()) && !is_long_ago(&entry) {
+            continue;
+        }
         // What cannot be locked stays.
         if !File::open(entry.path()).is_ok_and(|left| left.try_lock().is_ok()) {
             continue;
@@ -230,6 +241,32 @@ pub fn sweep(directory: &Path) {
     }
 }
 
+/// What the temporaries of this machine begin with: the prefix, and a part of what its kernel calls the time since it was started.
+/// Elsewhere than on Linux the prefix alone.
+fn own_prefix() -> &'static str {
+    static OWN: OnceLock<String> = OnceLock::new();
+    OWN.get_or_init(|| {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let mark: String = boot.chars().take(MARK_LENGTH).collect();
+        let is_whole = mark.len() == MARK_LENGTH && mark.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mark = if is_whole { format!("{MARK}{mark}-") } else { String::new() };
+        TEMPORARY_PREFIX.to_owned() + &mark
+    })
+}
+
+/// Whether a temporary bears a mark, and not that of `own`.
+fn is_of_another_machine(name: &str, own: &str) -> bool {
+    let rest = name.strip_prefix(TEMPORARY_PREFIX).and_then(|rest| rest.strip_prefix(MARK));
+    let marked = rest.and_then(|rest| rest.split_once('-')).is_some_and(|(mark, _)| mark.len() == MARK_LENGTH);
+    marked && !name.starts_with(own)
+}
+
+fn is_long_ago(entry: &fs::DirEntry) -> bool {
+    let changed = entry.metadata().and_then(|data| data.modified());
+    // One in the future is not long ago.
+    changed.is_ok_and(|changed| changed.elapsed().is_ok_and(|ago| ago > LONG))
+}
+
 /// Locks a new temporary; false when a sweep of another process was quicker. Where there are no locks, nothing is swept.
 fn claim(file: &File, path: &Path) -> bool {
     !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && path.symlink_metadata().is_ok()
@@ -237,7 +274,7 @@ fn claim(file: &File, path: &Path) -> bool {
 
 fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(TEMPORARY_PREFIX);
+    builder.prefix(own_prefix());
     if let Some(permissions) = permissions(mode) {
         builder.permissions(permissions);
     }
@@ -438,7 +475,7 @@ mod tests {
         for _ in 0..2 {
             fs::create_dir_all(at.join("old/below")).unwrap();
             // As if an earlier removal had been killed half-way.
-            fs::create_dir_all(at.join(format!("{TEMPORARY_PREFIX}old/below"))).unwrap();
+            fs::create_dir_all(at.join(format!("{}old/below", own_prefix()))).unwrap();
             remove_dir(&at.join("old")).unwrap();
             assert!(entries(at).is_empty());
         }
@@ -467,6 +504,26 @@ mod tests {
         assert_eq!(fs::read(at.join("new")).unwrap(), b"first second");
         drop(alive);
         assert_eq!(entries(at), ["mine", "new"]);
+    }
+
+    /// Where locks hold on one machine alone, another one's work under way looks as if nobody held it.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_another_machine_may_be_writing_stays_for_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path();
+        let theirs = format!("{TEMPORARY_PREFIX}{MARK}00c0ffee-a");
+        assert!(is_of_another_machine(&theirs, own_prefix()) && !is_of_another_machine(&theirs, &theirs));
+        let ours = format!("{}a", own_prefix());
+        assert!(ours.len() == theirs.len() && !is_of_another_machine(&ours, own_prefix()));
+        let old = format!("{theirs}-old");
+        for name in [&theirs, &ours, &old] {
+            fs::write(at.join(name), b"half").unwrap();
+        }
+        let then = std::time::SystemTime::now() - 2 * LONG;
+        File::options().write(true).open(at.join(&old)).unwrap().set_modified(then).unwrap();
+        sweep(at);
+        assert_eq!(entries(at), [theirs]);
     }
 
     /// Names like those of leftovers, of what is none.

@@ -6,7 +6,7 @@ use signal_hook::consts::TERM_SIGNALS;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,9 @@ const PROMISE: Duration = Duration::from_millis(1500);
 /// How often it is looked whether something would be lost.
 const SLICE: Duration = Duration::from_millis(20);
 
-/// A request that the first SIGINT or SIGTERM makes; a second one ends the process at once, with the code `interrupted`.
+/// A request that the first SIGINT or SIGTERM makes; another one, later than `PATIENCE` after it, ends the process at once, with the
+/// code `interrupted`. What comes before that is the same request by two ways: a terminal signals a whole group of processes, a
+/// scheduler all of a job, and a parent or a job's script tells its children besides.
 ///
 /// A run sees the request between updates, micro-batches and batches, saves and ends. Other code does not look, be it
 /// libtorch at work on one batch or a plugin that reads a corpus. Where that goes on while nothing is unsaved, the process
@@ -28,29 +30,31 @@ const SLICE: Duration = Duration::from_millis(20);
 pub(crate) fn stop_on_signals(interrupted: u8) -> Result<Stop> {
     let code = i32::from(interrupted);
     let requested = Arc::new(AtomicBool::new(false));
+    let heard = Arc::new(AtomicBool::new(false));
     let refuse = |what: String, e: std::io::Error| Error::Other(format!("{what} cannot be handled: {e}"));
     let (wakes, woken) = UnixStream::pair().map_err(|e| refuse("signals".into(), e))?;
     for signal in TERM_SIGNALS {
         let wakes = wakes.try_clone().map_err(|e| refuse("signals".into(), e))?;
-        // In this order: the first signal finds the flag unset, then sets it.
-        signal_hook::flag::register_conditional_shutdown(*signal, code, requested.clone())
+        signal_hook::flag::register_conditional_shutdown(*signal, code, heard.clone())
             .and_then(|_| signal_hook::flag::register(*signal, requested.clone()))
             .and_then(|_| signal_hook::low_level::pipe::register(*signal, wakes))
             .map_err(|e| refuse(format!("signal {signal}"), e))?;
     }
     let stop = Stop::watching(requested);
     let watched = stop.clone();
-    let thread = Builder::new().name("signals".into()).spawn(move || end_in_time(woken, &watched, code));
+    let thread = Builder::new().name("signals".into()).spawn(move || end_in_time(woken, &watched, &heard, code));
     thread.map(|_| stop).map_err(|e| refuse("signals".into(), e))
 }
 
-/// Waits for the first signal, and ends the process once it has had its time and nothing would be lost.
-fn end_in_time(mut woken: UnixStream, stop: &Stop, code: i32) {
+/// Waits for the first signal, and ends the process once it has had its time and nothing would be lost. Sets `heard` when a further
+/// signal is a second request.
+fn end_in_time(mut woken: UnixStream, stop: &Stop, heard: &AtomicBool, code: i32) {
     if woken.read_exact(&mut [0]).is_err() {
         return;
     }
     let signalled = Instant::now();
     std::thread::sleep(PATIENCE);
+    heard.store(true, Ordering::Relaxed);
     if stop.unsaved() {
         eprintln!(
             "stopping: what is under way is finished or given up, and the state saved; a second signal ends at once"

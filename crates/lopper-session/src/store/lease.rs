@@ -1,4 +1,4 @@
-//! Who is at work at which stage: leases with a heartbeat.
+//! Who is at work at what, a stage or a cell of a sweep: leases with a heartbeat.
 //!
 //! No clocks are compared. Whoever waits watches the holder's heartbeat count, and takes over when it has not changed for
 //! the length of a lease by its own clock; at once when the holder was a process of this machine and is gone. A holder that
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 const BEATS: u32 = 6;
 const LOCK: &str = ".lock";
 
-/// Whoever is at work at a stage.
+/// Whoever is at work at a stage, or at another thing of which only one is to be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// Of no other lease.
@@ -44,7 +44,7 @@ pub struct Holder {
 }
 
 impl Sealed for Holder {
-    const NAME: &'static str = "claim of a stage";
+    const NAME: &'static str = "claim";
     const FORMAT: u32 = 1;
 }
 
@@ -57,12 +57,13 @@ pub enum Claim {
     Busy(Holder),
 }
 
-/// The right to work at a stage, until it is dropped.
+/// The right to work at something, until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
     desk: Arc<Desk>,
     key: String,
     token: String,
+    taken_over: bool,
     end: Option<Sender<()>>,
     heart: Option<JoinHandle<()>>,
 }
@@ -74,6 +75,11 @@ impl Lease {
     /// [`Error::File`] when that cannot be read.
     pub fn is_held(&self) -> Result<bool> {
         Ok(self.desk.read(&self.key)?.is_some_and(|holder| holder.token == self.token))
+    }
+
+    /// Whether it was another's, which is gone without having given it back.
+    pub fn was_taken_over(&self) -> bool {
+        self.taken_over
     }
 }
 
@@ -97,9 +103,9 @@ impl Drop for Lease {
     }
 }
 
-/// Where leases are given out.
+/// A directory in which leases are given out.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub struct Desk {
     root: PathBuf,
     length: Duration,
     machine: Machine,
@@ -108,22 +114,25 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(root: PathBuf, length: Duration) -> Self {
+    /// Leases are files in `root`, which is created with the first one. One of which nothing is heard for `length` has run out.
+    pub fn new(root: PathBuf, length: Duration) -> Self {
         Self { root, length, machine: Machine::this(), seen: Mutex::default() }
     }
 
-    /// Claims `key` for a run.
-    pub(super) fn claim(self: &Arc<Self>, key: &str, run: &Path) -> Result<Claim> {
+    /// Claims `key`, which has to be good as a file's name, for the run in the directory `run`.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the directory cannot be read or written.
+    pub fn claim(self: &Arc<Self>, key: &str, run: &Path) -> Result<Claim> {
         files::create_dir(&self.root)?;
         let _lock = self.lock()?;
-        if let Some(holder) = self.read(key)? {
-            if !self.is_gone(key, &holder) {
-                return Ok(Claim::Busy(holder));
+        let before = self.read(key)?;
+        if let Some(holder) = &before {
+            if !self.is_gone(key, holder) {
+                return Ok(Claim::Busy(holder.clone()));
             }
             let (run, process, host) = (holder.run.display(), holder.process, &holder.host);
-            tracing::warn!(
-                "process {process} on {host}, which worked at this stage for {run}, is gone; it is taken over"
-            );
+            tracing::warn!("process {process} on {host}, which worked here for {run}, is gone; it is taken over");
         }
         static LEASES: AtomicU64 = AtomicU64::new(0);
         let process = std::process::id();
@@ -146,7 +155,7 @@ impl Desk {
                 match desk.beat(&name, &token) {
                     Ok(true) => {}
                     Ok(false) => return,
-                    Err(e) => tracing::warn!("{e}; others may take this stage over"),
+                    Err(e) => tracing::warn!("{e}; others may take over what this process works at"),
                 }
             }
         });
@@ -154,13 +163,17 @@ impl Desk {
             desk: self.clone(),
             key: key.to_owned(),
             token: holder.token,
+            taken_over: before.is_some(),
             end: Some(end),
             heart: Some(heart),
         }))
     }
 
     /// Whether somebody seems to be at work at `key`.
-    pub(super) fn is_claimed(&self, key: &str) -> Result<bool> {
+    ///
+    /// # Errors
+    /// [`Error::File`] when that cannot be read.
+    pub fn is_claimed(&self, key: &str) -> Result<bool> {
         Ok(self.read(key)?.is_some_and(|holder| !self.is_gone(key, &holder)))
     }
 
@@ -322,7 +335,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let desk = desk(directory.path(), 60_000);
         pretend(&desk, |holder| holder.process = u32::MAX);
-        drop(held(desk.claim(KEY, run()).unwrap()));
+        let lease = held(desk.claim(KEY, run()).unwrap());
+        assert!(lease.was_taken_over());
+        drop(lease);
+        assert!(!held(desk.claim(KEY, run()).unwrap()).was_taken_over(), "it was given back");
         // Its number is another process's by now.
         pretend(&desk, |holder| holder.started = holder.started.map(|started| started + 1));
         drop(held(desk.claim(KEY, run()).unwrap()));

@@ -9,7 +9,7 @@ mod reference;
 mod stored_weights;
 
 pub use artefact::{ArtefactId, Kind, Listed, Store};
-pub use lease::{Claim, Holder, Lease};
+pub use lease::{Claim, Desk, Holder, Lease};
 pub use reference::Reference;
 pub(crate) use stored_weights::StoredWeights;
 

@@ -15,6 +15,7 @@ mod report;
 mod rm;
 mod run;
 mod status;
+mod submit;
 mod table;
 mod transcribe;
 mod work;
@@ -67,6 +68,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Take part in a sweep that was started here or on another machine: train cells that nobody else is at work at
     Work(work::Arguments),
+    /// Train a sweep on a cluster: check it, and submit its workers as a job array of Slurm or HyperQueue
+    Submit(submit::Arguments),
     /// Show the cells of a sweep: metric, sparsity, cost
     Table(table::Arguments),
     /// Draw the figures of a sweep, and write them and everything about it into one page
@@ -172,6 +175,7 @@ fn dispatch(arguments: &Arguments) -> Result<()> {
         Command::Rm(command) => command.execute(json),
         Command::Plan(command) => command.execute(json),
         Command::Work(command) => command.execute(),
+        Command::Submit(command) => command.execute(json),
         Command::Table(command) => command.execute(json),
         Command::Report(command) => command.execute(json),
         Command::Prune(command) => command.execute(json),

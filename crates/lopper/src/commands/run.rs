@@ -3,6 +3,7 @@
 use super::ConfigArguments;
 use crate::output::{self, Table, count, duration, quantity};
 use crate::signals::stop_on_signals;
+use crate::sweep::Beginning;
 use lopper_core::Result;
 use lopper_session::{RunRecord, StoreCache};
 
@@ -25,7 +26,8 @@ impl Arguments {
     pub(super) fn execute(&self, json: bool) -> Result<()> {
         let stop = stop_on_signals(super::INTERRUPTED)?;
         if let Some(sweep) = self.config.sweep()? {
-            let record = sweep.run(&stop, self.verify, self.replace, |told| eprintln!("{}", told.line()))?;
+            let beginning = Beginning { stop: &stop, verify: self.verify, replace: self.replace, elsewhere: false };
+            let record = sweep.run(&beginning, |told| eprintln!("{}", told.line()))?;
             output::report(json, &record, || record.text())?;
             return record.result();
         }

@@ -137,13 +137,19 @@ impl Experiment {
         Ok(path)
     }
 
-    /// Opens model and data to find out what is wrong with them, and leaves them again; masks are not looked at.
+    /// Opens model and data to find out what is wrong with them, and leaves them again; masks are not looked at. What is to be
+    /// trained `elsewhere` needs no device of this machine.
     ///
     /// # Errors
     /// Everything that is wrong with device, model and data, together.
-    pub(crate) fn check_parts(mut self, cache: &StoreCache) -> Result<()> {
+    pub(crate) fn check_parts(mut self, cache: &StoreCache, elsewhere: bool) -> Result<()> {
         let mut problems = Vec::new();
-        let device = keep(&mut problems, lopper_torch::resolve_device(&self.given.general.device));
+        let name = &self.given.general.device;
+        let resolve = |name| match elsewhere {
+            true => lopper_torch::gpu_named(name).map(|_| Device::Cpu),
+            false => lopper_torch::resolve_device(name),
+        };
+        let device = keep(&mut problems, resolve(name));
         let source = inspect::model_key(Path::new(&self.given.model.keys.path));
         let directory = keep(&mut problems, inspect::named(self.locate_model(), &source));
         keep(&mut problems, inspect::check_directory("[run] store", self.store()));

@@ -10,12 +10,14 @@ mod plan;
 mod results;
 mod round;
 mod running;
+mod started;
 mod values;
 mod workers;
 
 pub(crate) use expand::Cell;
 pub(crate) use graph::Graph;
 pub(crate) use plan::SweepPlan;
+pub(crate) use running::{Beginning, Told};
 pub(crate) use values::text as value_text;
 
 use crate::config::{self, Setting};
@@ -23,6 +25,7 @@ use crate::experiment::Outlined;
 use crate::{Experiment, recipes};
 use grammar::{Grammar, SweepOptions};
 use lopper_core::{Error, Result};
+use started::Started;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -55,6 +58,8 @@ impl Sweep {
     /// [`Error::File`] when it cannot be read, and everything that is wrong with `[sweep]`.
     pub(crate) fn read(path: &Path, settings: &[Setting], out: Option<&Path>) -> Result<Option<Self>> {
         let mut table = config::read(path)?;
+        // Of the source in a sweep's directory.
+        table.remove(Started::TABLE);
         if !table.contains_key("sweep") {
             return Ok(None);
         }
@@ -117,6 +122,11 @@ impl Sweep {
     /// The sweep's directory.
     pub(crate) fn out(&self) -> &Path {
         &self.out
+    }
+
+    /// Processes that train cells at the same time, as the configuration wants it.
+    pub(crate) fn workers(&self) -> u64 {
+        self.options.workers
     }
 
     /// The directory of a cell's run.

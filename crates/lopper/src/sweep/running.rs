@@ -1,6 +1,7 @@
 //! Runs the cells of a sweep, one after another.
 
-use super::round::{Claim, FAILED, Round, Standing};
+use super::round::{FAILED, Round, Standing};
+use super::started::Started;
 use super::{Cell, Graph, Sweep, SweepPlan};
 use crate::experiment::Outlined;
 use crate::{Experiment, output};
@@ -68,52 +69,100 @@ pub(crate) struct Told<'a> {
     pub(crate) seconds: f64,
 }
 
+/// How a sweep is begun.
+pub(crate) struct Beginning<'a> {
+    pub(crate) stop: &'a Stop,
+    /// Whether files of the data are read that have not changed since.
+    pub(crate) verify: bool,
+    /// Whether finished cells of another configuration are replaced.
+    pub(crate) replace: bool,
+    /// Whether other machines train it: then the devices that it names need not be here.
+    pub(crate) elsewhere: bool,
+}
+
 impl Sweep {
+    /// All that comes before training: everything is looked at as far as that goes, and it is told what there is to do. Nothing
+    /// is written into the sweep's directory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any cell, and finished cells of another configuration that are not to be replaced.
+    pub(crate) fn begin(&self, beginning: &Beginning<'_>) -> Result<(Vec<Outlined>, Graph)> {
+        let (_, (outlines, graph)) = Error::both(self.parsed_figures(), self.outline())?;
+        if !beginning.replace {
+            self.check_unreplaced(&graph)?;
+        }
+        self.check(&outlines, beginning)?;
+        eprintln!("{}", SweepPlan::of(self, &outlines, &graph).summary());
+        Ok((outlines, graph))
+    }
+
+    /// Writes the sweep's source into its directory, with which a new round begins: what is done is looked at again, and what
+    /// has failed is tried again.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be written.
+    pub(crate) fn start(&self) -> Result<()> {
+        files::create_dir(&self.out)?;
+        let mut source = self.source.clone();
+        source.insert(Started::TABLE.into(), Started::now().to_value());
+        let source = toml::to_string(&source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
+        files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())
+    }
+
     /// Runs all cells, each into its own directory: what is done already is taken from the store. A cell that fails is tried
     /// again, and then left; what does not take its mask goes on.
     ///
     /// # Errors
     /// Everything that is wrong with any cell before anything is trained, [`Error::Interrupted`], and what keeps the sweep's
     /// own directory from being written.
-    pub(crate) fn run(
-        &self,
-        stop: &Stop,
-        verify: bool,
-        replace: bool,
-        tell: impl FnMut(Told<'_>),
-    ) -> Result<SweepRecord> {
+    pub(crate) fn run(&self, beginning: &Beginning<'_>, tell: impl FnMut(Told<'_>)) -> Result<SweepRecord> {
         let started = Instant::now();
-        let (_, (outlines, graph)) = Error::both(self.parsed_figures(), self.outline())?;
-        if !replace {
-            self.check_unreplaced(&graph)?;
-        }
-        self.check(&outlines, stop, verify)?;
-        eprintln!("{}", SweepPlan::of(self, &outlines, &graph).summary());
-        files::create_dir(&self.out)?;
-        let source = toml::to_string(&self.source).map_err(|e| Error::Other(format!("the sweep as TOML: {e}")))?;
-        files::write_atomic(&self.out.join(Self::SOURCE), source.as_bytes())?;
+        let (_, graph) = self.begin(beginning)?;
+        self.start()?;
+        let &Beginning { stop, verify, .. } = beginning;
         if self.options.workers > 1 {
             self.run_workers(self.options.workers, verify, stop)?;
         }
         // All of it, or what workers that died have left.
-        self.work(&graph, stop, verify, tell)?;
+        let round = self.work(&graph, stop, verify, tell)?;
         let mut record = self.record(started.elapsed().as_secs_f64())?;
         record.report = Some(self.write_report(&graph)?.0);
+        round.note_report(self)?;
         Ok(record)
     }
 
-    /// Runs the cells of a sweep that was started, those that no other process is at work at, until none is left.
+    /// Runs the cells of a sweep that was started, those that no other process is at work at, until none is left. The first of
+    /// its processes that sees all cells ended writes the report, unless `report` is false, and has the record of what all came
+    /// to; the others have none.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
-    pub(crate) fn take_part(&self, stop: &Stop, verify: bool, tell: impl FnMut(Told<'_>)) -> Result<()> {
+    /// As [`run`](Self::run), and when another version of Lopper started the sweep.
+    pub(crate) fn take_part(
+        &self,
+        stop: &Stop,
+        verify: bool,
+        report: bool,
+        tell: impl FnMut(Told<'_>),
+    ) -> Result<Option<SweepRecord>> {
+        let started = Instant::now();
         let (_, graph) = self.outline()?;
-        self.work(&graph, stop, verify, tell)
+        let round = self.work(&graph, stop, verify, tell)?;
+        if !report {
+            return Ok(None);
+        }
+        let Some(_lease) = round.claim_report(self)? else { return Ok(None) };
+        let mut record = self.record(started.elapsed().as_secs_f64())?;
+        record.report = Some(self.write_report(&graph)?.0);
+        round.note_report(self)?;
+        Ok(Some(record))
     }
 
     /// Runs the cells that no other process is at work at, until none is left.
-    fn work(&self, graph: &Graph, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<()> {
-        let round = Round::of(self)?;
+    fn work(&self, graph: &Graph, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<Round> {
+        let mut round = Round::of(self)?;
+        let source = |round: &Round, cell: &Cell, standing| {
+            cell.masks.iter().map(|(_, source)| *source).find(|source| round.standing(self, *source) == standing)
+        };
         loop {
             let mut waiting = false;
             let mut done = false;
@@ -122,24 +171,27 @@ impl Sweep {
                 if round.standing(self, index) != Standing::Open {
                     continue;
                 }
-                let source = |standing| cell.masks.iter().find(|(_, source)| round.standing(self, *source) == standing);
-                if source(Standing::Open).is_some() {
+                if source(&round, cell, Standing::Open).is_some() {
                     waiting = true;
                     continue;
                 }
-                let Some(_claim) = Claim::of(&self.directory(index))? else {
+                let Some(_lease) = round.claim(self, index)? else {
                     waiting = true;
                     continue;
                 };
+                // In another round, what had ended is open again, earlier cells too.
+                waiting |= round.renew(self)?;
                 // It may have been finished between the look and the claim.
-                if round.standing(self, index) != Standing::Open {
+                let is_open = round.standing(self, index) == Standing::Open;
+                if !is_open || source(&round, cell, Standing::Open).is_some() {
+                    waiting |= is_open;
                     continue;
                 }
                 let began = Instant::now();
-                let end = match source(Standing::Failed) {
-                    Some((_, source)) => {
-                        let why = format!("cell {}, whose mask it takes, is not done", self.cells[*source].name);
-                        self.fail(index, &why)?;
+                let end = match source(&round, cell, Standing::Failed) {
+                    Some(source) => {
+                        let why = format!("cell {}, whose mask it takes, is not done", self.cells[source].name);
+                        round.end(&self.directory(index), Some(&why))?;
                         End::Blocked(why)
                     }
                     None => self.run_cell(index, graph, &round, stop, verify)?,
@@ -149,7 +201,7 @@ impl Sweep {
                 tell(Told { cell, number: round.ended(self), of: self.cells.len(), end: &end, seconds });
             }
             match (waiting, done) {
-                (false, _) => return Ok(()),
+                (false, _) => return Ok(round),
                 (true, true) => {}
                 (true, false) => stop.pause(LOOK, "waiting for cells that other processes are at work at")?,
             }
@@ -169,12 +221,6 @@ impl Sweep {
         Err(Error::file(&self.out, why))
     }
 
-    /// Notes why a cell failed.
-    fn fail(&self, index: usize, why: &str) -> Result<()> {
-        files::create_dir(&self.directory(index))?;
-        files::write_atomic(&self.directory(index).join(FAILED), why.as_bytes())
-    }
-
     /// Whether what lies in a cell's directory is of the configuration that the cell has now.
     pub(super) fn is_as_run(&self, cell: usize, graph: &Graph) -> bool {
         let keys = std::fs::read(self.directory(cell).join(KEYS)).ok();
@@ -189,7 +235,7 @@ impl Sweep {
         loop {
             match self.try_cell(index, graph, round, stop, verify) {
                 Ok(record) => {
-                    files::remove_file(&self.directory(index).join(FAILED))?;
+                    round.end(&self.directory(index), None)?;
                     return Ok(End::Done(Box::new(record)));
                 }
                 Err(error @ Error::Interrupted(_)) => return Err(error),
@@ -198,7 +244,7 @@ impl Sweep {
                     left -= 1;
                 }
                 Err(error) => {
-                    self.fail(index, &error.to_string())?;
+                    round.end(&self.directory(index), Some(&error.to_string()))?;
                     return Ok(End::Failed(error.to_string()));
                 }
             }
@@ -208,6 +254,7 @@ impl Sweep {
     fn try_cell(&self, index: usize, graph: &Graph, round: &Round, stop: &Stop, verify: bool) -> Result<RunRecord> {
         let directory = self.directory(index);
         let keys = serde_json::to_vec(&graph.keys(index)).map_err(|e| Error::file(&directory, e))?;
+        files::create_dir(&directory)?;
         files::write_atomic(&directory.join(KEYS), &keys)?;
         let mut experiment = Experiment::new(&self.configuration(index)?, &self.context, &directory)?;
         let others = |other: &usize| *other != index && round.standing(self, *other) == Standing::Open;
@@ -224,7 +271,7 @@ impl Sweep {
 
     /// Looks at every cell as far as that goes before anything is trained: configurations, and once each of the models and
     /// data that they name.
-    fn check(&self, outlines: &[Outlined], stop: &Stop, verify: bool) -> Result<()> {
+    fn check(&self, outlines: &[Outlined], beginning: &Beginning<'_>) -> Result<()> {
         // What is wrong with parts that several cells have: found out once, and told as a problem of all of them.
         let mut opened: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         let mut outlines = outlines.iter();
@@ -235,9 +282,10 @@ impl Sweep {
             if let Some(problems) = opened.get(&parts) {
                 return Error::all(problems.iter().cloned().map(Error::Other).collect());
             }
-            stop.check("looking at the models and the data")?;
-            let cache = StoreCache::new(experiment.store(), verify);
-            let problems = experiment.check_parts(&cache).err().map_or(Vec::new(), Error::into_single);
+            beginning.stop.check("looking at the models and the data")?;
+            let cache = StoreCache::new(experiment.store(), beginning.verify);
+            let problems =
+                experiment.check_parts(&cache, beginning.elsewhere).err().map_or(Vec::new(), Error::into_single);
             opened.insert(parts, problems.iter().map(ToString::to_string).collect());
             cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
             Error::all(problems)

@@ -27,7 +27,7 @@ impl Sweep {
         let mut workers = Workers(Vec::new());
         for _ in 0..number {
             let mut command = Command::new(&program);
-            command.arg("work").arg(&self.out).env(THREADS, &threads);
+            command.arg("work").arg(&self.out).arg("--no-report").env(THREADS, &threads);
             command.args(verify.then_some(OsString::from("--verify")));
             let worker = command.spawn().map_err(|e| Error::Other(format!("a worker cannot be started: {e}")))?;
             workers.0.push(worker);
