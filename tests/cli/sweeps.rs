@@ -2,7 +2,7 @@
 
 use crate::crash::{Dice, number};
 use crate::fixture::{Answer, Fixture};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -177,6 +177,50 @@ fn what_is_wrong_is_told_once_and_before_anything_is_trained() {
         assert!(answer.code == Some(1) && answer.stderr.contains(message), "{set}: {answer:?}");
     }
     assert!(!f.path("runs").exists());
+}
+
+/// Before the mask is there: its cell would be trained for nothing.
+#[test]
+fn the_mask_of_another_models_shape_is_told_before_anything_is_trained() {
+    let f = Fixture::new();
+    f.model("wider", 24, &json!({}), None);
+    let other = TRANSFER.replace(
+        "over.target = { key = 'train.learning_rate', values = [1e-3, 2e-3] }",
+        "over.target = { key = 'model.path', values = ['model', 'wider'] }",
+    );
+    let answer = sweep(&f, &other);
+    assert!(answer.code == Some(1) && answer.stderr.contains("4 of 10 cells, such as on-"), "{answer:?}");
+    let told = "the mask of another cell (mask_of) and the model do not fit";
+    assert!(answer.stderr.matches(told).count() == 1 && answer.stderr.contains("[16, 16]"), "{answer:?}");
+    assert!(!f.path("runs").exists());
+}
+
+/// What a disk or another program did to the files of finished cells.
+#[test]
+fn cells_that_are_damaged_are_made_anew_from_the_store() {
+    let f = Fixture::new();
+    whole(&f);
+    let arguments = ["run", "sweep.toml", "--out", "damaged/sweep", "--set", "run.store=damaged/store", "--json"];
+    f.run(&arguments).ok();
+    let cells = [
+        ("pruned-mpi-sparsity0.1-seed57", "record.json"),
+        ("pruned-rp-sparsity0.1-seed57", "status.json"),
+        ("pruned-omp-sparsity0.2-seed57", "mask.safetensors"),
+        ("pruned-imp-sparsity0.2-seed57", "config.toml"),
+        ("pruned-parp-sparsity0.2-seed57", "metrics.jsonl"),
+    ];
+    for (cell, file) in cells {
+        let path = format!("damaged/sweep/cells/{cell}/{file}");
+        let half = f.read(&path);
+        std::fs::remove_file(f.path(&path)).unwrap();
+        f.write(&path, &half[..half.len() / 2]);
+    }
+    // Until they are, those that cannot be read are not taken for done.
+    let table = f.run(&["table", "damaged/sweep"]);
+    assert!(table.code == Some(0) && table.stdout.contains("its record cannot be read"), "{table:?}");
+    let again = f.run(&arguments).json();
+    assert_eq!((again["done"].as_u64(), again["trained"].as_u64()), (Some(13), Some(0)), "{again}");
+    check_same(&f, "whole/sweep", "damaged/sweep");
 }
 
 /// What a sweep's cells came to, without what depends on the time of day and on who trained what.

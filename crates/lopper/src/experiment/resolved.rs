@@ -9,7 +9,7 @@ use crate::inspect::{self, Inspection, Part};
 use crate::models;
 use crate::problems::keep;
 use crate::recipes;
-use lopper_core::{DatasetEntry, Error, PruningStrategy, Result, RunSpec, Sparsity, StrategyEntry, Task};
+use lopper_core::{DatasetEntry, Error, Layout, PruningStrategy, Result, RunSpec, Sparsity, StrategyEntry, Task};
 use lopper_session::{
     EvaluationBatches, Participants, RunIdentity, Session, SessionSettings, Stop, StoreCache, WantedByOthers,
     updates_per_epoch,
@@ -138,11 +138,11 @@ impl Experiment {
     }
 
     /// Opens model and data to find out what is wrong with them, and leaves them again; masks are not looked at. What is to be
-    /// trained `elsewhere` needs no device of this machine.
+    /// trained `elsewhere` needs no device of this machine. Returns what there is to prune in the model.
     ///
     /// # Errors
     /// Everything that is wrong with device, model and data, together.
-    pub(crate) fn check_parts(mut self, cache: &StoreCache, elsewhere: bool) -> Result<()> {
+    pub(crate) fn check_parts(mut self, cache: &StoreCache, elsewhere: bool) -> Result<Layout> {
         let mut problems = Vec::new();
         let name = &self.given.general.device;
         let resolve = |name| match elsewhere {
@@ -168,8 +168,10 @@ impl Experiment {
             cache: Some(cache),
             tokenise: true,
         };
-        inspection.run(&mut problems);
-        Error::all(problems)
+        let opened = inspection.run(&mut problems);
+        Error::all(problems)?;
+        let (model, _) = opened.ok_or_else(|| Error::Other("no model plugin".into()))?;
+        model.layout()
     }
 
     /// Loads model and data, and plans. A request through `stop` makes the run save its state and end. What `cache` knows of the

@@ -3,6 +3,7 @@
 //! A sweep is read in steps: its *grammar* becomes cells (*expand*), each of which is a configuration; their outlines become a
 //! *graph* of distinct stages. Nothing is opened for that.
 
+mod check;
 mod expand;
 mod grammar;
 mod graph;

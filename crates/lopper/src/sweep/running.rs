@@ -9,7 +9,6 @@ use lopper_core::{Error, Result};
 use lopper_session::{RunRecord, RunState, RunStatus, Stop, StoreCache, WantedByOthers};
 use lopper_weights::files;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -267,30 +266,6 @@ impl Sweep {
         // It saves time alone.
         cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
         session.run()
-    }
-
-    /// Looks at every cell as far as that goes before anything is trained: configurations, and once each of the models and
-    /// data that they name.
-    fn check(&self, outlines: &[Outlined], beginning: &Beginning<'_>) -> Result<()> {
-        // What is wrong with parts that several cells have: found out once, and told as a problem of all of them.
-        let mut opened: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-        let mut outlines = outlines.iter();
-        let check = |table: &toml::Table| {
-            let Some(Outlined { model, data, .. }) = outlines.next() else { return Ok(()) };
-            let experiment = Experiment::new(table, &self.context, &self.out)?;
-            let parts = (model.to_string(), data.to_string());
-            if let Some(problems) = opened.get(&parts) {
-                return Error::all(problems.iter().cloned().map(Error::Other).collect());
-            }
-            beginning.stop.check("looking at the models and the data")?;
-            let cache = StoreCache::new(experiment.store(), beginning.verify);
-            let problems =
-                experiment.check_parts(&cache, beginning.elsewhere).err().map_or(Vec::new(), Error::into_single);
-            opened.insert(parts, problems.iter().map(ToString::to_string).collect());
-            cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
-            Error::all(problems)
-        };
-        self.of_each(check).map(drop)
     }
 
     /// What the sweep came to, from what its cells have left.
