@@ -3,7 +3,7 @@
 use super::round::FAILED;
 use super::{Cell, Graph, Sweep, value_text};
 use lopper_core::{Error, Result};
-use lopper_report::{AxisValue, CellResult, Experiment, Figure, MaskFiles, Metric, Rendered, State};
+use lopper_report::{ArtefactFiles, AxisValue, CellResult, Experiment, Figure, Metric, Rendered, State};
 use lopper_session::{Provenance, RunRecord, RunState, RunStatus, StageStore};
 use lopper_weights::files;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +64,7 @@ impl Sweep {
                 axes: axes(cell),
                 seed: cell.axes.get("seed").and_then(Value::as_integer).unwrap_or_default().unsigned_abs(),
                 state,
-                result: record.map(|record| result(&record, start_mask)),
+                result: record.map(|record| result(&record, &self.directory(index), start_mask)),
             }
         });
         let cells = cells.collect();
@@ -106,7 +106,7 @@ impl Sweep {
     /// Everything that is wrong with the configuration, and [`Error::File`] for what cannot be written.
     pub(crate) fn write_report(&self, graph: &Graph) -> Result<(PathBuf, Vec<Rendered>)> {
         let experiment = self.results(graph)?;
-        let figures = lopper_report::render(&experiment, &MaskFiles);
+        let figures = lopper_report::render(&experiment, &ArtefactFiles);
         let directory = self.out.join("figures");
         files::create_dir(&directory)?;
         for figure in &figures {
@@ -136,7 +136,7 @@ fn axis_value(value: &Value) -> AxisValue {
     }
 }
 
-fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
+fn result(record: &RunRecord, directory: &Path, start_mask: Option<PathBuf>) -> CellResult {
     let primary = record.metric.as_ref().map(|metric| metric.name.as_str());
     let first = record.metrics.first().map(|split| split.split.as_str());
     let metrics = record.metrics.iter().flat_map(|split| {
@@ -148,6 +148,8 @@ fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
             primary: primary == Some(metric.name.as_str()) && first == Some(split.split.as_str()),
         })
     });
+    let predictions = record.predictions.iter();
+    let predictions = predictions.filter_map(|(split, path)| Some((split.clone(), directory.join(path.file_name()?))));
     CellResult {
         method: record.method.clone(),
         task: record.task.clone(),
@@ -160,6 +162,8 @@ fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
         updates: record.updates,
         seconds: record.seconds,
         mask: record.mask.clone(),
+        // Where they lie now, wherever the run was started from.
+        predictions: predictions.collect(),
         start_mask,
     }
 }
