@@ -8,7 +8,7 @@ use lopper_session::{Provenance, RunRecord, RunState, RunStatus, StageStore};
 use lopper_weights::files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use toml::Value;
 
 /// The axis that tells the groups of a sweep apart.
@@ -75,6 +75,14 @@ impl Sweep {
             configuration: toml::to_string(&self.source).unwrap_or_default(),
             provenance: provenance(&made_by),
         })
+    }
+
+    /// When it was given and when each of its cells ended, as far as they have: where this changes, so does what it has come to.
+    pub(crate) fn ended(&self) -> Vec<Option<SystemTime>> {
+        let cells = (0..self.cells.len()).map(|cell| self.directory(cell));
+        let files = cells.flat_map(|cell| [cell.join("record.json"), cell.join(FAILED)]);
+        let files = files.chain([self.out.join(Self::SOURCE)]);
+        files.map(|file| std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()).collect()
     }
 
     fn title(&self) -> String {
