@@ -181,6 +181,15 @@ fn a_run_writes_a_model_and_is_done_once() {
     let again = f.run(&elsewhere).json();
     assert_eq!((&again["trained"], &again["metric"]), (&0.into(), &record["metric"]));
     assert_eq!(f.read("other/model/model.safetensors"), f.read("runs/run/model/model.safetensors"));
+
+    // What was said of every example stands beside the record, and comes from the store like the rest.
+    let predictions = String::from_utf8(f.read("runs/run/predictions-validation.csv")).unwrap();
+    let mut lines = predictions.lines();
+    assert_eq!(lines.next(), Some("example,predicted_class,true_class"));
+    let rows: Vec<Vec<&str>> = lines.map(|line| line.split(',').collect()).collect();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row[1] == row[2]), "the accuracy is 1: {predictions}");
+    assert_eq!(record["predictions"]["validation"], "runs/run/predictions-validation.csv");
+    assert_eq!(f.read("other/predictions-validation.csv"), predictions.as_bytes());
 }
 
 #[test]
@@ -258,7 +267,7 @@ fn an_interrupted_run_goes_on_where_it_stopped() {
     };
     assert!(interrupted > 0, "the run was over before it could be interrupted");
     assert_eq!(record["metrics"], whole["metrics"]);
-    for file in ["model/model.safetensors", "model/mask.safetensors", "metrics.jsonl"] {
+    for file in ["model/model.safetensors", "model/mask.safetensors", "metrics.jsonl", "predictions-validation.csv"] {
         assert!(f.read(&format!("parts/{file}")) == f.read(&format!("whole/{file}")), "{file} differs");
     }
 }

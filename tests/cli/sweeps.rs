@@ -4,6 +4,8 @@ use crate::crash::{Dice, number};
 use crate::fixture::{Answer, Fixture};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -453,4 +455,59 @@ fn tables_and_the_page_say_what_the_records_say() {
     ]);
     assert!(answer.code == Some(1) && answer.stderr.contains("metod"), "{answer:?}");
     assert!(!f.path("new").exists());
+}
+
+/// Two methods and a figure that compares them.
+const TWO: &str = "[prune]\nsparsity = 0.3\n[sweep]\nseeds = [1, 2]\n[sweep.over.method]\nrp = { prune.method = 'rp' }\n\
+    mpi = { prune.method = 'mpi' }\n[[figure]]\nname = 'against'\nkind = 'compare'\nbaseline = 'rp'\n";
+
+#[test]
+fn methods_are_compared_over_the_examples_that_the_runs_kept() {
+    let f = Fixture::new();
+    sweep(&f, TWO).ok();
+    let csv = String::from_utf8(f.read("runs/sweep/figures/against.csv")).unwrap();
+    let mut lines = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
+    let (header, row) = (lines.next().unwrap(), lines.next().unwrap());
+    let value = |column: &str| row[header.iter().position(|name| *name == column).unwrap()];
+    let kept = String::from_utf8(f.read("runs/sweep/cells/mpi-seed1/predictions-validation.csv"));
+    let examples = kept.unwrap_or_default().lines().count() - 1;
+    assert_eq!((value("n"), value("examples")), ("2", &*examples.to_string()), "{csv}");
+    assert!(value("mcnemar_p").split(' ').count() == 2 && value("examples_p").parse::<f64>().unwrap() > 0.0, "{csv}");
+}
+
+/// What is answered to a request for an address.
+fn ask(port: u16, target: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    write!(stream, "GET {target} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_page_is_served_anew_when_a_cell_ends() {
+    let f = Fixture::new();
+    sweep(&f, TWO).ok();
+    let mut child =
+        f.command(&["report", "runs/sweep", "--watch"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut told).unwrap();
+    let port: u16 =
+        told.trim().rsplit(':').next().unwrap().trim_end_matches('/').parse().unwrap_or_else(|_| panic!("{told}"));
+    let page = ask(port, "/");
+    assert!(page.starts_with("HTTP/1.1 200 OK") && page.contains("against") && !page.contains("seed3"), "{page}");
+    let state = ask(port, "/state");
+    // The port is taken, and told so.
+    let other = f.run(&["report", "runs/sweep", "--watch", "--port", &port.to_string()]);
+    assert!(other.code == Some(1) && other.stderr.contains(&port.to_string()), "{other:?}");
+    f.run(&["run", "sweep.toml", "--set", "sweep.seeds=[1, 2, 3]"]).ok();
+    let begun = Instant::now();
+    while ask(port, "/state") == state || !ask(port, "/").contains("seed3") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the page stays as it was");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let answer = Answer::of(child.wait_with_output().unwrap());
+    assert_eq!(answer.code, Some(0), "{answer:?}");
 }

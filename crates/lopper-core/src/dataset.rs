@@ -1,6 +1,6 @@
 //! The trait behind which labelled data stands.
 
-use crate::{Batch, Head, Model, Predictions, Preprocessor, Result, Task, registry::entry};
+use crate::{Batch, Head, Model, Outcomes, Predictions, Preprocessor, Result, Task, registry::entry};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -98,6 +98,16 @@ pub trait Dataset: Send + Sync {
     /// When the predictions do not cover the split, or are of another head's shape; when batches of the split went without
     /// examples.
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>>;
+
+    /// What was said of every example, for the outputs that [`evaluate`](Self::evaluate) takes: in the split's order, and such that
+    /// each of its metrics can be computed again ([`Outcomes::metric`]), to the last bit. Methods are compared over examples by
+    /// it. `None` unless overridden: then they cannot be.
+    ///
+    /// # Errors
+    /// Those of [`evaluate`](Self::evaluate).
+    fn outcomes(&self, _split: &Split, _outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
+        Ok(None)
+    }
 
     /// What a reader of a split's results should know besides: examples that were left out, and the like, each more than
     /// zero, so far. Nothing unless overridden.

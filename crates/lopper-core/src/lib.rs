@@ -29,6 +29,7 @@ pub use lopper_mask::{
     Allocation, Among, Change, Comparison, Error as MaskError, HostSelector, Layout, MASK_METADATA_KEY, MaskOrigin,
     MaskSet, Order, ParameterName, Pattern, Quota, Request, Sparsity, TensorLayout, pack_bits, pack_bits_into,
 };
+pub use lopper_metrics::{Errors, Outcomes};
 pub use model::*;
 pub use options::{OptionDoc, parse_leniently};
 pub use parameters::{Parameter, Parameters, Role};

@@ -5,13 +5,20 @@
 //! Where a metric is undefined it is 0, never NaN, because results are printed and stored as JSON: that is what
 //! scikit-learn does for F1 and Matthews; scipy answers NaN for the correlation of a constant, and an error for fewer than
 //! two pairs.
+//!
+//! [`Outcomes`] are what was said of every example of a split; every metric can be computed from them, also with examples that
+//! count several times or not at all.
 
 mod classes;
 mod edit;
+mod outcomes;
+mod outcomes_csv;
+mod outcomes_packed;
 mod values;
 
 pub use classes::{accuracy, f1, matthews};
 pub use edit::{Edits, character_edits, edits, error_rate, mean_error_rate, word_edits};
+pub use outcomes::{Counted, Errors, Outcomes};
 pub use values::{pearson, spearman};
 
 use serde::{Deserialize, Serialize};

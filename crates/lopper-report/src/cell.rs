@@ -77,6 +77,10 @@ pub struct CellResult {
     pub seconds: f64,
     /// The final mask's file.
     pub mask: PathBuf,
+    /// What its model said of every example, by split, in the files that `lopper_metrics::Outcomes` writes; splits of which that is not
+    /// known are missing.
+    #[serde(default)]
+    pub predictions: BTreeMap<String, PathBuf>,
     /// The mask that the last stage began with, where there was one.
     pub start_mask: Option<PathBuf>,
 }

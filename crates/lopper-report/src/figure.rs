@@ -39,7 +39,7 @@ pub enum Kind {
     Cost(Cost),
     /// A metric over two axes in numbers (Tables 1 to 4).
     Table(Table),
-    /// Differences to a baseline, paired by seed.
+    /// Differences to a baseline, paired by seed, over seeds and over examples.
     Compare(Compare),
 }
 

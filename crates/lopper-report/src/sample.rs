@@ -287,18 +287,38 @@ pub(crate) fn over_seeds(points: &[Point<'_>]) -> Seeds {
     Seeds::of_parts(points.iter().map(|p| (p.cell.seed, p.cell.axes.clone(), p.value)))
 }
 
-/// The differences `first - second`, one a seed: of cells of the same seed that agree on every axis that both have but `compared`.
-///
-/// Where several of the second fit, their mean is taken; where none does, the cell is left out and its seed may be incomplete.
-pub(crate) fn differences(first: &[Point<'_>], second: &[Point<'_>], compared: &[&str]) -> Seeds {
-    let parts = first.iter().filter_map(|a| {
+/// A cell with those that it is compared with.
+#[derive(Debug, Clone)]
+pub(crate) struct Pair<'a> {
+    pub(crate) first: Point<'a>,
+    /// At least one.
+    pub(crate) second: Vec<Point<'a>>,
+}
+
+/// Every cell of `first` with those of `second` that have its seed and agree on every axis that both have but `compared`. Where none
+/// does, the cell is left out, and its seed may be incomplete.
+pub(crate) fn pairs<'a>(first: &[Point<'a>], second: &[Point<'a>], compared: &[&str]) -> Vec<Pair<'a>> {
+    let pair = |a: &Point<'a>| {
         let agrees = |b: &&Point<'_>| b.cell.seed == a.cell.seed && agree(a.cell, b.cell, compared);
-        let mut fitting: Vec<f64> = second.iter().filter(agrees).map(|b| b.value).collect();
-        fitting.sort_by(f64::total_cmp);
-        let mean = fitting.iter().sum::<f64>() / fitting.len() as f64;
-        (!fitting.is_empty()).then(|| (a.cell.seed, a.cell.axes.clone(), a.value - mean))
+        let mut fitting: Vec<Point<'a>> = second.iter().filter(agrees).copied().collect();
+        fitting.sort_by(|a, b| a.value.total_cmp(&b.value));
+        (!fitting.is_empty()).then_some(Pair { first: *a, second: fitting })
+    };
+    first.iter().filter_map(pair).collect()
+}
+
+/// The differences of some pairs, one a seed. Where several of the second fit, their mean is taken.
+pub(crate) fn over_pairs(pairs: &[Pair<'_>]) -> Seeds {
+    let parts = pairs.iter().map(|Pair { first, second }| {
+        let mean = second.iter().map(|b| b.value).sum::<f64>() / second.len() as f64;
+        (first.cell.seed, first.cell.axes.clone(), first.value - mean)
     });
     Seeds::of_parts(parts)
+}
+
+/// The differences `first - second`, one a seed: those [`over_pairs`].
+pub(crate) fn differences(first: &[Point<'_>], second: &[Point<'_>], compared: &[&str]) -> Seeds {
+    over_pairs(&pairs(first, second, compared))
 }
 
 /// Whether two cells agree on every axis that both have but some; the seed is no axis here.

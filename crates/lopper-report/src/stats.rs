@@ -3,8 +3,9 @@
 //! A result is a mean over n seeds with the two-sided 95 % interval of Student's t, mean ± t(0.975; n − 1) · s / √n, with s² =
 //! Σ(x − mean)² / (n − 1) (Student, *The probable error of a mean*, Biometrika 6, 1908). Two results of the same seeds are compared by
 //! the interval of their differences: data order and dropout are a function of the seed, so much of what varies is the same in both.
-//! One seed has no interval. Where the interval of a difference holds 0, it is not called a difference. Nothing is corrected for
-//! the number of comparisons: of 20 that are none, one is expected to be called a difference.
+//! One seed has no interval. Where the interval of a difference holds 0, it is not called a difference. Intervals are not corrected for
+//! the number of comparisons: of 20 that are none, one is expected to be called a difference. Figures of comparisons correct the
+//! probabilities beside them ([`holm`](crate::holm)).
 
 /// The share of intervals that hold the true mean.
 const CONFIDENCE: f64 = 0.95;
@@ -49,6 +50,19 @@ impl Summary {
     /// Whether this, as a mean of differences, is one: its interval is known and leaves 0 out.
     pub fn is_difference(&self) -> bool {
         self.half.is_some_and(|half| self.mean.abs() > half)
+    }
+}
+
+impl Summary {
+    /// How likely a mean is that lies as far from 0 or farther, where the true one is 0: the two-sided test of Student. `None` where there
+    /// is no interval.
+    pub fn probability(&self) -> Option<f64> {
+        let half = self.half?;
+        if half == 0.0 {
+            return Some(if self.mean == 0.0 { 1.0 } else { 0.0 });
+        }
+        let degrees = self.n as u32 - 1;
+        Some((1.0 - within(t_quantile(degrees) * self.mean.abs() / half, degrees)).clamp(0.0, 1.0))
     }
 }
 

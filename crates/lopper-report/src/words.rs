@@ -125,3 +125,15 @@ pub(crate) fn on_axis(value: f64, percent: bool) -> String {
         format!("{value}")
     }
 }
+
+/// `+0.012 to +0.049`.
+pub(crate) fn range(low: f64, high: f64, decimals: usize) -> String {
+    format!("{} to {}", signed(low, decimals), signed(high, decimals))
+}
+
+/// `p = 0.013`, `p < 0.001`.
+pub(crate) fn probability(p: f64) -> String {
+    let equal =
+        if p < 0.001 { "<\u{a0}0.001".to_owned() } else { format!("=\u{a0}{}", fixed(p, if p < 0.1 { 3 } else { 2 })) };
+    format!("p\u{a0}{equal}")
+}

@@ -1,6 +1,6 @@
 //! How good the weights of a stage are: evaluated once, kept apart from training.
 
-use crate::evaluate::evaluate;
+use crate::evaluate::{Evaluation, evaluate};
 use crate::identity::evaluation_key;
 use crate::memory;
 use crate::plugins::Plugins;
@@ -8,7 +8,7 @@ use crate::provenance::Provenance;
 use crate::record::EvaluationRecord;
 use crate::store::StageStore;
 use crate::{RunIdentity, SessionSettings, SplitMetrics};
-use lopper_core::{Dataset, Model, Result, Split};
+use lopper_core::{Dataset, Model, Outcomes, Result, Split};
 use std::time::Instant;
 
 /// Judges the weights of one run's stages on all splits that its dataset evaluates.
@@ -42,6 +42,17 @@ impl Judge<'_> {
         Ok(Some(all))
     }
 
+    /// What the weights of the stage `key` after `update` updates said of every example, of those splits of which that is known.
+    pub(crate) fn outcomes(&self, key: &str, update: u64) -> Result<Vec<(Split, Outcomes)>> {
+        let mut all = Vec::new();
+        for split in self.splits_after(update)? {
+            if let Some(outcomes) = self.store.outcomes(&self.key(key, update, &split)?) {
+                all.push((split, outcomes));
+            }
+        }
+        Ok(all)
+    }
+
     /// The metrics of the weights that the model holds, mask ⊙ weights of the stage `key`, called `name`, after `update`
     /// updates. What is known is not evaluated again.
     pub(crate) fn judge(&self, name: &str, key: &str, update: u64) -> Result<Vec<SplitMetrics>> {
@@ -57,18 +68,20 @@ impl Judge<'_> {
             let started = Instant::now();
             let stop = &self.settings.stop;
             let evaluate = || evaluate(self.model, self.dataset, &split, device, precision, evaluation, stop);
-            let metrics = self.plugins.evaluation(evaluate).map_err(|error| {
+            let Evaluation { metrics, outcomes } = self.plugins.evaluation(evaluate).map_err(|error| {
                 let during = format!("evaluating stage {name} on {}", split.as_str());
                 memory::explain(error, &during, || memory::in_evaluation(evaluation))
             })?;
-            all.push(self.store.add_evaluation(&EvaluationRecord {
+            let record = EvaluationRecord {
                 key: id,
                 stage: key.to_owned(),
                 update,
                 metrics: SplitMetrics { split, metrics },
                 seconds: started.elapsed().as_secs_f64(),
                 made_by: self.made_by.clone(),
-            })?);
+                predictions: None,
+            };
+            all.push(self.store.add_evaluation(record, outcomes.as_ref())?);
         }
         Ok(all)
     }

@@ -1,6 +1,7 @@
 //! What a run directory holds already: progress of another run is not thrown away, and its result not unasked.
 
 use crate::checkpoint::CheckpointStore;
+use crate::predictions;
 use crate::{CheckpointRecord, PlannedStage, Precision, RunRecord, RunState, RunStatus, StageStore};
 use lopper_core::{Error, Result};
 use lopper_weights::files;
@@ -18,8 +19,8 @@ pub(crate) struct Begins<'a> {
 }
 
 /// Refuses a run directory whose checkpoints belong to no stage of `plan`: going on would begin at update 0 and remove them.
-/// Likewise one that holds the finished run of another configuration, unless that is to be replaced: then its record, model and
-/// mask go, so that the directory is never half the one run and half the other. Its stages stay in the store.
+/// Likewise one that holds the finished run of another configuration, unless that is to be replaced: then its record, model,
+/// mask and predictions go, so that the directory is never half the one run and half the other. Its stages stay in the store.
 ///
 /// # Errors
 /// [`Error::File`] naming the directory, what it holds, who wrote that, and what to do; what cannot be removed.
@@ -61,6 +62,7 @@ pub(crate) fn make_way(
     // The record goes last: until then an attempt that was cut short is made again.
     lopper_weights::remove_saved_model(&out.join(RunRecord::MODEL))?;
     files::remove_file(&out.join(RunRecord::LONE_MASK))?;
+    predictions::remove(out)?;
     files::remove_file(&out.join(RunRecord::FILE))
 }
 

@@ -68,6 +68,10 @@ pub struct EvaluationRecord {
     pub seconds: f64,
     /// Versions and hardware.
     pub made_by: Provenance,
+    /// BLAKE3 of what was said of every example, in hexadecimal, where that is kept beside this record. An earlier Lopper kept
+    /// metrics alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) predictions: Option<String>,
 }
 
 impl Sealed for EvaluationRecord {
@@ -143,6 +147,10 @@ pub struct RunRecord {
     pub metric: Option<MetricValue>,
     /// All metrics of all evaluation splits.
     pub metrics: Vec<SplitMetrics>,
+    /// What the model said of every example, as CSV, by split (`docs/formats.md`). Splits are missing of which that is not known:
+    /// judged by an earlier Lopper, or of a dataset that does not tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub predictions: BTreeMap<String, PathBuf>,
     /// What the dataset counted when it was opened, such as rows that were left out, by split.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, Counts>,

@@ -13,6 +13,7 @@ use crate::identity::{RunIdentity, Surroundings};
 use crate::occupied::{self, Begins};
 use crate::plan::{Identification, PlannedStage};
 use crate::plugins::Plugins;
+use crate::predictions;
 use crate::pretrained::Pretrained;
 use crate::provenance::Provenance;
 use crate::reprune::tell_long_intervals;
@@ -153,8 +154,8 @@ impl Session {
     }
 
     /// Trains what the store does not hold, judges what is not judged, then writes `model/` (a Hugging Face directory with
-    /// `mask.safetensors` beside the weights; the mask alone where no model is wanted) and `record.json` into the run's
-    /// directory. Per-update metrics go to `metrics.jsonl`. A stage that another process is at work at is waited for.
+    /// `mask.safetensors` beside the weights; the mask alone where no model is wanted), what it said of every example
+    /// (`predictions-SPLIT.csv`) and `record.json` into the run's directory. Per-update metrics go to `metrics.jsonl`. A stage that another process is at work at is waited for.
     ///
     /// # Errors
     /// [`Error::Interrupted`] when asked to stop, [`Error::Diverged`] when the loss stays not finite, [`Error::File`]
@@ -278,6 +279,8 @@ impl Session {
             }
             None => files::link_or_copy(&last.stored.mask_path(), &lone_mask)?,
         }
+        let outcomes = self.judge().outcomes(&last.stored.record().key, planned.stage.updates)?;
+        let predictions = predictions::write(&self.settings.out, &outcomes)?;
         let task = self.participants.dataset.task();
         let metrics = last.metrics.clone();
         let metric = metrics
@@ -308,6 +311,7 @@ impl Session {
             task: task.name.clone(),
             metric,
             metrics,
+            predictions,
             counts: self.counts.clone(),
             sparsity: mask.sparsity().get(),
             pruned: mask.pruned(),

@@ -209,6 +209,10 @@ impl Dataset for Data {
         self.inner.evaluate(split, outputs)
     }
 
+    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
+        self.inner.outcomes(split, outputs)
+    }
+
     fn identity(&self, split: &Split) -> String {
         self.inner.identity(split)
     }
@@ -304,9 +308,9 @@ impl Run {
         found
     }
 
-    /// What a finished run leaves: model, mask and metrics.
-    fn outcome(&self) -> [Vec<u8>; 3] {
-        ["model/model.safetensors", "model/mask.safetensors", "metrics.jsonl"]
+    /// What a finished run leaves: model, mask, metrics and predictions.
+    fn outcome(&self) -> [Vec<u8>; 4] {
+        ["model/model.safetensors", "model/mask.safetensors", "metrics.jsonl", "predictions-validation.csv"]
             .map(|file| std::fs::read(self.out().join(file)).unwrap())
     }
 

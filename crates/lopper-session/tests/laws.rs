@@ -225,6 +225,7 @@ struct Finished {
     /// Of the saved model.
     weights: Values,
     metrics: String,
+    predictions: String,
 }
 
 impl Finished {
@@ -251,6 +252,7 @@ impl Finished {
         Self {
             weights: saved.iter().map(|(name, tensor)| (name.clone(), flat(tensor))).collect(),
             metrics: std::fs::read_to_string(directory.join("out/metrics.jsonl")).unwrap(),
+            predictions: std::fs::read_to_string(directory.join("out/predictions-validation.csv")).unwrap(),
             record,
             masks,
             stages,
@@ -701,6 +703,7 @@ fn an_interrupted_run_ends_as_an_uninterrupted_one() {
                 assert_eq!(whole.masks, halves.masks, "{what}: other masks");
                 assert_eq!(whole.record.metrics, halves.record.metrics, "{what}: other metrics");
                 assert_eq!(whole.metrics, halves.metrics, "{what}: other lines of metrics");
+                assert_eq!(whole.predictions, halves.predictions, "{what}: other predictions");
                 let left = directory.path().join("out/checkpoints").exists();
                 assert!(!left, "{what}: a checkpoint stays behind");
             }

@@ -4,7 +4,7 @@ use crate::encoded::{EncodedSplit, features};
 use crate::example::Example;
 use crate::kind::{Kind, Label};
 use lopper_core::{
-    Batch, Dataset, Error, Features, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
+    Batch, Dataset, Error, Features, MetricValue, Outcomes, Predictions, Preprocessor, Result, Split, Targets, Task,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -112,6 +112,36 @@ impl TextDataset {
         })
     }
 
+    /// What predictions that cover a split once say of each example.
+    fn judged(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Outcomes> {
+        let split = self.split(split)?;
+        let (name, width) = (&self.task.name, self.kind.outputs());
+        let mut rows: Vec<Vec<f32>> = vec![Vec::new(); split.labels.len()];
+        for (indices, predictions) in outputs {
+            let (found, expected) = (predictions.logits.size(), [indices.len() as i64, width as i64]);
+            if found != expected {
+                return Err(Error::Other(format!("{name} needs logits of shape {expected:?}, not {found:?}")));
+            }
+            let flat = predictions.logits.f_to_kind(Element::Float)?.f_reshape([-1])?;
+            let flat = Vec::<f32>::try_from(&flat)?;
+            for (index, logits) in indices.iter().zip(flat.chunks_exact(width)) {
+                let row = rows.get_mut(*index).ok_or_else(|| self.out_of_range(split, *index))?;
+                if !row.is_empty() {
+                    return Err(Error::Other(format!("{name} example {index} was predicted twice")));
+                }
+                if let Some(logit) = logits.iter().find(|l| !l.is_finite()) {
+                    let at = split.split.as_str();
+                    return Err(Error::Diverged(format!("{name} {at} example {index}: the model answers {logit}")));
+                }
+                row.extend_from_slice(logits);
+            }
+        }
+        match rows.iter().filter(|row| row.is_empty()).count() {
+            0 => self.kind.outcomes(&rows, &split.labels),
+            missing => Err(Error::Other(format!("{missing} of {} examples of {name} were not predicted", rows.len()))),
+        }
+    }
+
     fn out_of_range(&self, split: &EncodedSplit, index: usize) -> Error {
         let (name, len) = (&self.task.name, split.labels.len());
         Error::Other(format!(
@@ -160,32 +190,11 @@ impl Dataset for TextDataset {
     }
 
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
-        let split = self.split(split)?;
-        let (name, width) = (&self.task.name, self.kind.outputs());
-        let mut rows: Vec<Vec<f32>> = vec![Vec::new(); split.labels.len()];
-        for (indices, predictions) in outputs {
-            let (found, expected) = (predictions.logits.size(), [indices.len() as i64, width as i64]);
-            if found != expected {
-                return Err(Error::Other(format!("{name} needs logits of shape {expected:?}, not {found:?}")));
-            }
-            let flat = predictions.logits.f_to_kind(Element::Float)?.f_reshape([-1])?;
-            let flat = Vec::<f32>::try_from(&flat)?;
-            for (index, logits) in indices.iter().zip(flat.chunks_exact(width)) {
-                let row = rows.get_mut(*index).ok_or_else(|| self.out_of_range(split, *index))?;
-                if !row.is_empty() {
-                    return Err(Error::Other(format!("{name} example {index} was predicted twice")));
-                }
-                if let Some(logit) = logits.iter().find(|l| !l.is_finite()) {
-                    let at = split.split.as_str();
-                    return Err(Error::Diverged(format!("{name} {at} example {index}: the model answers {logit}")));
-                }
-                row.extend_from_slice(logits);
-            }
-        }
-        match rows.iter().filter(|row| row.is_empty()).count() {
-            0 => self.kind.evaluate(&rows, &split.labels),
-            missing => Err(Error::Other(format!("{missing} of {} examples of {name} were not predicted", rows.len()))),
-        }
+        Ok(self.kind.metrics(&self.judged(split, outputs)?))
+    }
+
+    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
+        self.judged(split, outputs).map(Some)
     }
 
     /// `rows_left_out`.

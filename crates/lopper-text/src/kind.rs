@@ -1,6 +1,6 @@
 //! Classes or numbers, and the metrics of each.
 
-use lopper_core::{Error, Head, MetricValue, Result, Task};
+use lopper_core::{Error, Head, MetricValue, Outcomes, Result, Task};
 use lopper_metrics::{ClassMetric, ValueMetric};
 
 /// What a text should be answered with.
@@ -60,26 +60,35 @@ impl Kind {
         }
     }
 
-    /// The metrics of logits `[example][output]`, finite, in the order of `labels`.
-    pub(crate) fn evaluate(&self, logits: &[Vec<f32>], labels: &[Label]) -> Result<Vec<MetricValue>> {
+    /// What logits `[example][output]`, finite, in the order of `labels`, say of each example.
+    pub(crate) fn outcomes(&self, logits: &[Vec<f32>], labels: &[Label]) -> Result<Outcomes> {
+        let rows = logits.iter().zip(labels);
         match self {
-            Self::Classification { metrics, .. } => {
-                let pairs = logits.iter().zip(labels).map(|(row, label)| match label {
+            Self::Classification { .. } => {
+                let pairs = rows.map(|(row, label)| match label {
                     Label::Class(class) => Ok((argmax(row), *class)),
                     Label::Value(_) => Err(mixed()),
                 });
-                let pairs = pairs.collect::<Result<Vec<_>>>()?;
-                Ok(metrics.iter().map(|m| MetricValue { name: m.name().to_owned(), value: m.of(&pairs) }).collect())
+                pairs.collect::<Result<_>>().map(Outcomes::Classes)
             }
-            Self::Regression { metrics } => {
-                let pairs = logits.iter().zip(labels).map(|(row, label)| match (row.as_slice(), label) {
-                    ([value], Label::Value(truth)) => Ok((f64::from(*value), f64::from(*truth))),
+            Self::Regression { .. } => {
+                let pairs = rows.map(|(row, label)| match (row.as_slice(), label) {
+                    ([value], Label::Value(truth)) => Ok((*value, *truth)),
                     _ => Err(mixed()),
                 });
-                let pairs = pairs.collect::<Result<Vec<_>>>()?;
-                Ok(metrics.iter().map(|m| MetricValue { name: m.name().to_owned(), value: m.of(&pairs) }).collect())
+                pairs.collect::<Result<_>>().map(Outcomes::Values)
             }
         }
+    }
+
+    /// The metrics of outcomes of this kind.
+    pub(crate) fn metrics(&self, outcomes: &Outcomes) -> Vec<MetricValue> {
+        let names: Vec<&str> = match self {
+            Self::Classification { metrics, .. } => metrics.iter().map(|metric| metric.name()).collect(),
+            Self::Regression { metrics } => metrics.iter().map(|metric| metric.name()).collect(),
+        };
+        let metric = |name: &str| Some(MetricValue { name: name.to_owned(), value: outcomes.metric(name)? });
+        names.into_iter().filter_map(metric).collect()
     }
 }
 

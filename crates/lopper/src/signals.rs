@@ -46,6 +46,12 @@ pub(crate) fn stop_on_signals(interrupted: u8) -> Result<Stop> {
     thread.map(|_| stop).map_err(|e| refuse("signals".into(), e))
 }
 
+/// Ends the process with success, for what goes on until a signal. No destructors: other threads are at work, and what they write
+/// appears whole or not at all.
+pub(crate) fn end_well() -> ! {
+    signal_hook::low_level::exit(0)
+}
+
 /// Waits for the first signal, and ends the process once it has had its time and nothing would be lost. Sets `heard` when a further
 /// signal is a second request.
 fn end_in_time(mut woken: UnixStream, stop: &Stop, heard: &AtomicBool, code: i32) {

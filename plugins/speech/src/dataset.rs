@@ -8,9 +8,10 @@ use crate::tables::Tables;
 use crate::utterances::{Fault, Opened, Utterance, Utterances};
 use crate::{Dictionary, Unit};
 use lopper_core::{
-    Batch, Dataset, Error, Features, Input, MetricValue, Predictions, Preprocessor, Result, Split, Targets, Task,
+    Batch, Dataset, Error, Errors, Features, Input, MetricValue, Outcomes, Predictions, Preprocessor, Result, Split,
+    Targets, Task,
 };
-use lopper_metrics::{Edits, character_edits, edits, error_rate, mean_error_rate, word_edits};
+use lopper_metrics::{Edits, character_edits, edits, word_edits};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -290,18 +291,25 @@ impl SpeechDataset {
         Ok(rows.into_iter().flatten().collect())
     }
 
-    /// The error rates of one way of decoding.
-    fn rates(&self, utterances: &Utterances, decoded: &[Vec<Vec<u32>>], way: usize) -> Vec<(&'static str, f64)> {
-        let pairs = || utterances.rows.iter().map(|row| &row.label).zip(decoded.iter().map(|ways| &ways[way]));
-        if !self.parts.unit.spells() {
-            let all: Vec<Edits> = pairs().map(|(label, ids)| edits(ids, label)).collect();
-            return vec![("per", error_rate(&all)), ("per_mean", mean_error_rate(&all))];
+    /// The errors of each row of a split, from predictions that cover it once.
+    fn errors(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<Errors>> {
+        let (number, utterances) = self.split(split)?;
+        self.refuse_substitutes(number, utterances)?;
+        let decoded = self.decode(utterances, outputs)?;
+        let endings = if self.own(utterances).is_some() { &["", "_own"][..] } else { &[""] };
+        let mut all = Vec::new();
+        for (way, ending) in endings.iter().enumerate() {
+            let pairs = || utterances.rows.iter().map(|row| &row.label).zip(decoded.iter().map(|ways| &ways[way]));
+            if !self.parts.unit.spells() {
+                all.push(Errors::of(format!("per{ending}"), pairs().map(|(label, ids)| edits(ids, label))));
+                continue;
+            }
+            let texts: Vec<_> = pairs().map(|(label, ids)| (self.text(ids), self.text(label))).collect();
+            let count = |of: fn(&str, &str) -> Edits| texts.iter().map(move |(found, wanted)| of(found, wanted));
+            all.push(Errors::of(format!("wer{ending}"), count(word_edits)));
+            all.push(Errors::of(format!("cer{ending}"), count(character_edits)));
         }
-        let texts: Vec<_> = pairs().map(|(label, ids)| (self.text(ids), self.text(label))).collect();
-        let rate = |of: fn(&str, &str) -> Edits| {
-            error_rate(&texts.iter().map(|(found, wanted)| of(found, wanted)).collect::<Vec<_>>())
-        };
-        vec![("wer", rate(word_edits)), ("cer", rate(character_edits))]
+        Ok(all)
     }
 }
 
@@ -345,16 +353,19 @@ impl Dataset for SpeechDataset {
     /// `_own` after its name, decoded among the symbols of the split's language alone. A split of which recordings were left
     /// out as damaged is refused.
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
-        let (number, utterances) = self.split(split)?;
-        self.refuse_substitutes(number, utterances)?;
-        let decoded = self.decode(utterances, outputs)?;
-        let endings = if self.own(utterances).is_some() { &["", "_own"][..] } else { &[""] };
-        let mut metrics = Vec::new();
-        for (way, ending) in endings.iter().enumerate() {
-            let rates = self.rates(utterances, &decoded, way).into_iter();
-            metrics.extend(rates.map(|(name, value)| MetricValue { name: format!("{name}{ending}"), value }));
+        let errors = self.errors(split, outputs)?;
+        let mut names = Vec::new();
+        for Errors { rate, .. } in &errors {
+            names.push(rate.clone());
+            // The mean over utterances is told of phones alone.
+            names.extend(rate.strip_prefix("per").map(|ending| format!("per_mean{ending}")));
         }
-        Ok(metrics)
+        let outcomes = Outcomes::Errors(errors);
+        Ok(names.into_iter().filter_map(|name| Some(MetricValue { value: outcomes.metric(&name)?, name })).collect())
+    }
+
+    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
+        self.errors(split, outputs).map(|errors| Some(Outcomes::Errors(errors)))
     }
 
     /// `rows_left_out` when the data were opened, `silent_recordings` and `unknown_symbols` of the others; of the recordings decoded so far

@@ -84,6 +84,7 @@ fn cell(
             updates: 250 * finetunings,
             seconds: 31.25 * finetunings as f64,
             mask: PathBuf::from(format!("{}|{from}|{seed}|{sparsity}", text("method"))),
+            predictions: BTreeMap::new(),
             start_mask: start,
         }),
         axes,

@@ -14,7 +14,7 @@ const PAPER: f64 = 0.9999;
 pub(super) fn draw(ask: Ask<'_>, drift: &Drift) -> Drawn {
     let unreadable = RefCell::new(Notes::default());
     let sample = collect(ask.selected(), &axes_of(&[&drift.x, &drift.lines], &drift.panels), |result| {
-        let open = |path| ask.masks.open(path);
+        let open = |path| ask.artefacts.mask(path);
         let start = result.start_mask.as_ref()?;
         let compared = open(&result.mask).and_then(|last| {
             let first = open(start)?;

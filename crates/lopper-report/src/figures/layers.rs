@@ -45,7 +45,7 @@ pub(super) fn draw(ask: Ask<'_>, layers: &Layers) -> Drawn {
     for (panel, (value, _)) in asked.iter().enumerate() {
         let axis = layers.panels.as_deref().unwrap_or_default();
         for point in within(&sample.points, axis, value.as_ref()) {
-            match ask.masks.open(&point.result.mask) {
+            match ask.artefacts.mask(&point.result.mask) {
                 Ok(mask) => table.add(panel, &point, &mask),
                 Err(problem) => notes.unreadable(problem),
             }

@@ -8,12 +8,14 @@ mod layers;
 mod lines;
 mod matrix;
 mod notes;
+mod over_examples;
 mod overlap;
 mod score_table;
+mod verdict;
 
 use crate::figure::{Figure, Kind};
 use crate::sample::is_selected;
-use crate::{Caption, Cell, Masks, Rendered};
+use crate::{Artefacts, Caption, Cell, Rendered};
 
 /// What a kind makes of its cells.
 struct Drawn {
@@ -30,7 +32,7 @@ struct Ask<'a> {
     /// All cells of the experiment.
     cells: &'a [Cell],
     figure: &'a Figure,
-    masks: &'a dyn Masks,
+    artefacts: &'a dyn Artefacts,
 }
 
 impl<'a> Ask<'a> {
@@ -42,8 +44,8 @@ impl<'a> Ask<'a> {
 }
 
 /// Draws one figure.
-pub(crate) fn draw(cells: &[Cell], figure: &Figure, masks: &dyn Masks) -> Rendered {
-    let ask = Ask { cells, figure, masks };
+pub(crate) fn draw(cells: &[Cell], figure: &Figure, artefacts: &dyn Artefacts) -> Rendered {
+    let ask = Ask { cells, figure, artefacts };
     let drawn = match &figure.kind {
         Kind::Curve(curve) => curve::draw(ask, curve),
         Kind::Matrix(matrix) => matrix::draw(ask, matrix),

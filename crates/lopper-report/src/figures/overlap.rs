@@ -37,7 +37,7 @@ impl Opened<'_> {
         if let Some(known) = self.masks.get(path) {
             return known.clone();
         }
-        let mask = match self.ask.masks.open(path) {
+        let mask = match self.ask.artefacts.mask(path) {
             Ok(mask) => Some(Rc::new(mask)),
             Err(problem) => {
                 notes.unreadable(problem);

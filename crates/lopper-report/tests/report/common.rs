@@ -33,6 +33,7 @@ pub(crate) fn cell(axes: &[(&str, AxisValue)], seed: u64, value: f64) -> Cell {
             updates: 100,
             seconds: 1.5,
             mask: PathBuf::from(&name),
+            predictions: BTreeMap::new(),
             start_mask: None,
         }),
         name,
@@ -63,7 +64,7 @@ pub(crate) fn draw(cells: &[Cell], keys: &str) -> Rendered {
 }
 
 /// The same with masks.
-pub(crate) fn draw_with(cells: &[Cell], keys: &str, masks: &dyn lopper_report::Masks) -> Rendered {
+pub(crate) fn draw_with(cells: &[Cell], keys: &str, masks: &dyn lopper_report::Artefacts) -> Rendered {
     let axes: std::collections::BTreeSet<&str> =
         cells.iter().flat_map(|cell| cell.axes.keys().map(String::as_str)).collect();
     let figures = figures(&format!("[[figure]]\nname = \"figure\"\n{keys}"), &Vec::from_iter(axes));

@@ -149,7 +149,9 @@ fn comparisons_are_paired_by_seed() {
     assert_eq!(rows[0]["verdict"], "better");
     let chance = draw(&cells(), &keys.replace("0.5", "0.1"));
     assert_eq!(crate::common::rows(&chance.csv)[0]["verdict"], "no difference beyond the interval");
-    assert!(caption(&chance).contains("Against a: b 0.000 ± 0.025 (n = 3), no difference beyond the interval."));
+    assert!(
+        caption(&chance).contains("Against a: b 0.000 ± 0.025 (n = 3, p = 1.00), no difference beyond the interval.")
+    );
     let nobody = draw(&cells(), &keys.replace("\"a\"\nwhere", "\"c\"\nwhere"));
     assert!(crate::common::rows(&nobody.csv).iter().all(|row| row["n"] == "0"), "{}", nobody.csv);
 }

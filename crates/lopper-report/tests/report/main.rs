@@ -6,4 +6,5 @@ mod curves;
 mod masks;
 mod page;
 mod parse;
+mod significance;
 mod statistics;

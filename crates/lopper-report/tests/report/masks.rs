@@ -2,7 +2,7 @@
 
 use crate::common::{caption, cell, close, draw, draw_with, number, rows};
 use lopper_mask::{Layout, MaskOrigin, MaskSet, Sparsity};
-use lopper_report::{Cell, MaskFiles, Masks, Summary};
+use lopper_report::{ArtefactFiles, Artefacts, Cell, Summary};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -185,8 +185,8 @@ fn mask_files_are_read() {
     let path = folder.path().join("mask.safetensors");
     let own = mask(Path::new("omp x 1")).unwrap();
     std::fs::write(&path, own.to_file_bytes(&MaskOrigin::new()).unwrap()).unwrap();
-    assert_eq!(MaskFiles.open(&path).unwrap(), own);
+    assert_eq!(ArtefactFiles.mask(&path).unwrap(), own);
     std::fs::write(&path, b"no mask").unwrap();
-    assert!(MaskFiles.open(&path).unwrap_err().contains("is no mask"));
-    assert!(MaskFiles.open(&folder.path().join("none")).unwrap_err().contains("cannot be read"));
+    assert!(ArtefactFiles.mask(&path).unwrap_err().contains("is no mask"));
+    assert!(ArtefactFiles.mask(&folder.path().join("none")).unwrap_err().contains("cannot be read"));
 }

@@ -13,7 +13,7 @@ pub enum Kind {
     Stage,
     /// The weights of a stage after some of its updates. Named by training key and update.
     Weights,
-    /// Metrics of some weights on one split. Named by evaluation key.
+    /// Metrics of some weights on one split, and what they said of every example. Named by evaluation key.
     Evaluation,
     /// Which training key a planned stage turned out to have. Named by plan key.
     Alias,

@@ -20,7 +20,7 @@ use crate::sealed::{self, Sealed};
 use crate::weights::Weights;
 use crate::{SplitMetrics, StageRecord};
 use directory::DirectoryStore;
-use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Result};
+use lopper_core::{Error, MaskOrigin, MaskSet, MethodState, Outcomes, Result};
 use lopper_weights::files;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,6 +31,8 @@ use std::time::Duration;
 
 const RECORD: &str = "stage.json";
 const EVALUATION: &str = "evaluation.json";
+/// What was said of every example, packed.
+const PREDICTIONS: &str = "predictions.bin";
 const ALIAS: &str = "alias.json";
 const MASK: &str = "mask.safetensors";
 const START_MASK: &str = "start_mask.safetensors";
@@ -238,14 +240,39 @@ impl StageStore {
         }
     }
 
+    /// What was said of every example in the evaluation with the key `key`; `None` where that was not kept.
+    pub(crate) fn outcomes(&self, key: &str) -> Option<Outcomes> {
+        let at = self.store.find(&ArtefactId::evaluation(key))?;
+        let recorded = EvaluationRecord::from_bytes(&fs::read(at.join(EVALUATION)).ok()?).ok()?.predictions?;
+        let whole = |bytes: &Vec<u8>| blake3::hash(bytes).to_hex().as_str() == recorded;
+        let path = at.join(PREDICTIONS);
+        let outcomes = fs::read(&path).ok().filter(whole).and_then(|bytes| Outcomes::from_packed(&bytes));
+        if outcomes.is_none() {
+            tracing::warn!(
+                "{}: is damaged or gone; its metrics stand, but not what was said of each example",
+                path.display()
+            );
+        }
+        outcomes
+    }
+
     /// Keeps an evaluation. Returns the metrics that stand.
-    pub(crate) fn add_evaluation(&self, record: &EvaluationRecord) -> Result<SplitMetrics> {
+    pub(crate) fn add_evaluation(
+        &self,
+        mut record: EvaluationRecord,
+        outcomes: Option<&Outcomes>,
+    ) -> Result<SplitMetrics> {
+        let packed = outcomes.map(Outcomes::to_packed);
+        record.predictions = packed.as_ref().map(|bytes| blake3::hash(bytes).to_hex().to_string());
         let id = ArtefactId::evaluation(&record.key);
         if self.evaluation(&record.key).is_none() {
             self.discard(&id)?;
         }
-        self.store.add(&id, &mut |at| files::write_atomic(&at.join(EVALUATION), &sealed::seal(record)?))?;
-        Ok(self.evaluation(&record.key).unwrap_or_else(|| record.metrics.clone()))
+        self.store.add(&id, &mut |at| {
+            packed.iter().try_for_each(|bytes| files::write_atomic(&at.join(PREDICTIONS), bytes))?;
+            files::write_atomic(&at.join(EVALUATION), &sealed::seal(&record)?)
+        })?;
+        Ok(self.evaluation(&record.key).unwrap_or(record.metrics))
     }
 
     /// Takes the right to work at a stage, or says who has it.

@@ -157,13 +157,45 @@ fn an_evaluation_is_kept_once() {
         },
         seconds: 1.0,
         made_by: made_by(),
+        predictions: None,
     };
     assert_eq!(store.evaluation(&key('e')), None);
     for value in [0.25, 0.5] {
-        assert_eq!(store.add_evaluation(&record(value)).unwrap(), record(0.25).metrics);
+        assert_eq!(store.add_evaluation(record(value), None).unwrap(), record(0.25).metrics);
     }
+    assert_eq!(store.outcomes(&key('e')), None);
     // It goes with its stage.
     assert_eq!(free(&store), [key('a')]);
     store.remove(&[key('a')]).unwrap();
     assert_eq!(store.evaluation(&key('e')), None);
+}
+
+#[test]
+fn what_was_said_of_each_example_lies_beside_its_evaluation() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path());
+    let record = EvaluationRecord {
+        key: key('e'),
+        stage: key('a'),
+        update: 8,
+        metrics: SplitMetrics { split: lopper_core::Split::VALIDATION, metrics: Vec::new() },
+        seconds: 1.0,
+        made_by: made_by(),
+        predictions: None,
+    };
+    let outcomes = Outcomes::Classes((0..40_000).map(|n| (n % 3, n % 2)).collect());
+    store.add_evaluation(record.clone(), Some(&outcomes)).unwrap();
+    assert_eq!(store.outcomes(&key('e')), Some(outcomes.clone()));
+    let at = directory.path().join("store/evaluations").join(key('e'));
+    let bytes: u64 = fs::read_dir(&at).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes < 25_000, "40,000 examples take {bytes} bytes");
+    // The first that was kept stands, like its metrics.
+    store.add_evaluation(record.clone(), None).unwrap();
+    assert_eq!(store.outcomes(&key('e')), Some(outcomes));
+    let path = at.join(PREDICTIONS);
+    let mut damaged = fs::read(&path).unwrap();
+    damaged[100] ^= 1;
+    fs::write(&path, damaged).unwrap();
+    assert_eq!(store.outcomes(&key('e')), None);
+    assert_eq!(store.evaluation(&key('e')), Some(record.metrics));
 }

@@ -16,7 +16,9 @@ use tch::{Device, Kind, Tensor};
 /// 5. Metrics are finite, named once, and hold the primary one; for heads other than CTC, perfect predictions score 1
 ///    (0 for error rates) and wrong ones worse. Predictions may come in any order.
 /// 6. Predictions that do not cover a split once, or are of another shape, are refused.
-/// 7. What is kept of predictions is judged as the predictions are: 20 random ones of each split.
+/// 7. What is told of every example tells each of the split, gives every metric to the last bit, and is the same in whatever order
+///    predictions come.
+/// 8. What is kept of predictions is judged as the predictions are: 20 random ones of each split.
 ///
 /// # Panics
 /// When a law is broken, with its name and what breaks it.
@@ -51,6 +53,7 @@ pub fn dataset(dataset: &dyn Dataset) {
     for split in dataset.evaluation_splits().iter().filter(|split| dataset.len(split) > 0) {
         law("perfect predictions score best", || perfect(dataset, split));
         law("predictions must cover the split once", || covers(dataset, split));
+        for_all("what is told of examples gives the metrics", 20, any::<i64>(), |seed| told(dataset, split, seed));
         for_all("what is kept of predictions is judged as they are", 20, any::<i64>(), |seed| {
             kept(dataset, split, seed)
         });
@@ -206,6 +209,31 @@ fn perfect(dataset: &dyn Dataset, split: &Split) -> Law {
     Ok(())
 }
 
+fn told(dataset: &dyn Dataset, split: &Split, seed: i64) -> Law {
+    let outputs = chance(dataset, split, seed)?;
+    let Some(outcomes) = dataset.outcomes(split, &outputs)? else { return Ok(()) };
+    let (found, all) = (outcomes.len(), dataset.len(split));
+    holds!(found == all, "{found} of {all} examples are told of");
+    for MetricValue { name, value } in dataset.evaluate(split, &outputs)? {
+        let again = outcomes.metric(&name);
+        let same = again.is_some_and(|again| again.to_bits() == value.to_bits());
+        holds!(same, "{name} is {value}, and from what is told of each example {again:?}");
+    }
+    let mut turned = outputs;
+    turned.reverse();
+    holds!(dataset.outcomes(split, &turned)? == Some(outcomes), "predictions in another order tell of other examples");
+    Ok(())
+}
+
+/// Predictions by chance that cover a split.
+fn chance(dataset: &dyn Dataset, split: &Split, seed: i64) -> Result<Vec<Predicted>, Broken> {
+    let all: Vec<usize> = (0..dataset.len(split)).collect();
+    let batch = |(number, indices): (i64, &[usize])| {
+        Ok((indices.to_vec(), random(&dataset.task().head, indices.len(), seed.wrapping_add(number))?))
+    };
+    (0..).zip(all.chunks(64)).map(batch).collect()
+}
+
 /// Logits by chance, for a CTC head of rows that are not all as long.
 fn random(head: &Head, rows: usize, seed: i64) -> Result<Predictions, Broken> {
     tch::manual_seed(seed);
@@ -219,13 +247,11 @@ fn random(head: &Head, rows: usize, seed: i64) -> Result<Predictions, Broken> {
 }
 
 fn kept(dataset: &dyn Dataset, split: &Split, seed: i64) -> Law {
-    let all: Vec<usize> = (0..dataset.len(split)).collect();
-    let (mut whole, mut less) = (Vec::new(), Vec::new());
-    for (number, indices) in (0..).zip(all.chunks(64)) {
-        let Predictions { logits, lengths } = random(&dataset.task().head, indices.len(), seed.wrapping_add(number))?;
-        let given = Predictions { logits: deep_copy(&logits)?, lengths: lengths.clone() };
-        less.push((indices.to_vec(), dataset.keep(split, given)?));
-        whole.push((indices.to_vec(), Predictions { logits, lengths }));
+    let whole = chance(dataset, split, seed)?;
+    let mut less = Vec::new();
+    for (indices, Predictions { logits, lengths }) in &whole {
+        let given = Predictions { logits: deep_copy(logits)?, lengths: lengths.clone() };
+        less.push((indices.clone(), dataset.keep(split, given)?));
     }
     let (expected, found) = (dataset.evaluate(split, &whole)?, dataset.evaluate(split, &less)?);
     // As text, because a metric of chance answers may be NaN.

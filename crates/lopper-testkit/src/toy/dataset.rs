@@ -1,6 +1,8 @@
 //! Gaussian clusters as a [`Dataset`].
 
-use lopper_core::{Batch, Dataset, Error, Head, Inputs, MetricValue, Predictions, Result, Split, Targets, Task};
+use lopper_core::{
+    Batch, Dataset, Error, Head, Inputs, MetricValue, Outcomes, Predictions, Result, Split, Targets, Task,
+};
 use lopper_metrics::ClassMetric;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -100,6 +102,39 @@ impl ToyDataset {
         Ok(Self { features: data.features, task, train, validation, shared })
     }
 
+    fn judged(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Outcomes> {
+        let examples = self.examples(split);
+        let mut predicted: Vec<Option<u32>> = vec![None; examples.len()];
+        for (indices, predictions) in outputs {
+            let (found, expected) =
+                (predictions.logits.size(), [indices.len() as i64, self.task.head.outputs() as i64]);
+            if found != expected {
+                return Err(Error::Other(format!("toy needs logits of shape {expected:?}, not {found:?}")));
+            }
+            if predictions.logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Err(Error::Diverged("the model's answers on toy are not finite".into()));
+            }
+            let classes = Vec::<i64>::try_from(predictions.logits.f_argmax(1, false)?.f_to_kind(Kind::Int64)?)?;
+            for (index, class) in indices.iter().zip(classes) {
+                match predicted.get_mut(*index) {
+                    None => return Err(Error::Other(format!("toy has {} examples, none at {index}", examples.len()))),
+                    Some(Some(_)) => return Err(Error::Other(format!("toy example {index} was predicted twice"))),
+                    Some(place) => *place = Some(class as u32),
+                }
+            }
+        }
+        let pairs: Vec<(u32, u32)> =
+            predicted.iter().zip(examples).filter_map(|(p, example)| Some(((*p)?, example.class as u32))).collect();
+        if pairs.len() < examples.len() {
+            return Err(Error::Other(format!(
+                "{} of {} examples of toy were not predicted",
+                examples.len() - pairs.len(),
+                examples.len()
+            )));
+        }
+        Ok(Outcomes::Classes(pairs))
+    }
+
     fn examples(&self, split: &Split) -> &[Example] {
         match split.as_str() {
             "train" => &self.train,
@@ -139,37 +174,13 @@ impl Dataset for ToyDataset {
     }
 
     fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
-        let examples = self.examples(split);
-        let mut predicted: Vec<Option<u32>> = vec![None; examples.len()];
-        for (indices, predictions) in outputs {
-            let (found, expected) =
-                (predictions.logits.size(), [indices.len() as i64, self.task.head.outputs() as i64]);
-            if found != expected {
-                return Err(Error::Other(format!("toy needs logits of shape {expected:?}, not {found:?}")));
-            }
-            if predictions.logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-                return Err(Error::Diverged("the model's answers on toy are not finite".into()));
-            }
-            let classes = Vec::<i64>::try_from(predictions.logits.f_argmax(1, false)?.f_to_kind(Kind::Int64)?)?;
-            for (index, class) in indices.iter().zip(classes) {
-                match predicted.get_mut(*index) {
-                    None => return Err(Error::Other(format!("toy has {} examples, none at {index}", examples.len()))),
-                    Some(Some(_)) => return Err(Error::Other(format!("toy example {index} was predicted twice"))),
-                    Some(place) => *place = Some(class as u32),
-                }
-            }
-        }
-        let pairs: Vec<(u32, u32)> =
-            predicted.iter().zip(examples).filter_map(|(p, example)| Some(((*p)?, example.class as u32))).collect();
-        if pairs.len() < examples.len() {
-            return Err(Error::Other(format!(
-                "{} of {} examples of toy were not predicted",
-                examples.len() - pairs.len(),
-                examples.len()
-            )));
-        }
-        let metric = ClassMetric::Accuracy;
-        Ok(vec![MetricValue { name: metric.name().into(), value: metric.of(&pairs) }])
+        let name = ClassMetric::Accuracy.name();
+        let value = self.judged(split, outputs)?.metric(name).unwrap_or_default();
+        Ok(vec![MetricValue { name: name.into(), value }])
+    }
+
+    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
+        self.judged(split, outputs).map(Some)
     }
 
     fn identity(&self, split: &Split) -> String {

@@ -154,7 +154,8 @@ impl Arguments {
             || self.smaller(),
             || {
                 let (model, stop) = (open.model.as_ref(), Stop::default());
-                evaluate(model, dataset, split, open.device, Precision::Float32, batches, &stop)
+                let evaluated = evaluate(model, dataset, split, open.device, Precision::Float32, batches, &stop)?;
+                Ok(evaluated.metrics)
             },
         )
     }

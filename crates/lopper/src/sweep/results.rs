@@ -3,12 +3,12 @@
 use super::round::FAILED;
 use super::{Cell, Graph, Sweep, value_text};
 use lopper_core::{Error, Result};
-use lopper_report::{AxisValue, CellResult, Experiment, Figure, MaskFiles, Metric, Rendered, State};
+use lopper_report::{ArtefactFiles, AxisValue, CellResult, Experiment, Figure, Metric, Rendered, State};
 use lopper_session::{Provenance, RunRecord, RunState, RunStatus, StageStore};
 use lopper_weights::files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use toml::Value;
 
 /// The axis that tells the groups of a sweep apart.
@@ -64,7 +64,7 @@ impl Sweep {
                 axes: axes(cell),
                 seed: cell.axes.get("seed").and_then(Value::as_integer).unwrap_or_default().unsigned_abs(),
                 state,
-                result: record.map(|record| result(&record, start_mask)),
+                result: record.map(|record| result(&record, &self.directory(index), start_mask)),
             }
         });
         let cells = cells.collect();
@@ -75,6 +75,14 @@ impl Sweep {
             configuration: toml::to_string(&self.source).unwrap_or_default(),
             provenance: provenance(&made_by),
         })
+    }
+
+    /// When it was given and when each of its cells ended, as far as they have: where this changes, so does what it has come to.
+    pub(crate) fn ended(&self) -> Vec<Option<SystemTime>> {
+        let cells = (0..self.cells.len()).map(|cell| self.directory(cell));
+        let files = cells.flat_map(|cell| [cell.join("record.json"), cell.join(FAILED)]);
+        let files = files.chain([self.out.join(Self::SOURCE)]);
+        files.map(|file| std::fs::metadata(file).and_then(|metadata| metadata.modified()).ok()).collect()
     }
 
     fn title(&self) -> String {
@@ -106,7 +114,7 @@ impl Sweep {
     /// Everything that is wrong with the configuration, and [`Error::File`] for what cannot be written.
     pub(crate) fn write_report(&self, graph: &Graph) -> Result<(PathBuf, Vec<Rendered>)> {
         let experiment = self.results(graph)?;
-        let figures = lopper_report::render(&experiment, &MaskFiles);
+        let figures = lopper_report::render(&experiment, &ArtefactFiles);
         let directory = self.out.join("figures");
         files::create_dir(&directory)?;
         // What a process has left that was killed while it wrote them.
@@ -138,7 +146,7 @@ fn axis_value(value: &Value) -> AxisValue {
     }
 }
 
-fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
+fn result(record: &RunRecord, directory: &Path, start_mask: Option<PathBuf>) -> CellResult {
     let primary = record.metric.as_ref().map(|metric| metric.name.as_str());
     let first = record.metrics.first().map(|split| split.split.as_str());
     let metrics = record.metrics.iter().flat_map(|split| {
@@ -150,6 +158,8 @@ fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
             primary: primary == Some(metric.name.as_str()) && first == Some(split.split.as_str()),
         })
     });
+    let predictions = record.predictions.iter();
+    let predictions = predictions.filter_map(|(split, path)| Some((split.clone(), directory.join(path.file_name()?))));
     CellResult {
         method: record.method.clone(),
         task: record.task.clone(),
@@ -163,6 +173,8 @@ fn result(record: &RunRecord, start_mask: Option<PathBuf>) -> CellResult {
         updates: record.updates,
         seconds: record.seconds,
         mask: record.mask.clone(),
+        // Where they lie now, wherever the run was started from.
+        predictions: predictions.collect(),
         start_mask,
     }
 }
