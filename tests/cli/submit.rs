@@ -125,6 +125,20 @@ fn what_cannot_be_submitted_is_told() {
 }
 
 #[test]
+fn cells_that_fail_make_the_task_fail_that_reports_them() {
+    let f = Fixture::new();
+    let text = "max_skipped = 1\n[sweep]\nseeds = [57]\nretries = 0\n[[sweep.group]]\nset.prune = { method = 'dense', sparsity = 0.0 }\n\
+        over.train.learning_rate = [1e-3, 1e30]\n";
+    f.write("sweep.toml", format!("{}{text}", BASE.replace("learning_rate = 1e-3\n", "")));
+    with(&f, "sbatch", SBATCH, &["submit", "sweep.toml", "--workers", "1"]).ok();
+    let said = String::from_utf8(f.read("sbatch.txt")).unwrap();
+    assert!(said.ends_with("task 0: 1\n"), "{said}");
+    let log = String::from_utf8(f.read("runs/sweep/logs/4711_0.log")).unwrap();
+    assert!(log.contains("failed: ") && log.trim_end().ends_with("error: 1 of 2 cells are not done"), "{log}");
+    assert!(f.path("runs/sweep/report.html").exists());
+}
+
+#[test]
 fn workers_of_another_version_or_another_sweep_take_no_part() {
     let f = Fixture::new();
     f.write("sweep.toml", format!("{BASE}{FEW}"));

@@ -204,6 +204,43 @@ mod tests {
     use super::*;
 
     #[test]
+    fn cells_claims_and_the_report_are_of_a_round() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, out) = (directory.path().join("a.toml"), directory.path().join("out"));
+        let sweep = |seeds: &str| {
+            fs::write(&file, format!("[sweep]\nseeds = {seeds}\n")).unwrap();
+            Sweep::read(&file, &[], Some(&out)).unwrap().unwrap()
+        };
+        let one = sweep("[1, 2]");
+        one.start().unwrap();
+        let mut round = Round::of(&one).unwrap();
+        let failed = one.directory(0);
+        round.end(&failed, Some("no luck")).unwrap();
+        // What a machine's clock may say is nothing to anybody.
+        for name in [FAILED, ENDED] {
+            let file = File::options().write(true).open(failed.join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }
+        let stand = |round: &Round| [0, 1].map(|cell| round.standing(&one, cell));
+        assert_eq!(stand(&Round::of(&one).unwrap()), [Standing::Failed, Standing::Open]);
+        let lease = round.claim(&one, 1).unwrap().unwrap();
+        assert!(Round::of(&one).unwrap().claim(&one, 1).unwrap().is_none());
+        drop(lease);
+        drop(round.claim_report(&one).unwrap().unwrap());
+        round.note_report(&one).unwrap();
+        assert!(round.claim_report(&one).unwrap().is_none(), "once a round");
+
+        assert!(!round.renew(&one).unwrap());
+        one.start().unwrap();
+        assert!(round.renew(&one).unwrap());
+        assert_eq!((stand(&round), round.ended(&one)), ([Standing::Open; 2], 0));
+        assert!(round.claim_report(&one).unwrap().is_some());
+        sweep("[1, 3]").start().unwrap();
+        let error = round.renew(&one).unwrap_err().to_string();
+        assert!(error.contains("started again with another configuration"), "{error}");
+    }
+
+    #[test]
     fn a_lock_of_the_dead_is_put_aside_and_another_is_left() {
         let directory = tempfile::tempdir().unwrap();
         let lock = directory.path().join(RUN_LOCK);
