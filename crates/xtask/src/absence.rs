@@ -135,11 +135,11 @@ fn arrows(root: &Path, packages: &[Package]) -> Vec<String> {
         let normal = package.dependencies.iter().filter(|d| d.kind.as_deref() != Some("dev"));
         for on in normal.filter_map(|d| ours.iter().find(|p| p.name == d.name && d.path.is_some())) {
             let reason = match package.name.as_str() {
-                "lopper-core" if on.name == "lopper-mask" => None,
-                "lopper-core" => Some("of ours it depends on lopper-mask alone"),
-                "lopper-mask" | "xtask" => Some("it depends on nothing of ours"),
-                "lopper-report" if on.name == "lopper-mask" => None,
-                "lopper-report" => Some("of ours it depends on lopper-mask alone"),
+                "lopper-core" | "lopper-report" if ["lopper-mask", "lopper-metrics"].contains(&on.name.as_str()) => {
+                    None
+                }
+                "lopper-core" | "lopper-report" => Some("of ours it depends on lopper-mask and lopper-metrics alone"),
+                "lopper-mask" | "lopper-metrics" | "xtask" => Some("it depends on nothing of ours"),
                 "lopper" => None,
                 _ if on.name == "lopper" => Some("only a user's program depends on the facade"),
                 _ if on.plugin(root) && package.plugin(root) => Some("plugins never depend on each other"),
@@ -153,6 +153,7 @@ fn arrows(root: &Path, packages: &[Package]) -> Vec<String> {
         let torch = package.dependencies.iter().filter(|d| TORCH.contains(&d.name.as_str()));
         let reason = match package.name.as_str() {
             "lopper-mask" => Some("masks are had without libtorch"),
+            "lopper-metrics" => Some("metrics are had without libtorch"),
             "lopper-report" => Some("figures are drawn without libtorch"),
             _ => None,
         };
@@ -314,17 +315,23 @@ mod tests {
         };
         let packages = [
             package("lopper-mask", "crates/lopper-mask", &[("lopper-metrics", None), ("tch", Some("dev"))]),
-            package("lopper-metrics", "crates/lopper-metrics", &[]),
+            package("lopper-metrics", "crates/lopper-metrics", &[("lopper-mask", None), ("tch", None)]),
             package(
                 "lopper-core",
                 "crates/lopper-core",
-                &[("lopper-mask", None), ("tch", None), ("lopper-weights", None), ("lopper-testkit", Some("dev"))],
+                &[
+                    ("lopper-mask", None),
+                    ("lopper-metrics", None),
+                    ("tch", None),
+                    ("lopper-weights", None),
+                    ("lopper-testkit", Some("dev")),
+                ],
             ),
             package("lopper-weights", "crates/lopper-weights", &[("lopper-core", None)]),
             package(
                 "lopper-report",
                 "crates/lopper-report",
-                &[("lopper-mask", None), ("lopper-core", None), ("tch", None)],
+                &[("lopper-mask", None), ("lopper-metrics", None), ("lopper-core", None), ("tch", None)],
             ),
             package("lopper-testkit", "crates/lopper-testkit", &[("lopper-core", None)]),
             package("lopper-session", "crates/lopper-session", &[("a", None)]),
@@ -337,8 +344,10 @@ mod tests {
             [
                 "lopper-mask -> lopper-metrics: it depends on nothing of ours",
                 "lopper-mask -> tch: masks are had without libtorch",
-                "lopper-core -> lopper-weights: of ours it depends on lopper-mask alone",
-                "lopper-report -> lopper-core: of ours it depends on lopper-mask alone",
+                "lopper-metrics -> lopper-mask: it depends on nothing of ours",
+                "lopper-metrics -> tch: metrics are had without libtorch",
+                "lopper-core -> lopper-weights: of ours it depends on lopper-mask and lopper-metrics alone",
+                "lopper-report -> lopper-core: of ours it depends on lopper-mask and lopper-metrics alone",
                 "lopper-report -> tch: figures are drawn without libtorch",
                 "lopper-session -> a: only `lopper` knows the built-in plugins",
                 "a -> b: plugins never depend on each other",
