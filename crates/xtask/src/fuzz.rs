@@ -78,7 +78,8 @@ fn campaign(checkout: &Checkout, target: &str, executions: u64) -> Result<Outcom
         format!("-max_total_time={LONGEST}"),
         format!("-dict={}", checkout.path("fuzz/dictionaries").join(format!("{target}.dict")).display()),
         "-max_len=4096".into(),
-        "-timeout=10".into(),
+        // Seconds of the clock, not of the processor: beside other work an input may have to wait.
+        "-timeout=60".into(),
         "-print_final_stats=1".into(),
     ]);
     let libtorch = checkout.user_libtorch().unwrap_or_else(|| checkout.libtorch());
