@@ -121,7 +121,11 @@ fn masks_go_from_cell_to_cell() {
     f.write("sweep.toml", format!("{BASE}{TRANSFER}"));
     // A mask takes three finetunings; eight cells take one more each.
     assert_eq!(counts(&f, &["sweep.toml"]), (8 * 4, 2 * 3 + 8, 10));
-    let result = f.run(&["run", "sweep.toml", "--json"]).json();
+    let answer = f.run(&["run", "sweep.toml", "--json"]);
+    // Four cells re-prune after half of their updates.
+    let told = |answer: &Answer| answer.stderr.matches("re-prunes every 2 of its 4 updates").count();
+    assert_eq!((told(&answer), told(&f.run(&["plan", "sweep.toml"]))), (1, 1), "{answer:?}");
+    let result = answer.json();
     assert_eq!((result["done"].as_u64(), result["trained"].as_u64()), (Some(10), Some(14)), "{result}");
     let mask = record(&f, "mask-source0.001-seed57");
     assert_eq!((&mask["metric"], mask["finetunings"].as_u64()), (&Value::Null, Some(3)), "its head knows nothing");
@@ -326,7 +330,7 @@ fn a_sweep_that_is_killed_goes_on() {
     let f = Fixture::new();
     let length = whole(&f).as_millis() as u64;
     let (mut dice, mut killed, mut sweeps) = (Dice(13), 0, 0);
-    while killed < number("LOPPER_KILLS", 4) {
+    while killed < number("LOPPER_KILLS", 2) {
         let out = format!("killed{sweeps}");
         let (directory, store) = (format!("{out}/sweep"), format!("run.store={out}/store"));
         let arguments = ["run", "sweep.toml", "--out", &directory, "--set", &store];
@@ -357,7 +361,7 @@ fn workers_that_are_killed_leave_nothing_undone() {
     let f = Fixture::new();
     let length = whole(&f).as_millis() as u64;
     let (mut dice, mut killed, mut sweeps) = (Dice(17), 0, 0);
-    while killed < number("LOPPER_KILLS", 3) {
+    while killed < number("LOPPER_KILLS", 2) {
         let out = format!("killed{sweeps}");
         let (directory, store) = (format!("{out}/sweep"), format!("run.store={out}/store"));
         let arguments = ["run", "sweep.toml", "--out", &directory, "--set", &store];

@@ -55,7 +55,7 @@ pub use provenance::Provenance;
 pub use rate::LearningRate;
 pub use record::{Counts, EvaluationRecord, RunRecord, RunStage, SplitMetrics, StageRecord};
 pub use removal::{RemovableRun, removable};
-pub use reprune::tell_long_intervals;
+pub use reprune::warn_of_long_intervals;
 pub use session::{Participants, Session, updates_per_epoch};
 pub use settings::{CheckpointEvery, EvaluationBatches, Keep, Precision, SessionSettings, WantedByOthers};
 pub use status::{RunState, RunStatus, StageStatus};

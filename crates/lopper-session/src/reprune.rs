@@ -6,12 +6,20 @@ use lopper_core::{PrunedWeights, Stage};
 /// of them (appendix A.3).
 const LEAST: u64 = 50;
 
+/// Warns of a plan of which a stage zeroes its pruned weights so seldom that much of its training is lost. Whoever plans or runs
+/// stages calls it once, with all of them.
+pub fn warn_of_long_intervals<'a>(stages: impl IntoIterator<Item = &'a Stage>) {
+    if let Some(told) = tell_long_intervals(stages) {
+        tracing::warn!("{told}");
+    }
+}
+
 /// What is to be said of a plan of which a stage zeroes its pruned weights so seldom that much of its training is lost: every
 /// interval trains them anew, and the last zeroing throws away what the last interval did. One sentence for all such stages;
 /// `None` where there is none. An interval of one update cannot be shorter.
-pub fn tell_long_intervals(stages: &[Stage]) -> Option<String> {
+fn tell_long_intervals<'a>(stages: impl IntoIterator<Item = &'a Stage>) -> Option<String> {
     let long = |stage: &&Stage| interval(stage).is_some_and(|n| n > 1 && n.saturating_mul(LEAST) > stage.updates);
-    let mut all = stages.iter().filter(long);
+    let mut all = stages.into_iter().filter(long);
     let stage = all.next()?;
     let (n, updates) = (interval(stage)?, stage.updates);
     let more = match all.count() {

@@ -16,7 +16,6 @@ use crate::plugins::Plugins;
 use crate::predictions;
 use crate::pretrained::Pretrained;
 use crate::provenance::Provenance;
-use crate::reprune::tell_long_intervals;
 use crate::run_id;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, StatusWriter};
@@ -112,9 +111,6 @@ impl Session {
             store: &store,
         }
         .identify(&stages, &spec)?;
-        if let Some(told) = tell_long_intervals(&stages) {
-            tracing::warn!("{told}");
-        }
         let versions = surroundings.versions(identity);
         let plugins_alone = versions.iter().filter(|(name, _)| name.ends_with(" plugin"));
         let plugin_versions = plugins_alone.map(|(name, version)| (name.clone(), version.clone())).collect();

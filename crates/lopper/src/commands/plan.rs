@@ -5,7 +5,7 @@ use crate::Outline;
 use crate::output::{self, Table, count, quantity, size};
 use crate::sweep::SweepPlan;
 use lopper_core::{Error, Result, Sparsity};
-use lopper_session::{DiskNeeds, StoreCache, tell_long_intervals};
+use lopper_session::{DiskNeeds, StoreCache, warn_of_long_intervals};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -75,14 +75,13 @@ impl Arguments {
                 return Err(Error::invalid("--resolved", self.config.config.display(), expected));
             }
             let (outlines, graph) = sweep.outline()?;
+            sweep.warn(&outlines, &graph);
             let plan = SweepPlan::of(&sweep, &outlines, &graph);
             return output::report(json, &plan, || plan.text());
         }
         if self.outline {
             let outline = self.config.outline()?;
-            if let Some(told) = tell_long_intervals(&outline.stages) {
-                tracing::warn!("{told}");
-            }
+            warn_of_long_intervals(&outline.stages);
             let plan = Plan::outlined(outline);
             return output::report(json, &plan, || text(&plan));
         }
@@ -95,6 +94,7 @@ impl Arguments {
         let (store_dir, out_dir) = (experiment.store().to_owned(), experiment.out().to_owned());
         let session = experiment.into_session(Default::default(), &StoreCache::new(&store_dir, false))?;
         let stages = session.plan();
+        warn_of_long_intervals(stages.iter().map(|planned| &planned.stage));
         let finetunings = || stages.iter().filter(|planned| planned.stage.is_finetuning());
         let plan = Plan {
             method,

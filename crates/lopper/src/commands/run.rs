@@ -5,7 +5,7 @@ use crate::output::{self, Table, count, duration, quantity};
 use crate::signals::stop_on_signals;
 use crate::sweep::Beginning;
 use lopper_core::Result;
-use lopper_session::{RunRecord, StoreCache};
+use lopper_session::{RunRecord, StoreCache, warn_of_long_intervals};
 
 /// The command's arguments.
 #[derive(Debug, clap::Args)]
@@ -35,6 +35,7 @@ impl Arguments {
         experiment.set_replace(self.replace);
         let cache = StoreCache::new(experiment.store(), self.verify);
         let mut session = experiment.into_session(stop, &cache)?;
+        warn_of_long_intervals(session.plan().iter().map(|planned| &planned.stage));
         // It saves time alone.
         cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
         let record = session.run()?;

@@ -1,11 +1,11 @@
 //! What is wrong with the cells of a sweep, found before anything is trained.
 
 use super::running::Beginning;
-use super::{Problems, Sweep};
+use super::{Graph, Problems, Sweep};
 use crate::Experiment;
 use crate::experiment::Outlined;
 use lopper_core::{Error, Layout, MaskSet, Result};
-use lopper_session::StoreCache;
+use lopper_session::{StoreCache, warn_of_long_intervals};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -43,6 +43,14 @@ impl Sweep {
         };
         let layouts = self.of_each(check)?;
         self.check_masks(&layouts)
+    }
+
+    /// Warns, once for all cells, of what is allowed and seldom meant. Where only the data tell how long stages are, each cell does
+    /// when it is run.
+    pub(crate) fn warn(&self, outlines: &[Outlined], graph: &Graph) {
+        if !graph.in_epochs {
+            warn_of_long_intervals(outlines.iter().flat_map(|outlined| &outlined.outline.stages));
+        }
     }
 
     /// Whether the mask of each cell is one of the model of every cell that takes it, as far as names and shapes say before it is

@@ -6,7 +6,7 @@ use super::{Cell, Graph, Sweep, SweepPlan};
 use crate::experiment::Outlined;
 use crate::{Experiment, output};
 use lopper_core::{Error, Result};
-use lopper_session::{RunRecord, RunState, RunStatus, Stop, StoreCache, WantedByOthers};
+use lopper_session::{RunRecord, RunState, RunStatus, Stop, StoreCache, WantedByOthers, warn_of_long_intervals};
 use lopper_weights::files;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -91,6 +91,7 @@ impl Sweep {
             self.check_unreplaced(&graph)?;
         }
         self.check(&outlines, beginning)?;
+        self.warn(&outlines, &graph);
         eprintln!("{}", SweepPlan::of(self, &outlines, &graph).summary());
         Ok((outlines, graph))
     }
@@ -263,6 +264,9 @@ impl Sweep {
         experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_by(&others, index)));
         let cache = StoreCache::new(experiment.store(), verify);
         let mut session = experiment.into_session(stop.clone(), &cache)?;
+        if graph.in_epochs {
+            warn_of_long_intervals(session.plan().iter().map(|planned| &planned.stage));
+        }
         // It saves time alone.
         cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
         session.run()
