@@ -125,8 +125,13 @@ impl Sweep {
         }
         // All of it, or what workers that died have left.
         let round = self.work(&graph, stop, verify, tell)?;
+        self.conclude(&graph, &round, started)
+    }
+
+    /// Writes the report of a round of which all cells have ended; returns what it came to.
+    fn conclude(&self, graph: &Graph, round: &Round, started: Instant) -> Result<SweepRecord> {
         let mut record = self.record(started.elapsed().as_secs_f64())?;
-        record.report = Some(self.write_report(&graph)?.0);
+        record.report = Some(self.write_report(graph)?.0);
         round.note_report(self)?;
         Ok(record)
     }
@@ -151,10 +156,7 @@ impl Sweep {
             return Ok(None);
         }
         let Some(_lease) = round.claim_report(self)? else { return Ok(None) };
-        let mut record = self.record(started.elapsed().as_secs_f64())?;
-        record.report = Some(self.write_report(&graph)?.0);
-        round.note_report(self)?;
-        Ok(Some(record))
+        self.conclude(&graph, &round, started).map(Some)
     }
 
     /// Runs the cells that no other process is at work at, until none is left.

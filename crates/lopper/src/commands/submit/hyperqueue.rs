@@ -1,6 +1,6 @@
 //! A sweep's workers as a task array of HyperQueue.
 
-use super::{Job, in_directive, submit_by};
+use super::{Job, in_directive, submit_by, threads};
 use lopper_core::Result;
 use std::path::Path;
 use std::process::Command;
@@ -8,30 +8,21 @@ use std::process::Command;
 /// The script that hq is given, with directives as its documentation has them (docs/jobs/directives.md, arrays.md and
 /// resources.md of HyperQueue 0.27).
 pub(super) fn script(job: &Job<'_>) -> String {
-    let Job { name, place, directory, logs, workers, environment, .. } = job;
+    let Job { name, place, logs, workers, environment, .. } = job;
     let named = job.options.iter().any(|option| option.contains("gpus/"));
     let gpu = if job.gpu && !named { "#HQ --resource=gpus/nvidia=1\n" } else { "" };
-    let given = match job.option_lines("#HQ") {
-        none if none.is_empty() => none,
-        lines => format!("\n# Given to `lopper submit` after --.{lines}"),
-    };
+    let given = job.given("#HQ");
     let cwd = in_directive(&format!("--cwd={}", place.display()));
     let log = |stream: &str| {
         let path = format!("{}/%{{JOB_ID}}_%{{TASK_ID}}.%{{INSTANCE_ID}}.{stream}", logs.display());
         in_directive(&format!("--std{stream}={path}"))
     };
     let (stdout, stderr) = (log("out"), log("err"));
-    let threads = match std::env::var("OMP_NUM_THREADS") {
-        Ok(threads) if threads.parse::<u32>().is_ok() => format!("export OMP_NUM_THREADS={threads}\n"),
-        // HyperQueue sets it to the CPUs that it gives a task.
-        _ => String::new(),
-    };
-    let (version, last, command) = (env!("CARGO_PKG_VERSION"), workers - 1, job.command());
-    let directory = directory.display();
+    // HyperQueue sets it to the CPUs that it gives a task.
+    let threads = threads().map(|threads| format!("export OMP_NUM_THREADS={threads}\n")).unwrap_or_default();
+    let (title, last, command) = (job.title(), workers - 1, job.command());
     format!(
-        "#!/bin/bash
-# Written by Lopper {version}. Every task is a worker of the sweep in {directory}: it trains cells that
-# no other is at work at, until none is left. Submitted once more, it goes on with what is not done.
+        "{title}
 #HQ --name={name}
 #HQ --array=0-{last}
 {gpu}#HQ {cwd}

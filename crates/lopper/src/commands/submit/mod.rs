@@ -267,6 +267,25 @@ impl Job<'_> {
         format!("{}{verify}", words.join(" "))
     }
 
+    /// What stands above a script's directives.
+    fn title(&self) -> String {
+        format!(
+            "#!/bin/bash
+# Written by Lopper {}. Every task is a worker of the sweep in {}: it trains cells that
+# no other is at work at, until none is left. Submitted once more, it goes on with what is not done.",
+            env!("CARGO_PKG_VERSION"),
+            self.directory.display()
+        )
+    }
+
+    /// The user's options as lines of directives that begin like this, below a line that says whose they are; nothing without any.
+    fn given(&self, directive: &str) -> String {
+        match self.option_lines(directive) {
+            none if none.is_empty() => none,
+            lines => format!("\n# Given to `lopper submit` after --.{lines}"),
+        }
+    }
+
     /// The user's options, each with its values in one line of directives that begin like this.
     fn option_lines(&self, directive: &str) -> String {
         let mut lines = String::new();
@@ -298,6 +317,11 @@ impl Submitted {
             quantity(*cells as u64, "cell"),
         )
     }
+}
+
+/// Threads of a worker, where whoever submits says how many.
+fn threads() -> Option<u32> {
+    std::env::var("OMP_NUM_THREADS").ok()?.parse().ok()
 }
 
 /// An executable file of that name in the directories of `path`.

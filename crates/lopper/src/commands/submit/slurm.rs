@@ -1,6 +1,6 @@
 //! A sweep's workers as a job array of Slurm.
 
-use super::{Job, in_directive, submit_by};
+use super::{Job, in_directive, submit_by, threads};
 use lopper_core::Result;
 use std::path::Path;
 use std::process::Command;
@@ -13,27 +13,19 @@ const GPUS: [&str; 4] = ["--gres", "--gpus", "-G", "--tres"];
 
 /// The script that sbatch is given.
 pub(super) fn script(job: &Job<'_>) -> String {
-    let Job { name, place, directory, logs, workers, environment, .. } = job;
+    let Job { name, place, logs, workers, environment, .. } = job;
     let named = job.options.iter().any(|option| GPUS.iter().any(|gpus| option.starts_with(gpus)));
     let gpu = if job.gpu && !named { "#SBATCH --gres=gpu:1\n" } else { "" };
-    let given = match job.option_lines("#SBATCH") {
-        none if none.is_empty() => none,
-        lines => format!("\n# Given to `lopper submit` after --.{lines}"),
-    };
+    let given = job.given("#SBATCH");
     // In the name of a file, what follows a percent sign means something.
     let logs = logs.to_string_lossy().replace('%', "%%");
     let output = in_directive(&format!("--output={logs}/%A_%a.log"));
     let chdir = in_directive(&format!("--chdir={}", place.display()));
-    let threads = match std::env::var("OMP_NUM_THREADS") {
-        Ok(threads) if threads.parse::<u32>().is_ok() => threads,
-        _ => "${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}".to_owned(),
-    };
-    let (version, last, command) = (env!("CARGO_PKG_VERSION"), workers - 1, job.command());
-    let directory = directory.display();
+    let of_task = || "${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}".to_owned();
+    let threads = threads().map_or_else(of_task, |threads| threads.to_string());
+    let (title, last, command) = (job.title(), workers - 1, job.command());
     format!(
-        "#!/bin/bash
-# Written by Lopper {version}. Every task is a worker of the sweep in {directory}: it trains cells that
-# no other is at work at, until none is left. Submitted once more, it goes on with what is not done.
+        "{title}
 #SBATCH --job-name={name}
 #SBATCH --array=0-{last}
 #SBATCH --ntasks=1
