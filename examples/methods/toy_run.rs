@@ -1,8 +1,8 @@
 //! A run of any registered method on a toy, as the command line does it with a model and a dataset plugin.
 
 use lopper::session::{
-    CheckpointEvery, EvaluationBatches, Keep, LEASE, Participants, Precision, RunIdentity, RunRecord, Session,
-    SessionSettings,
+    CheckpointEvery, EvaluationBatches, Keep, LEASE, OpenDataset, Participants, Precision, RunIdentity, RunRecord,
+    Session, SessionSettings,
 };
 use lopper::{Error, Model, Result, Sparsity, StrategyEntry, registry};
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel};
@@ -19,7 +19,7 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
     let participants = Participants {
         model: open_model()?,
         open_model: Box::new(open_model),
-        dataset: Box::new(ToyDataset::new(&ToyData::default())?),
+        dataset: OpenDataset::new(Box::new(ToyDataset::new(&ToyData::default())?)),
         strategy: (entry.open)(&options)?,
         identity: RunIdentity {
             model: "toy".into(),

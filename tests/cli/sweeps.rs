@@ -116,6 +116,18 @@ fn shared_stages_are_trained_once_and_a_second_run_trains_nothing() {
 }
 
 #[test]
+fn data_are_opened_once_for_cells_that_share_them() {
+    let f = Fixture::new();
+    let text = "[prune]\nmethod = 'mpi'\nsparsity = 0.3\n[sweep]\nseeds = [1, 2, 3]\nover.data.max_length = [8, 12]\n";
+    f.write("sweep.toml", format!("{BASE}{text}"));
+    let run = f.command(&["run", "sweep.toml"]).env("RUST_LOG", "lopper=info").output().unwrap();
+    let told = String::from_utf8(run.stderr).unwrap();
+    let opened = |what: &str| told.matches(&format!("opening the {what}")).count();
+    // Two are looked at before anything is trained. A model has a head of its seed in each cell.
+    assert_eq!((opened("data"), opened("model")), (2 + 2, 2 + 6), "{told}");
+}
+
+#[test]
 fn masks_go_from_cell_to_cell() {
     let f = Fixture::new();
     f.write("sweep.toml", format!("{BASE}{TRANSFER}"));

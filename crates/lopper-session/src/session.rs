@@ -21,7 +21,7 @@ use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, StatusWriter};
 use crate::store::{ArtefactId, StageStore};
 use crate::weights::Weights;
-use crate::{Batcher, Counts, DiskNeeds, MicroBatches, RunRecord, RunStage, SessionSettings};
+use crate::{Batcher, DiskNeeds, MicroBatches, OpenDataset, RunRecord, RunStage, SessionSettings};
 use lopper_core::{Dataset, Error, MaskOrigin, Model, PruningStrategy, Recipe, Result, RunSpec, Selector, Split};
 use lopper_weights::files;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +33,7 @@ pub struct Participants {
     /// Opens that model once more, with the same weights and head: how a run comes back to theta_0.
     pub open_model: Box<dyn Fn() -> Result<Box<dyn Model>> + Send>,
     /// The data.
-    pub dataset: Box<dyn Dataset>,
+    pub dataset: OpenDataset,
     /// The method.
     pub strategy: Box<dyn PruningStrategy>,
     /// Their names, options and origins.
@@ -57,8 +57,6 @@ pub struct Session {
     selector: Selector,
     /// What of the store was read and found whole.
     whole: BTreeSet<ArtefactId>,
-    /// What the dataset counts before anything of it was used: the same however often a run is continued.
-    counts: BTreeMap<String, Counts>,
     /// Prunable entries of the pre-trained model that are zero.
     zeros_at_start: u64,
 }
@@ -76,16 +74,6 @@ pub fn updates_per_epoch(dataset: &dyn Dataset, recipe: &Recipe, seed: u64) -> R
     Ok(MicroBatches::new(batches, recipe.accumulate).updates_per_epoch())
 }
 
-/// What a dataset counts of the splits that a run uses.
-fn counts(dataset: &dyn Dataset) -> BTreeMap<String, Counts> {
-    let splits = std::iter::once(Split::TRAIN).chain(dataset.evaluation_splits());
-    let named = |split: Split| {
-        let counts = dataset.counts(&split).into_iter().map(|(what, number)| (what.to_owned(), number));
-        (split.as_str().to_owned(), counts.collect::<Counts>())
-    };
-    splits.map(named).filter(|(_, counts)| !counts.is_empty()).collect()
-}
-
 impl Session {
     /// Plans the run and looks up which stages are done; trains and writes nothing.
     ///
@@ -94,8 +82,7 @@ impl Session {
     /// another version.
     pub fn new(participants: Participants, spec: RunSpec, settings: SessionSettings) -> Result<Self> {
         let weights = Weights::of(participants.model.as_ref())?;
-        let (model, dataset, identity) =
-            (participants.model.as_ref(), participants.dataset.as_ref(), &participants.identity);
+        let (model, dataset, identity) = (participants.model.as_ref(), &*participants.dataset, &participants.identity);
         let surroundings = Surroundings::new(identity, model, weights.layout(), dataset, &settings)?;
         let plugins = Plugins::of(identity);
         plugins.strategy(|| participants.strategy.accepts(weights.layout(), spec.sparsity))?;
@@ -116,7 +103,6 @@ impl Session {
         let plugin_versions = plugins_alone.map(|(name, version)| (name.clone(), version.clone())).collect();
         let made_by = Provenance::here(settings.device, plugin_versions);
         let selector = Selector::new();
-        let counts = plugins.dataset(|| counts(dataset))?;
         let zeros_at_start = plugins.model(|| model.zeros())?;
         let mut session = Self {
             participants,
@@ -132,7 +118,6 @@ impl Session {
             made_by,
             selector,
             whole: BTreeSet::new(),
-            counts,
             zeros_at_start,
         };
         session.find_done()?;
@@ -308,7 +293,7 @@ impl Session {
             metric,
             metrics,
             predictions,
-            counts: self.counts.clone(),
+            counts: self.participants.dataset.counts().clone(),
             sparsity: mask.sparsity().get(),
             pruned: mask.pruned(),
             entries: mask.layout().entries(),

@@ -1,12 +1,13 @@
 //! Opens what a configuration names, each part for itself, so that one thing that is wrong hides no other.
 
+use crate::kept_data::{KeptData, Source};
 use crate::models;
 use crate::problems::keep;
 use lopper_core::{
     DataCache, Dataset, DatasetEntry, DatasetRequest, Error, Head, InitialMask, Model, ModelEntry, OptionDoc,
     PruningStrategy, Result, RunSpec, Split, Targets, Task,
 };
-use lopper_session::{check_disk_for_model, check_text};
+use lopper_session::{OpenDataset, check_disk_for_model, check_text};
 use lopper_weights::GivenMask;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -45,8 +46,9 @@ pub(crate) struct Inspection<'a> {
 }
 
 impl Inspection<'_> {
-    /// Opens everything, adds what is wrong to `problems`, and returns model and data when both could be opened.
-    pub(crate) fn run(self, problems: &mut Vec<Error>) -> Option<(Box<dyn Model>, Box<dyn Dataset>)> {
+    /// Opens everything, the data only where they are not those of `kept`, adds what is wrong to `problems`, and returns model and
+    /// data when both could be opened.
+    pub(crate) fn run(self, kept: &mut KeptData, problems: &mut Vec<Error>) -> Option<(Box<dyn Model>, OpenDataset)> {
         let model = self.model.as_ref().and_then(|(path, Part { entry, options })| {
             tracing::info!(path = %path.display(), plugin = entry.name, device = ?self.device, "opening the model");
             let opened = models::open(entry, path.clone(), options, self.task, self.device, self.seed);
@@ -60,7 +62,7 @@ impl Inspection<'_> {
             keep(problems, tell_zeros(model.as_ref()));
             keep(problems, check_disk_for_model(model.as_ref(), self.out));
         }
-        let dataset = self.dataset.as_ref().and_then(|part| self.open_data(part, model.as_deref(), problems));
+        let dataset = self.dataset.as_ref().and_then(|part| self.open_data(part, model.as_deref(), kept, problems));
         if let Some((method, spec)) = &self.method {
             self.check_masks(*method, spec, model.as_deref(), problems);
         }
@@ -71,24 +73,31 @@ impl Inspection<'_> {
         &self,
         part: &Part<'_, DatasetEntry>,
         model: Option<&dyn Model>,
+        kept: &mut KeptData,
         problems: &mut Vec<Error>,
-    ) -> Option<Box<dyn Dataset>> {
+    ) -> Option<OpenDataset> {
         let Part { entry, options } = part;
-        tracing::info!(plugin = entry.name, "opening the data");
         let model = model.filter(|_| self.tokenise);
+        let source = Source::new(entry.name, options, model);
+        if let Some(dataset) = kept.take(&source) {
+            return Some(dataset);
+        }
+        tracing::info!(plugin = entry.name, "opening the data");
         let request = DatasetRequest::new(options, model.and_then(Model::preprocessor))
             .answered_by(model.and_then(Model::head))
             .cached(self.cache);
-        let opened = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || (entry.open)(&request));
-        let checked = opened.and_then(|dataset| {
-            check_training(dataset.as_ref(), entry)?;
-            check_order(model, dataset.as_ref())?;
+        let checked = lopper_torch::guarded(&format!("dataset plugin `{}`", entry.name), || {
+            let dataset = OpenDataset::new((entry.open)(&request)?);
+            check_training(&*dataset, entry)?;
+            check_order(model, &*dataset)?;
             Ok(dataset)
         });
         let checked = named(checked, &path_keys("[data]", options, entry.options));
         // Without a model nothing reads the inputs; that is no fault of the data.
         let counts = |e: &Error| model.is_some() || !matches!(e, Error::Unsupported { .. });
-        checked.map_err(|e| problems.extend(e.into_single().into_iter().filter(counts))).ok()
+        let dataset = checked.map_err(|e| problems.extend(e.into_single().into_iter().filter(counts))).ok()?;
+        kept.keep(source, &dataset);
+        Some(dataset)
     }
 
     /// Reads the mask files that the plan names. What the plan itself says against the options is only a hint before the

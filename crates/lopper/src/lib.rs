@@ -18,6 +18,7 @@ mod config;
 mod experiment;
 mod inspect;
 mod interval;
+mod kept_data;
 mod loopback;
 mod models;
 mod output;

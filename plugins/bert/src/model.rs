@@ -76,8 +76,7 @@ impl BertModel {
         let (config, checkpoint) = Error::both(config, checkpoint)?;
         let weights = head_and_weights(request, &config, &named(&checkpoint), from_checkpoint);
         let (tokenizer, (head, weights, other_head)) =
-            Error::both(BertTokenizer::read(&request.path, &config), weights)?;
-        let tokenizer = tokenizer.map(Arc::new);
+            Error::both(BertTokenizer::shared(&request.path, &config), weights)?;
         let carried = match request.task {
             None => unread(&named(&checkpoint), &weights),
             Some(_) => Vec::new(),

@@ -10,6 +10,7 @@ use lopper_core::{Artifact, Error, Features, Input, Inputs, Preprocessor, Result
 use lopper_weights::read_regular;
 use settings::{Files, Settings};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tch::Tensor;
 use tokenizers::utils::truncation::{TruncationDirection, TruncationParams, TruncationStrategy, truncate_encodings};
 use tokenizers::{PostProcessor, Tokenizer};
@@ -20,8 +21,35 @@ const FILES: [&str; 5] =
 /// Longest of them that is read, in bytes; the largest published ones have 20 MB.
 const LONGEST: u64 = 64 << 20;
 
+/// The tokenizer that was made last, as long as somebody has it: making one takes longer than reading MiniLM's weights, and runs
+/// of one process, one after another, mostly share theirs.
+static LAST: Mutex<Weak<BertTokenizer>> = Mutex::new(Weak::new());
+
+/// What a tokenizer depends on besides its files.
+#[derive(Debug, PartialEq, Eq)]
+struct Made {
+    vocab_size: i64,
+    pad_token_id: Option<i64>,
+    max_position_embeddings: i64,
+    type_vocab_size: i64,
+    class: Option<String>,
+}
+
+impl Made {
+    fn by(config: &BertConfig) -> Self {
+        Self {
+            vocab_size: config.vocab_size(),
+            pad_token_id: config.pad_token_id(),
+            max_position_embeddings: config.max_position_embeddings(),
+            type_vocab_size: config.type_vocab_size(),
+            class: config.tokenizer_class().map(str::to_owned),
+        }
+    }
+}
+
 /// Turns texts and pairs of texts into token ids and segments.
 pub struct BertTokenizer {
+    made: Made,
     tokenizer: Tokenizer,
     pad_id: i64,
     max_length: usize,
@@ -42,15 +70,29 @@ impl BertTokenizer {
     /// [`Error::File`] for a file that cannot be understood, lacks a special token, or has an id that the model's
     /// embeddings do not; for a `vocab.txt` of a class of tokenizers that does not read it as BERT's does.
     pub fn read(directory: &Path, config: &BertConfig) -> Result<Option<Self>> {
-        let mut artifacts = Vec::new();
-        for name in FILES {
-            let path = directory.join(name);
-            match read_regular(&path, LONGEST) {
-                Ok(bytes) => artifacts.push(Artifact { name: name.into(), bytes }),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::file_caused(path, "cannot be read", e)),
-            }
+        Self::make(artifacts(directory)?, directory, config)
+    }
+
+    /// As [`read`](Self::read). Where somebody still has the tokenizer that was made last by this, and it is of the same files,
+    /// it is that one.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn shared(directory: &Path, config: &BertConfig) -> Result<Option<Arc<Self>>> {
+        let artifacts = artifacts(directory)?;
+        // It holds either the last one or none, also after a panic.
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |last: &Arc<Self>| last.artifacts == artifacts && last.made == Made::by(config);
+        if let Some(last) = last.upgrade().filter(same) {
+            return Ok(Some(last));
         }
+        let made = Self::make(artifacts, directory, config)?.map(Arc::new);
+        *last = made.as_ref().map_or_else(Weak::new, Arc::downgrade);
+        Ok(made)
+    }
+
+    /// From the files of `directory`.
+    fn make(artifacts: Vec<Artifact>, directory: &Path, config: &BertConfig) -> Result<Option<Self>> {
         let find = |name: &str| artifacts.iter().find(|a| a.name == name).map(|a| a.bytes.as_slice());
         let files = Files {
             config: find("tokenizer_config.json"),
@@ -112,7 +154,8 @@ impl BertTokenizer {
             hasher.update(format!("|{tells_segments}|{}", settings.truncates_left).as_bytes());
         }
         let identity = format!("bert-wordpiece-{}", hasher.finalize().to_hex());
-        Ok(Some(Self { tokenizer, pad_id, max_length, segments, tells_segments, direction, identity, artifacts }))
+        let made = Made::by(config);
+        Ok(Some(Self { made, tokenizer, pad_id, max_length, segments, tells_segments, direction, identity, artifacts }))
     }
 
     /// The files it was read from, unchanged.
@@ -132,6 +175,20 @@ impl BertTokenizer {
         }
         Ok(limit)
     }
+}
+
+/// The files of a tokenizer that a directory has.
+fn artifacts(directory: &Path) -> Result<Vec<Artifact>> {
+    let mut artifacts = Vec::new();
+    for name in FILES {
+        let path = directory.join(name);
+        match read_regular(&path, LONGEST) {
+            Ok(bytes) => artifacts.push(Artifact { name: name.into(), bytes }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::file_caused(path, "cannot be read", e)),
+        }
+    }
+    Ok(artifacts)
 }
 
 impl Preprocessor for BertTokenizer {

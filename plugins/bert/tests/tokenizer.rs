@@ -9,6 +9,7 @@ use lopper_core::{Error, Features, Input, Preprocessor};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 #[derive(Deserialize)]
 struct Case {
@@ -119,4 +120,16 @@ fn refuses_broken_files() {
         .collect();
     check(&[("vocab.txt", many.as_bytes())], "`t105` has id 110; config.json's vocab_size allows up to 109");
     assert!(BertTokenizer::read(tempfile::tempdir().unwrap().path(), &config("")).unwrap().is_none());
+}
+
+#[test]
+fn one_that_somebody_has_is_shared_as_long_as_it_is_the_same() {
+    let directory = fixtures().join("tokenizer/uncased");
+    let shared = |config: &BertConfig| BertTokenizer::shared(&directory, config).unwrap().unwrap();
+    let one = shared(&config(""));
+    assert!(Arc::ptr_eq(&one, &shared(&config(r#", "hidden_dropout_prob": 0.5"#))));
+    // Another configuration reads the same files otherwise.
+    assert!(!Arc::ptr_eq(&one, &shared(&config(r#", "type_vocab_size": 1"#))));
+    let cased = BertTokenizer::shared(&fixtures().join("tokenizer/cased"), &config("")).unwrap().unwrap();
+    assert_ne!(one.identity(), cased.identity());
 }

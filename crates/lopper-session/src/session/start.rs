@@ -91,7 +91,7 @@ impl Session {
     fn calibrate(&self, stage: &Stage, calibration: Calibration) -> Result<Calibrated> {
         let calibrator = Calibrator {
             model: self.participants.model.as_ref(),
-            dataset: self.participants.dataset.as_ref(),
+            dataset: &*self.participants.dataset,
             weights: &self.weights,
             plugins: &self.plugins,
             settings: &self.settings,

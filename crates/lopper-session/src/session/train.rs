@@ -82,7 +82,7 @@ impl Session {
             first_lines: lines,
             model: self.participants.model.as_ref(),
             weights: &mut self.weights,
-            dataset: self.participants.dataset.as_ref(),
+            dataset: &*self.participants.dataset,
             method: method.as_mut(),
             plugins: &self.plugins,
             selector: &mut self.selector,

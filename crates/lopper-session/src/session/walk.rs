@@ -270,7 +270,7 @@ pub(super) fn judge_of<'a>(
     made_by: &'a Provenance,
 ) -> Judge<'a> {
     let Participants { model, dataset, identity, .. } = participants;
-    Judge { model: model.as_ref(), dataset: dataset.as_ref(), plugins, identity, settings, store, made_by }
+    Judge { model: model.as_ref(), dataset: &**dataset, plugins, identity, settings, store, made_by }
 }
 
 /// Waiting for another process, which is told once for each holder.

@@ -5,7 +5,8 @@ use lopper_core::{
     RunSpec, Sparsity,
 };
 use lopper_session::{
-    CheckpointEvery, EvaluationBatches, Keep, LEASE, Participants, Precision, RunIdentity, SessionSettings, Stop,
+    CheckpointEvery, EvaluationBatches, Keep, LEASE, OpenDataset, Participants, Precision, RunIdentity,
+    SessionSettings, Stop,
 };
 use lopper_testkit::{ToyConfig, ToyData, ToyDataset, ToyModel, run_spec};
 use std::path::Path;
@@ -88,7 +89,7 @@ pub(crate) fn participants(
     Participants {
         model: Box::new(model),
         open_model: Box::new(move || Ok(Box::new(Pretrained::of(&pretrained)))),
-        dataset: Box::new(dataset),
+        dataset: OpenDataset::new(Box::new(dataset)),
         strategy,
         identity: RunIdentity {
             model: "toy".into(),

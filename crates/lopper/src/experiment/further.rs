@@ -2,6 +2,7 @@
 
 use super::table::{Draft, options_of};
 use crate::inspect::{self, Inspection, Part};
+use crate::kept_data::KeptData;
 use crate::models;
 use crate::problems::keep;
 use lopper_core::Error;
@@ -65,7 +66,7 @@ impl Draft<'_> {
             cache: None,
             tokenise: false,
         };
-        inspection.run(&mut problems);
+        inspection.run(&mut KeptData::default(), &mut problems);
         self.problems = problems;
     }
 }

@@ -6,6 +6,7 @@ use super::table::{Draft, Given, Settled, read};
 use super::target::Target;
 use crate::config::{ModelOptions, Setting, Split};
 use crate::inspect::{self, Inspection, Part};
+use crate::kept_data::KeptData;
 use crate::models;
 use crate::problems::keep;
 use crate::recipes;
@@ -168,7 +169,7 @@ impl Experiment {
             cache: Some(cache),
             tokenise: true,
         };
-        let opened = inspection.run(&mut problems);
+        let opened = inspection.run(&mut KeptData::default(), &mut problems);
         Error::all(problems)?;
         let (model, _) = opened.ok_or_else(|| Error::Other("no model plugin".into()))?;
         model.layout()
@@ -180,7 +181,12 @@ impl Experiment {
     /// # Errors
     /// [`Error::Interrupted`] when a stop is requested meanwhile, everything that is wrong with device, model, data and
     /// masks, together, and a strategy whose options do not fit the run.
-    pub fn into_session(mut self, stop: Stop, cache: &StoreCache) -> Result<Session> {
+    pub fn into_session(self, stop: Stop, cache: &StoreCache) -> Result<Session> {
+        self.into_session_with(stop, cache, &mut KeptData::default())
+    }
+
+    /// As [`into_session`](Self::into_session). The data are those of `kept` where it has them, and are kept there.
+    pub(crate) fn into_session_with(mut self, stop: Stop, cache: &StoreCache, kept: &mut KeptData) -> Result<Session> {
         let seed = self.given.general.seed;
         let mut problems = Vec::new();
         let device = keep(&mut problems, lopper_torch::resolve_device(&self.given.general.device));
@@ -207,14 +213,14 @@ impl Experiment {
             cache: Some(cache),
             tokenise: true,
         };
-        let opened = inspection.run(&mut problems);
+        let opened = inspection.run(kept, &mut problems);
         let (Some(device), Some((model, dataset)), Some(entry), Some(path)) = (device, opened, entry, directory) else {
             return Err(Error::all(problems).err().unwrap_or_else(|| Error::Other("no model plugin".into())));
         };
         Error::all(problems)?;
         nominal.sparsity = sparsity.settled(prune.made.as_ref(), &nominal, model.as_ref())?;
         stop.check("opening the model and the data")?;
-        let per_epoch = updates_per_epoch(dataset.as_ref(), &given.training.recipe, seed)?;
+        let per_epoch = updates_per_epoch(&*dataset, &given.training.recipe, seed)?;
         let updates = match given.training.length {
             Length::Updates(updates) => updates,
             Length::Epochs(epochs) => ((epochs * per_epoch as f64).round() as u64).max(1),

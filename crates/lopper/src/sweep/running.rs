@@ -4,6 +4,7 @@ use super::round::{FAILED, Round, Standing};
 use super::started::Started;
 use super::{Cell, Graph, Sweep, SweepPlan};
 use crate::experiment::Outlined;
+use crate::kept_data::KeptData;
 use crate::{Experiment, output};
 use lopper_core::{Error, Result};
 use lopper_session::{RunRecord, RunState, RunStatus, Stop, StoreCache, WantedByOthers, warn_of_long_intervals};
@@ -162,6 +163,7 @@ impl Sweep {
     /// Runs the cells that no other process is at work at, until none is left.
     fn work(&self, graph: &Graph, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<Round> {
         let mut round = Round::of(self)?;
+        let mut kept = KeptData::default();
         let source = |round: &Round, cell: &Cell, standing| {
             cell.masks.iter().map(|(_, source)| *source).find(|source| round.standing(self, *source) == standing)
         };
@@ -196,7 +198,7 @@ impl Sweep {
                         round.end(&self.directory(index), Some(&why))?;
                         End::Blocked(why)
                     }
-                    None => self.run_cell(index, graph, &round, stop, verify)?,
+                    None => self.run_cell(index, graph, &round, stop, verify, &mut kept)?,
                 };
                 done = true;
                 let seconds = began.elapsed().as_secs_f64();
@@ -231,21 +233,32 @@ impl Sweep {
     }
 
     /// One cell, as often as it may be tried.
-    fn run_cell(&self, index: usize, graph: &Graph, round: &Round, stop: &Stop, verify: bool) -> Result<End> {
+    fn run_cell(
+        &self,
+        index: usize,
+        graph: &Graph,
+        round: &Round,
+        stop: &Stop,
+        verify: bool,
+        kept: &mut KeptData,
+    ) -> Result<End> {
         let cell = &self.cells[index];
         let mut left = self.options.retries;
         loop {
-            match self.try_cell(index, graph, round, stop, verify) {
+            match self.try_cell(index, graph, round, stop, verify, kept) {
                 Ok(record) => {
                     round.end(&self.directory(index), None)?;
                     return Ok(End::Done(Box::new(record)));
                 }
                 Err(error @ Error::Interrupted(_)) => return Err(error),
                 Err(error) if left > 0 => {
+                    // Whatever it was, nothing that was open then is used again.
+                    kept.forget();
                     tracing::warn!("cell {} failed and is tried again: {error}", cell.name);
                     left -= 1;
                 }
                 Err(error) => {
+                    kept.forget();
                     round.end(&self.directory(index), Some(&error.to_string()))?;
                     return Ok(End::Failed(error.to_string()));
                 }
@@ -253,7 +266,15 @@ impl Sweep {
         }
     }
 
-    fn try_cell(&self, index: usize, graph: &Graph, round: &Round, stop: &Stop, verify: bool) -> Result<RunRecord> {
+    fn try_cell(
+        &self,
+        index: usize,
+        graph: &Graph,
+        round: &Round,
+        stop: &Stop,
+        verify: bool,
+        kept: &mut KeptData,
+    ) -> Result<RunRecord> {
         let directory = self.directory(index);
         let keys = serde_json::to_vec(&graph.keys(index)).map_err(|e| Error::file(&directory, e))?;
         files::create_dir(&directory)?;
@@ -265,7 +286,7 @@ impl Sweep {
         experiment.set_replace(true);
         experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_by(&others, index)));
         let cache = StoreCache::new(experiment.store(), verify);
-        let mut session = experiment.into_session(stop.clone(), &cache)?;
+        let mut session = experiment.into_session_with(stop.clone(), &cache, kept)?;
         if graph.in_epochs {
             warn_of_long_intervals(session.plan().iter().map(|planned| &planned.stage));
         }
