@@ -28,6 +28,17 @@ pub(super) fn chunks<'a>(
     })
 }
 
+/// The same on the calling thread alone.
+pub(super) fn chunks_in_order<'a>(
+    slices: &'a [&'a [f32]],
+    words: &'a [Vec<u64>],
+) -> impl Iterator<Item = Chunk<'a>> + 'a {
+    slices.iter().zip(words).enumerate().flat_map(|(tensor, (values, words))| {
+        let parts = values.chunks(CHUNK).zip(words.chunks(CHUNK / WORD)).enumerate();
+        parts.map(move |(i, (values, current))| Chunk { values, current, tensor, start: i * CHUNK })
+    })
+}
+
 #[inline(always)]
 pub(super) fn order<const MAGNITUDE: bool>() -> Order {
     if MAGNITUDE { Order::Magnitude } else { Order::Value }

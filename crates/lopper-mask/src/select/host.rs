@@ -2,7 +2,7 @@
 //! single pass when a mask of the same sparsity is made again.
 
 use super::change::Change;
-use super::chunk::{self, Chunk, Stop, chunks, order};
+use super::chunk::{self, Chunk, Stop, chunks, chunks_in_order, order};
 use super::key::{BINS, LOW_BITS, Order};
 use super::threshold::{Threshold, locate};
 use super::warm::{Bracket, Candidate, most_candidates, settle, width};
@@ -133,8 +133,10 @@ impl HostSelector {
         let order = order::<MAGNITUDE>();
         let wanted = if SURVIVORS { pruned - already } else { pruned };
         let finite = self.count(slices, mask.words(), chunk::count_high::<MAGNITUDE, SURVIVORS>);
-        let unrankable = |(high, count): (usize, &u64)| *count > 0 && order.is_unrankable((high as u32) << LOW_BITS);
-        if !finite || self.total.iter().enumerate().any(unrankable) {
+        let (first, end) = order.finite_keys();
+        // Both ends are whole bins.
+        let (before, after) = (&self.total[..(first >> LOW_BITS) as usize], &self.total[(end >> LOW_BITS) as usize..]);
+        if !finite || before.iter().chain(after).any(|count| *count > 0) {
             return Err(non_finite(slices, mask));
         }
         // Every ranked entry is counted once, so the k-th smallest of at least k is always found.
@@ -160,7 +162,9 @@ impl HostSelector {
         words: &[Vec<u64>],
         add: impl Fn(&Chunk<'_>, &mut [u64; BINS]) -> bool + Sync,
     ) -> bool {
-        let histograms = rayon::current_num_threads().min(MAX_HISTOGRAMS);
+        // Of few entries the histograms take longer to clear and to add up than to fill.
+        let entries: usize = slices.iter().map(|values| values.len()).sum();
+        let histograms = rayon::current_num_threads().min(MAX_HISTOGRAMS).min(entries.div_ceil(CHUNK)).max(1);
         self.histograms.resize_with(histograms.max(self.histograms.len()), Mutex::default);
         for histogram in &mut self.histograms {
             histogram.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
@@ -170,13 +174,17 @@ impl HostSelector {
             histogram.get_mut().unwrap_or_else(PoisonError::into_inner).resize(BINS, 0);
         }
         let used = &self.histograms[..histograms];
-        let fine = chunks(slices, words)
-            .map(|chunk| {
-                // A pool's threads are numbered from 0.
-                let mut counts = lock(&used[rayon::current_thread_index().unwrap_or(0) % used.len()]);
-                counts.first_chunk_mut::<BINS>().is_some_and(|counts| add(&chunk, counts))
-            })
-            .reduce(|| true, |a, b| a && b);
+        let add = |chunk: Chunk<'_>| {
+            // A pool's threads are numbered from 0.
+            let mut counts = lock(&used[rayon::current_thread_index().unwrap_or(0) % used.len()]);
+            counts.first_chunk_mut::<BINS>().is_some_and(|counts| add(&chunk, counts))
+        };
+        if let [only] = &used[..] {
+            let fine = chunks_in_order(slices, words).fold(true, |fine, chunk| add(chunk) && fine);
+            std::mem::swap(&mut self.total, &mut *lock(only));
+            return fine;
+        }
+        let fine = chunks(slices, words).map(add).reduce(|| true, |a, b| a && b);
         self.total.clear();
         self.total.resize(BINS, 0);
         for histogram in &mut self.histograms {
