@@ -188,6 +188,7 @@ impl Session {
             process: std::process::id(),
             store: std::path::absolute(store).map_err(|e| Error::file(store, e))?,
             stages: self.plan.iter().map(stage).collect(),
+            loss: None,
             metric: None,
             sparsity: None,
         })

@@ -27,6 +27,7 @@ mod problems;
 mod recipes;
 mod signals;
 mod sweep;
+mod terminal;
 
 pub use commands::run;
 pub use config::{

@@ -103,6 +103,7 @@ impl Case {
             save_dtype: lopper_weights::SaveDtype::Float32,
             replace: false,
             configuration: None,
+            progress: false,
             max_skipped: 0,
             stop: stop.clone(),
         };
@@ -131,6 +132,7 @@ impl Case {
                 done: 0,
                 seconds: 0.0,
             }],
+            loss: None,
             metric: None,
             sparsity: None,
         };
@@ -153,6 +155,7 @@ impl Case {
             key: "key",
             events: Some(&mut events),
             status: &mut status,
+            progress: None,
             checkpoints: &checkpoints,
             writer: &Writer::default(),
             every: settings.checkpoint,
