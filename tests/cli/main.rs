@@ -20,4 +20,5 @@ mod start;
 mod stop;
 mod submit;
 mod sweeps;
+mod sweeps_crash;
 mod two_runs;

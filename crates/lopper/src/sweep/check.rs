@@ -45,14 +45,18 @@ impl Sweep {
         self.check_masks(&layouts)
     }
 
-    /// Whether the sweep's devices are here, and of the kind that its cells are trained on.
+    /// Whether devices are here, and of the kind that the cells are trained on; `key` is where they were given.
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub(super) fn check_devices(&self, outlines: &[Outlined]) -> Result<()> {
+    pub(super) fn check_devices<'a>(
+        outlines: &[Outlined],
+        devices: impl IntoIterator<Item = &'a str>,
+        key: &str,
+    ) -> Result<()> {
         let wanted: BTreeSet<&str> = outlines.iter().map(Outlined::device).collect();
-        let each = self.options.devices.iter().flat_map(|device| wanted.iter().map(move |cell| (device, cell)));
-        Error::all(each.filter_map(|(device, cell)| in_place_of(cell, device, "[sweep] devices").err()).collect())
+        let each = devices.into_iter().flat_map(|device| wanted.iter().map(move |cell| in_place_of(cell, device, key)));
+        Error::all(each.filter_map(Result::err).collect())
     }
 
     /// Warns, once for all cells, of what is allowed and seldom meant. Where only the data tell how long stages are, each cell does

@@ -103,7 +103,7 @@ impl Sweep {
             self.check_unreplaced(&graph)?;
         }
         if !beginning.elsewhere {
-            self.check_devices(&outlines)?;
+            Self::check_devices(&outlines, self.options.devices.iter().map(String::as_str), "[sweep] devices")?;
         }
         self.check(&outlines, beginning)?;
         self.warn(&outlines, &graph);
@@ -168,7 +168,8 @@ impl Sweep {
         tell: impl FnMut(Told<'_>),
     ) -> Result<Option<SweepRecord>> {
         let started = Instant::now();
-        let (_, graph) = self.outline()?;
+        let (outlines, graph) = self.outline()?;
+        Self::check_devices(&outlines, training.device, "--device")?;
         let round = self.work(&graph, training, tell)?;
         if !report {
             return Ok(None);
