@@ -47,7 +47,7 @@ pub use batching::{Batcher, MicroBatches, evaluation_batches};
 pub use checkpoint::{CheckpointRecord, Progressed};
 pub use data_cache::StoreCache;
 pub use disk::{DiskNeeds, check_disk_for_model, check_text};
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::evaluate;
 pub use identity::{FORMAT, RunIdentity};
 pub use memory::guarded;
 pub use open_dataset::OpenDataset;
