@@ -22,7 +22,7 @@ use crate::status::{self, RunState, RunStatus, StageStatus, StatusWriter};
 use crate::store::{ArtefactId, StageStore};
 use crate::weights::Weights;
 use crate::{Batcher, DiskNeeds, MicroBatches, OpenDataset, RunRecord, RunStage, SessionSettings};
-use lopper_core::{Dataset, Error, MaskOrigin, Model, PruningStrategy, Recipe, Result, RunSpec, Selector, Split};
+use lopper_core::{Dataset, Error, MaskOrigin, Model, PruningStrategy, Recipe, Result, RunSpec, Selector, Split, Stage};
 use lopper_weights::files;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,6 +127,11 @@ impl Session {
     /// The stages in order.
     pub fn plan(&self) -> &[PlannedStage] {
         &self.plan
+    }
+
+    /// What is planned of each, in order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.plan.iter().map(|planned| &planned.stage)
     }
 
     /// The disk that [`run`](Self::run) will need.

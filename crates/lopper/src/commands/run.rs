@@ -36,7 +36,7 @@ impl Arguments {
         experiment.set_replace(self.replace);
         let cache = StoreCache::new(experiment.store(), self.verify);
         let mut session = experiment.into_session(stop, &cache)?;
-        warn_of_long_intervals(session.plan().iter().map(|planned| &planned.stage));
+        warn_of_long_intervals(session.stages());
         // It saves time alone.
         cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
         let record = session.run()?;

@@ -310,7 +310,7 @@ impl Sweep {
         let cache = StoreCache::new(experiment.store(), training.verify);
         let mut session = experiment.into_session_with(training.stop.clone(), &cache, kept)?;
         if graph.in_epochs {
-            warn_of_long_intervals(session.plan().iter().map(|planned| &planned.stage));
+            warn_of_long_intervals(session.stages());
         }
         // It saves time alone.
         cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
