@@ -3,6 +3,7 @@
 use crate::fixture::Fixture;
 use crate::speech::{Speech, Wav, spoken};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use toml::Table;
 
@@ -44,13 +45,20 @@ fn tones(f: &Fixture, language: &str) {
     }
 }
 
-/// Leaves out all sparsities of a sweep but the two lowest, where it has more.
-fn exclusion(plan: &Value) -> Option<String> {
-    let cells = plan["cells"].as_array().unwrap();
-    let mut sparsities: Vec<f64> = cells.iter().filter_map(|cell| cell["axes"]["sparsity"].as_f64()).collect();
-    sparsities.sort_by(f64::total_cmp);
-    sparsities.dedup();
-    (sparsities.len() > 2).then(|| format!("sweep.exclude=[{{ sparsity = {:?} }}]", &sparsities[2..]))
+/// Leaves out all but the two lowest values of every axis of numbers: sparsities, tasks, rewinding points.
+fn exclusions(plan: &Value) -> String {
+    let mut axes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for cell in plan["cells"].as_array().unwrap() {
+        for (axis, value) in cell["axes"].as_object().unwrap() {
+            axes.entry(axis).or_default().extend(value.as_f64());
+        }
+    }
+    let excluded = axes.into_iter().filter_map(|(axis, mut values)| {
+        values.sort_by(f64::total_cmp);
+        values.dedup();
+        (values.len() > 2).then(|| format!("{{ {axis} = {:?} }}", &values[2..]))
+    });
+    format!("sweep.exclude=[{}]", excluded.collect::<Vec<_>>().join(", "))
 }
 
 /// How many rows of a figure's CSV have a mean.
@@ -65,8 +73,8 @@ fn runs(f: &Fixture, path: &Path, sizes: &[&str]) {
     let store = format!("run.store={name}/store");
     let mut settings = [&["--set", "device=cpu", "sweep.seeds=[57]", &store], sizes].concat();
     let plan = |settings: &[&str]| f.run(&[&["plan", file, "--json"], settings].concat()).json();
-    let exclude = exclusion(&plan(&settings));
-    settings.extend(exclude.as_deref());
+    let exclude = exclusions(&plan(&settings));
+    settings.push(&exclude);
     let planned = plan(&settings);
     let cells = planned["cells"].as_array().unwrap().len() as u64;
     let run = f.run(&[&["run", file, "--json", "--out", name], &settings[..]].concat()).json();
