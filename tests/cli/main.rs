@@ -6,6 +6,7 @@ mod checkpoints;
 mod commands;
 mod crash;
 mod disk;
+mod figures;
 mod fixture;
 mod golden;
 mod label_order;

@@ -56,7 +56,20 @@ fn the_papers_figures_share_what_they_should() {
     assert_eq!(count("paper/figure-03.toml", &[&format!("sweep.exclude=[{only}]")]), (109, 54));
     assert_eq!(count("paper/figure-03.toml", &[&format!("sweep.exclude=[{only}, {{ method = 'imp' }}]")]), (55, 46));
     assert_eq!(count("paper/figure-02.toml", &[]), (180, 20));
+    // Ten languages in two settings are twenty panels of figure 3; of the joint models each has the dense one, OMP and PARP.
+    assert_eq!(count("paper/figure-04.toml", &[]), (20 * 109 + 2 * 28, 20 * 54 + 2 * 19));
+    // The dense line, and three methods that need one finetuning each.
+    assert_eq!(count("paper/figure-06.toml", &[]), (6 * 28, 6 * 28));
     assert_eq!(count("paper/figure-07.toml", &[]), (800, 420));
+    // The row of RP: regular and PARP on ten languages in two settings.
+    assert_eq!(count("paper/figure-07.toml", &["sweep.exclude=[]"]), (800 + 40, 420 + 40));
+    // The dense line, and IMP from four points of it.
+    assert_eq!(count("paper/figure-09.toml", &[]), (2 * (1 + 4 * 54), 2 * (1 + 4 * 9)));
+    // The authors' short rounds share the dense finetuning alone.
+    assert_eq!(count("paper/table-1.toml", &[]), (18 + 10, 17 + 9));
+    assert_eq!(count("paper/table-2.toml", &[]), (4, 4));
+    // OMP's first finetuning is the dense one.
+    assert_eq!(count("paper/table-3.toml", &[]), (10 * 8, 10 * 6));
     assert_eq!(count("bert_cross_task_transfer/transfer.toml", &[]), (1296, 225));
     // Three seeds share nothing.
     let path = examples.join("bert_cross_task_transfer/transfer.toml");
