@@ -20,4 +20,5 @@ mod start;
 mod stop;
 mod submit;
 mod sweeps;
+mod tensorboard;
 mod two_runs;

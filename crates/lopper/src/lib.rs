@@ -31,7 +31,7 @@ mod sweep;
 pub use commands::run;
 pub use config::{
     CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting,
-    StoreOptions, TrainOptions,
+    StoreOptions, TrackOptions, TrainOptions,
 };
 pub use config::{OptimizerName, ScheduleName};
 pub use experiment::{Experiment, Outline};

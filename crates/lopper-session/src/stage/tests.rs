@@ -103,6 +103,7 @@ impl Case {
             save_dtype: lopper_weights::SaveDtype::Float32,
             replace: false,
             configuration: None,
+            tensorboard: false,
             max_skipped: 0,
             stop: stop.clone(),
         };

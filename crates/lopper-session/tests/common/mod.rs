@@ -124,6 +124,7 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         save_dtype: lopper_weights::SaveDtype::Float32,
         replace: true,
         configuration: None,
+        tensorboard: false,
         max_skipped: 0,
         stop: Stop::watching(stop),
     }

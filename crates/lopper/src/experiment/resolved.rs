@@ -251,6 +251,7 @@ impl Experiment {
             save_dtype: given.run.save_dtype,
             replace,
             configuration,
+            tensorboard: given.track.tensorboard,
             max_skipped: given.training.options.max_skipped,
             stop,
         };
