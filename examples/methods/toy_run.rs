@@ -48,6 +48,7 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
         replace: false,
         configuration: None,
         progress: false,
+        tensorboard: false,
         max_skipped: 3,
         stop: Default::default(),
     };

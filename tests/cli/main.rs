@@ -22,4 +22,5 @@ mod stop;
 mod submit;
 mod sweeps;
 mod sweeps_crash;
+mod tensorboard;
 mod two_runs;

@@ -39,6 +39,7 @@ mod stage;
 mod status;
 mod stop;
 mod store;
+mod tensorboard;
 mod weights;
 mod world;
 mod writer;

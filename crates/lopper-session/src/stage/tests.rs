@@ -104,6 +104,7 @@ impl Case {
             replace: false,
             configuration: None,
             progress: false,
+            tensorboard: false,
             max_skipped: 0,
             stop: stop.clone(),
         };

@@ -125,6 +125,7 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         replace: true,
         configuration: None,
         progress: false,
+        tensorboard: false,
         max_skipped: 0,
         stop: Stop::watching(stop),
     }

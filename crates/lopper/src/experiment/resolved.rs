@@ -294,6 +294,7 @@ impl Experiment {
             replace,
             configuration,
             progress: draws,
+            tensorboard: given.track.tensorboard,
             max_skipped: given.training.options.max_skipped,
             stop,
         };
