@@ -47,6 +47,8 @@ pub(crate) fn run(method: &str, options: &str, sparsity: Sparsity, directory: &P
         save_dtype: lopper::weights::SaveDtype::Float32,
         replace: false,
         configuration: None,
+        progress: false,
+        tensorboard: false,
         max_skipped: 3,
         stop: Default::default(),
     };

@@ -90,7 +90,7 @@ impl<'a> Run<'a> {
 }
 
 /// Leftovers of interrupted writes below a directory.
-fn temporaries(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn temporaries(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for path in std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()) {
         if path.file_name().unwrap().to_string_lossy().starts_with(".lopper-tmp-") {
@@ -167,7 +167,7 @@ fn kill_at_random_moments(what: &str, prune: &str, settings: &[&str], dice: &mut
 }
 
 /// The library that stands between a process and its files.
-fn shim(f: &Fixture) -> PathBuf {
+pub(crate) fn shim(f: &Fixture) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli/faults.c");
     let library = f.path("faults.so");
     let mut compiler = Command::new("cc");

@@ -21,4 +21,6 @@ mod start;
 mod stop;
 mod submit;
 mod sweeps;
+mod sweeps_crash;
+mod tensorboard;
 mod two_runs;

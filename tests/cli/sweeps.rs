@@ -1,12 +1,9 @@
 //! Sweeps: many runs in one file, what they share trained once.
 
-use crate::crash::{Dice, number};
 use crate::fixture::{Answer, Fixture};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +12,7 @@ pub(crate) const BASE: &str = "device = \"cpu\"\n[model]\npath = \"model\"\n[dat
                     [train]\nupdates = 4\nbatch_size = 8\nlearning_rate = 1e-3\n";
 
 /// Figure 3's panel, small: six methods and the dense line.
-const SIX: &str = "[sweep]\nseeds = [57]\n[[sweep.group]]\nname = 'dense'\n\
+pub(crate) const SIX: &str = "[sweep]\nseeds = [57]\n[[sweep.group]]\nname = 'dense'\n\
     set.prune = { method = 'dense', sparsity = 0.0 }\n[[sweep.group]]\nname = 'pruned'\n\
     over.prune.sparsity = [0.1, 0.2, 0.3]\n[sweep.group.over.method]\nrp = { prune.method = 'rp' }\n\
     mpi = { prune.method = 'mpi' }\nomp = { prune.method = 'omp' }\nimp = { prune.method = 'imp' }\n\
@@ -128,6 +125,93 @@ fn shared_stages_are_trained_once_and_a_second_run_trains_nothing() {
     assert_eq!((replaced["done"].as_u64(), replaced["trained"].as_u64()), (Some(19), Some(3)));
 }
 
+/// The most weights that lie in a store at one look while a command goes on.
+fn most_weights(f: &Fixture, store: &str, arguments: &[&str]) -> usize {
+    let mut run = f.command(arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let mut most = 0;
+    while run.try_wait().unwrap().is_none() {
+        let names = std::fs::read_dir(f.path(store).join("weights")).into_iter().flatten().flatten();
+        // Others are on their way in or out.
+        let whole = names.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.')).count();
+        most = most.max(whole);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(run.wait().unwrap().success());
+    most
+}
+
+#[test]
+fn a_plan_tells_what_the_store_will_hold_and_how_long_it_takes() {
+    let f = Fixture::new();
+    f.write("sweep.toml", format!("{BASE}{TRANSFER}"));
+    let plan = || f.run(&["plan", "sweep.toml", "--json"]).json();
+    let planned = plan();
+    let copies = planned["weights_at_once"]["copies"].as_u64().unwrap();
+    // IMP's round beside the one that it came from.
+    assert_eq!((copies, &planned["seconds_left"]), (2, &Value::Null));
+    let model = f.path("model").join("model.safetensors").metadata().unwrap().len();
+    let bytes = planned["weights_at_once"]["bytes"].as_u64().unwrap();
+    assert!((bytes / 2).abs_diff(model) < model / 4, "{bytes} for two of {model}");
+    let most = most_weights(&f, "runs/store", &["run", "sweep.toml", "--set", "sweep.exclude=[{ target = 2e-3 }]"]);
+    assert!((1..=copies as usize).contains(&most), "{most} of at most {copies}");
+    // What was trained tells the pace of the rest.
+    let text = f.run(&["plan", "sweep.toml"]).ok();
+    assert!(
+        text.contains("\nstore, at the most: the weights of ") && text.contains("\ntime, one worker: about "),
+        "{text}"
+    );
+    assert!(plan()["seconds_left"].as_f64().unwrap() > 0.0);
+    f.run(&["run", "sweep.toml"]).ok();
+    let done = plan();
+    assert_eq!((&done["weights_at_once"]["copies"], &done["seconds_left"]), (&json!(0), &json!(0.0)));
+}
+
+#[test]
+fn every_device_has_a_worker() {
+    let f = Fixture::new();
+    let text = "[prune]\nmethod = 'mpi'\nsparsity = 0.3\n[sweep]\nseeds = [1, 2, 3]\n";
+    f.write("sweep.toml", format!("{BASE}{text}"));
+    f.run(&["run", "sweep.toml", "--out", "one", "--set", "run.store=store-1"]).ok();
+    let devices = ["--set", "run.store=store-2", "sweep.devices=['cpu', 'cpu']"];
+    let answer = f.run(&[&["run", "sweep.toml", "--out", "two", "--json"][..], &devices].concat());
+    assert_eq!(answer.stderr.lines().filter(|line| line.starts_with("[3/3] ")).count(), 1, "{answer:?}");
+    assert_eq!(answer.json()["trained"].as_u64(), Some(3));
+    assert_eq!(results(&f, "one"), results(&f, "two"));
+    for (set, part) in [
+        ("sweep.devices=['auto']", "[sweep] devices = \"auto\" is not accepted: cpu, cuda, or cuda:N"),
+        ("sweep.devices=['cpu', 'cuda:0']", "cpu, cuda:0 is not accepted: devices of one kind"),
+        ("sweep.devices=['cuda:999']", "cuda:999"),
+    ] {
+        let answer = f.run(&["run", "sweep.toml", "--out", "three", "--set", set]);
+        assert!(answer.code == Some(1) && answer.stderr.contains(part), "{set}: {answer:?}");
+    }
+    let both = f.run(&["run", "sweep.toml", "--out", "three", "--set", "sweep.workers=2", "sweep.devices=['cpu']"]);
+    assert!(both.code == Some(1) && both.stderr.contains("either workers or devices"), "{both:?}");
+    assert!(!f.path("three").exists());
+    let answer = f.run(&["work", "one", "--device", "gpu"]);
+    assert!(answer.code != Some(0) && answer.stderr.contains("\"gpu\""), "{answer:?}");
+}
+
+#[test]
+fn a_sweep_is_drawn_where_there_is_a_terminal() {
+    let f = Fixture::new();
+    let text = "[prune]\nmethod = 'mpi'\nsparsity = 0.3\n[sweep]\nseeds = [1, 2]\nworkers = 2\n";
+    f.write("sweep.toml", format!("{BASE}{text}").replace("updates = 4", "updates = 200"));
+    let lopper = f.command(&[]).get_program().to_str().unwrap().to_owned();
+    let command = format!("stty cols 120; {lopper} run sweep.toml");
+    let output = f.command(&[]);
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "typescript"]).stdin(Stdio::null()).stdout(Stdio::null());
+    script.current_dir(output.get_current_dir().unwrap()).envs(output.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    assert!(script.status().unwrap().success());
+    let drawn = String::from_utf8_lossy(&f.read("typescript")).into_owned();
+    for part in ["0 of 2 cells done", "  seed1: update ", " of 200", "[2/2] seed", "2 of 2 cells done in "] {
+        assert!(drawn.contains(part), "{part} in {drawn}");
+    }
+    // Workers draw nothing themselves.
+    assert!(!drawn.contains("/200 loss"), "{drawn}");
+}
+
 #[test]
 fn data_are_opened_once_for_cells_that_share_them() {
     let f = Fixture::new();
@@ -226,34 +310,6 @@ fn the_mask_of_another_models_shape_is_told_before_anything_is_trained() {
     assert!(!f.path("runs").exists());
 }
 
-/// What a disk or another program did to the files of finished cells.
-#[test]
-fn cells_that_are_damaged_are_made_anew_from_the_store() {
-    let f = Fixture::new();
-    whole(&f);
-    let arguments = ["run", "sweep.toml", "--out", "damaged/sweep", "--set", "run.store=damaged/store", "--json"];
-    f.run(&arguments).ok();
-    let cells = [
-        ("pruned-mpi-sparsity0.1-seed57", "record.json"),
-        ("pruned-rp-sparsity0.1-seed57", "status.json"),
-        ("pruned-omp-sparsity0.2-seed57", "mask.safetensors"),
-        ("pruned-imp-sparsity0.2-seed57", "config.toml"),
-        ("pruned-parp-sparsity0.2-seed57", "metrics.jsonl"),
-    ];
-    for (cell, file) in cells {
-        let path = format!("damaged/sweep/cells/{cell}/{file}");
-        let half = f.read(&path);
-        std::fs::remove_file(f.path(&path)).unwrap();
-        f.write(&path, &half[..half.len() / 2]);
-    }
-    // Until they are, those that cannot be read are not taken for done.
-    let table = f.run(&["table", "damaged/sweep"]);
-    assert!(table.code == Some(0) && table.stdout.contains("its record cannot be read"), "{table:?}");
-    let again = f.run(&arguments).json();
-    assert_eq!((again["done"].as_u64(), again["trained"].as_u64()), (Some(13), Some(0)), "{again}");
-    check_same(&f, "whole/sweep", "damaged/sweep");
-}
-
 /// What a sweep's cells came to, without what depends on the time of day and on who trained what.
 pub(crate) fn results(f: &Fixture, directory: &str) -> Vec<(String, Value, Value, Vec<u8>)> {
     let cells = std::fs::read_dir(f.path(directory).join("cells")).unwrap();
@@ -289,159 +345,6 @@ fn processes_that_share_a_sweep_train_every_stage_once() {
     f.run(&["work", "two"]).ok();
     let answer = f.run(&["work", "SST-2"]);
     assert!(answer.code == Some(1) && answer.stderr.contains("holds no sweep of Lopper"), "{answer:?}");
-}
-
-/// What a sweep has written for people, byte for byte but for times and for who trained what: both stand in columns of the
-/// records, and in the page's copy of them.
-fn written(f: &Fixture, directory: &str) -> BTreeMap<String, String> {
-    let (parent, _) = directory.split_once('/').unwrap();
-    let text = |path: &str| {
-        let text = String::from_utf8(f.read(&format!("{directory}/{path}"))).unwrap();
-        text.replace(&format!("{parent}/"), "")
-    };
-    let records = text("records.csv");
-    let mut lines = records.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let header = lines.next().unwrap();
-    let chance: Vec<usize> = (0..header.len()).filter(|at| ["trained", "seconds"].contains(&header[*at])).collect();
-    assert_eq!(chance.len(), 2, "{records}");
-    let kept = |fields: Vec<&str>| -> String {
-        let fields = fields.into_iter().enumerate().filter(|(at, _)| !chance.contains(at));
-        fields.map(|(_, field)| field).collect::<Vec<_>>().join(",")
-    };
-    let mut all = BTreeMap::from([("records.csv".to_owned(), lines.map(kept).collect::<Vec<_>>().join("\n"))]);
-    for figure in std::fs::read_dir(f.path(directory).join("figures")).unwrap() {
-        let name = format!("figures/{}", figure.unwrap().file_name().to_str().unwrap());
-        all.insert(name.clone(), text(&name));
-    }
-    let page = text("report.html");
-    let row = |line: &str| {
-        let fields: Vec<&str> = line.split("<td>").collect();
-        let kept = fields
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| fields.len() != header.len() + 1 || !chance.contains(&(at.wrapping_sub(1))));
-        kept.map(|(_, field)| *field).collect::<String>()
-    };
-    let lines = page.lines().filter(|line| !line.contains("data:text/csv")).map(row);
-    all.insert("report.html".to_owned(), lines.collect::<Vec<_>>().join("\n"));
-    all
-}
-
-/// Two directories of sweeps that came to the same.
-fn check_same(f: &Fixture, one: &str, other: &str) {
-    assert_eq!(results(f, one), results(f, other));
-    let (one, other) = (written(f, one), written(f, other));
-    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
-    for (file, text) in one {
-        let differ = text.lines().zip(other[&file].lines()).find(|(one, other)| one != other);
-        assert!(text == other[&file], "{file}: {differ:?}");
-    }
-}
-
-/// The sweep that is killed, and what it comes to when it is not.
-fn whole(f: &Fixture) -> Duration {
-    let figures = "[[figure]]\nname = 'curve'\nkind = 'curve'\ndense = { method = 'dense' }\n\
-        [[figure]]\nname = 'overlap'\nkind = 'overlap'\nover = 'method'\nwhere = { group = ['pruned'] }\n\
-        [[figure]]\nname = 'drift'\nkind = 'drift'\nwhere = { method = ['parp'] }\n";
-    f.write("sweep.toml", format!("{BASE}{}{figures}", SIX.replace("[0.1, 0.2, 0.3]", "[0.1, 0.2]")));
-    let started = Instant::now();
-    f.run(&["run", "sweep.toml", "--out", "whole/sweep", "--set", "run.store=whole/store"]).ok();
-    started.elapsed()
-}
-
-/// `cargo xtask crash-campaign` kills twenty times and more, by the variable read here; without it there are few.
-#[test]
-fn a_sweep_that_is_killed_goes_on() {
-    let f = Fixture::new();
-    let length = whole(&f).as_millis() as u64;
-    let (mut dice, mut killed, mut sweeps) = (Dice(13), 0, 0);
-    while killed < number("LOPPER_KILLS", 2) {
-        let out = format!("killed{sweeps}");
-        let (directory, store) = (format!("{out}/sweep"), format!("run.store={out}/store"));
-        let arguments = ["run", "sweep.toml", "--out", &directory, "--set", &store];
-        sweeps += 1;
-        for attempt in 1.. {
-            let mut child = f.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-            // A start takes a good part of a second, or longer than any wait where others are at work on this machine: the
-            // waits grow.
-            std::thread::sleep(Duration::from_millis(attempt * length / 8 + dice.below(length / 3)));
-            child.kill().unwrap();
-            match child.wait().unwrap().signal() {
-                Some(9) => killed += 1,
-                _ => break,
-            }
-        }
-        f.run(&arguments).ok();
-        check_same(&f, "whole/sweep", &directory);
-        let again = f.run(&[&arguments[..], &["--json"]].concat()).json();
-        assert_eq!(again["trained"].as_u64(), Some(0));
-        check_same(&f, "whole/sweep", &directory);
-    }
-    eprintln!("a sweep: {killed} kills in {sweeps} sweeps, each ended as the one that was not killed");
-}
-
-/// Three that anybody has started, on a sweep that was begun.
-#[test]
-fn workers_that_are_killed_leave_nothing_undone() {
-    let f = Fixture::new();
-    let length = whole(&f).as_millis() as u64;
-    let (mut dice, mut killed, mut sweeps) = (Dice(17), 0, 0);
-    while killed < number("LOPPER_KILLS", 2) {
-        let out = format!("killed{sweeps}");
-        let (directory, store) = (format!("{out}/sweep"), format!("run.store={out}/store"));
-        let arguments = ["run", "sweep.toml", "--out", &directory, "--set", &store];
-        sweeps += 1;
-        // Whoever begins the sweep is killed as soon as it has.
-        let mut begins = f.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        while !f.path(&directory).join("cells").is_dir() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        begins.kill().unwrap();
-        begins.wait().unwrap();
-        let start = || f.command(&["work", &directory]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        let mut workers = [start(), start(), start()];
-        loop {
-            std::thread::sleep(Duration::from_millis(length / 8 + dice.below(length / 3)));
-            let victim = &mut workers[dice.below(3) as usize];
-            victim.kill().unwrap();
-            match victim.wait().unwrap().signal() {
-                Some(9) => killed += 1,
-                // It has ended: nothing is left to do.
-                _ => break,
-            }
-            *victim = start();
-        }
-        for worker in &mut workers {
-            assert!(worker.wait().unwrap().success());
-        }
-        let end = f.run(&[&arguments[..], &["--json"]].concat()).json();
-        assert_eq!((end["trained"].as_u64(), end["done"].as_u64()), (Some(0), Some(13)), "{end}");
-        check_same(&f, "whole/sweep", &directory);
-    }
-    eprintln!("three workers: {killed} kills in {sweeps} sweeps, each ended as the one that was not killed");
-}
-
-#[test]
-fn a_worker_that_is_killed_is_missed_by_nobody() {
-    let f = Fixture::new();
-    f.write("sweep.toml", format!("{BASE}{SIX}"));
-    f.run(&["run", "sweep.toml", "--out", "whole", "--set", "run.store=store-1"]).ok();
-    let arguments = ["run", "sweep.toml", "--out", "killed", "--set", "run.store=store-2", "sweep.workers=2"];
-    let child = f.command(&arguments).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let children = format!("/proc/{0}/task/{0}/children", child.id());
-    let workers = || std::fs::read_to_string(&children).unwrap_or_default();
-    let cells = f.path("killed/cells");
-    // Both have started, and one of them has begun a cell.
-    while workers().split_whitespace().count() < 2 || !cells.is_dir() {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    std::thread::sleep(Duration::from_millis(150));
-    let victim = workers().split_whitespace().next().unwrap().to_owned();
-    assert!(Command::new("kill").args(["-9", &victim]).status().unwrap().success());
-    let answer = Answer::of(child.wait_with_output().unwrap());
-    assert!(answer.stderr.contains(&format!("worker {victim} ended with signal: 9")), "{answer:?}");
-    answer.ok();
-    assert_eq!(results(&f, "whole"), results(&f, "killed"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The trait behind which labelled data stands.
 
-use crate::{Batch, Head, Model, Outcomes, Predictions, Preprocessor, Result, Task, registry::entry};
+use crate::{Batch, Error, Head, Model, Outcomes, Predictions, Preprocessor, Result, Task, registry::entry};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -51,6 +51,38 @@ impl MetricValue {
     }
 }
 
+/// What the outputs for a split are worth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The task's metrics.
+    pub metrics: Vec<MetricValue>,
+    /// What was said of every example, in the split's order, such that each of the metrics can be computed again
+    /// ([`Outcomes::metric`]), to the last bit: methods are compared over examples by it. Without it they cannot be.
+    pub outcomes: Option<Outcomes>,
+}
+
+impl Evaluation {
+    /// Metrics, and nothing of single examples.
+    pub fn of_metrics(metrics: Vec<MetricValue>) -> Self {
+        Self { metrics, outcomes: None }
+    }
+
+    /// What was said of every example, and these of its metrics.
+    ///
+    /// # Errors
+    /// [`Error::Other`] naming a metric that such outcomes do not have.
+    pub fn of_outcomes<N: Into<String>>(outcomes: Outcomes, names: impl IntoIterator<Item = N>) -> Result<Self> {
+        let metric = |name: N| {
+            let name = name.into();
+            let value = outcomes.metric(&name);
+            let value = value.ok_or_else(|| Error::Other(format!("{name} is no metric of such outcomes")))?;
+            Ok(MetricValue { name, value })
+        };
+        let metrics = names.into_iter().map(metric).collect::<Result<_>>()?;
+        Ok(Self { metrics, outcomes: Some(outcomes) })
+    }
+}
+
 /// Labelled examples in splits.
 pub trait Dataset: Send + Sync {
     /// Examples of a split; 0 for a split it does not have.
@@ -91,23 +123,13 @@ pub trait Dataset: Send + Sync {
         Ok(predictions)
     }
 
-    /// The task's metrics of a split. `outputs` holds, for batches that cover the split once, their indices and
+    /// What the outputs for a split are worth. `outputs` holds, for batches that cover the split once, their indices and
     /// predictions on the CPU.
     ///
     /// # Errors
     /// When the predictions do not cover the split, or are of another head's shape; when batches of the split went without
     /// examples.
-    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>>;
-
-    /// What was said of every example, for the outputs that [`evaluate`](Self::evaluate) takes: in the split's order, and such that
-    /// each of its metrics can be computed again ([`Outcomes::metric`]), to the last bit. Methods are compared over examples by
-    /// it. `None` unless overridden: then they cannot be.
-    ///
-    /// # Errors
-    /// Those of [`evaluate`](Self::evaluate).
-    fn outcomes(&self, _split: &Split, _outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
-        Ok(None)
-    }
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Evaluation>;
 
     /// What a reader of a split's results should know besides: examples that were left out, and the like, each more than
     /// zero, so far. Nothing unless overridden.

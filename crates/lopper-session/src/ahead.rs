@@ -94,7 +94,7 @@ pub(crate) fn fetch_ahead<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lopper_core::{MetricValue, Predictions, Task};
+    use lopper_core::{Evaluation, Predictions, Task};
     use lopper_testkit::{ToyData, ToyDataset};
 
     struct Fragile(ToyDataset);
@@ -117,7 +117,7 @@ mod tests {
         fn task(&self) -> &Task {
             self.0.task()
         }
-        fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
+        fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Evaluation> {
             self.0.evaluate(split, outputs)
         }
         fn identity(&self, split: &Split) -> String {

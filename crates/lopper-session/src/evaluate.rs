@@ -2,20 +2,11 @@
 
 use crate::ahead::fetch_ahead;
 use crate::{EvaluationBatches, Precision, Stop, evaluation_batches};
-use lopper_core::{Dataset, Error, MetricValue, Model, Outcomes, Predictions, Result, Split};
+use lopper_core::{Dataset, Error, Evaluation, Model, Outcomes, Predictions, Result, Split};
 use lopper_torch::AutocastGuard;
 use tch::{Device, Kind};
 
-/// What a model is worth on a split.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Evaluation {
-    /// The task's metrics.
-    pub metrics: Vec<MetricValue>,
-    /// What it said of every example, where the dataset tells.
-    pub outcomes: Option<Outcomes>,
-}
-
-/// The task's metrics of `split`, in batches of examples of like length.
+/// What a model is worth on `split`, found in batches of examples of like length.
 ///
 /// # Errors
 /// [`Error::Other`] for a split without examples, and for a batch without one of the examples that it should have;
@@ -59,15 +50,14 @@ pub fn evaluate(
         }
         Ok(())
     })?;
-    let metrics = dataset.evaluate(split, &outputs)?;
-    let outcomes = dataset.outcomes(split, &outputs)?;
+    let evaluation = dataset.evaluate(split, &outputs)?;
     // Another number of them would be compared with other examples.
-    if let Some(told) = outcomes.as_ref().map(Outcomes::len).filter(|told| *told != costs.len()) {
+    if let Some(told) = evaluation.outcomes.as_ref().map(Outcomes::len).filter(|told| *told != costs.len()) {
         let (task, split, all) = (&dataset.task().name, split.as_str(), costs.len());
         let what = format!("{task} tells of {told} examples of its {split} split, which has {all}");
         return Err(Error::Other(format!("{what}; it must tell of each, or of none")));
     }
-    Ok(Evaluation { metrics, outcomes })
+    Ok(evaluation)
 }
 
 pub(crate) fn costs(dataset: &dyn Dataset, split: &Split) -> Vec<u32> {

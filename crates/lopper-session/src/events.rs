@@ -1,5 +1,6 @@
 //! Metrics as JSON lines, appended while training.
 
+use crate::tensorboard::EventFiles;
 use crate::{Counts, SplitMetrics};
 use lopper_core::{Error, Measures, Result};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -156,6 +157,8 @@ pub(crate) struct EventLog {
     end: u64,
     /// Whether the file may hold lines of an earlier sitting after `end`.
     stale: bool,
+    /// What is made of the lines for TensorBoard, where that is wanted.
+    event_files: Option<EventFiles>,
 }
 
 impl EventLog {
@@ -164,12 +167,18 @@ impl EventLog {
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).read(true).write(true).open(path);
         let file = file.map_err(|e| Error::file(path, e))?;
-        Ok(Self { path: path.to_owned(), file, stage_start: 0, end: 0, stale: true })
+        Ok(Self { path: path.to_owned(), file, stage_start: 0, end: 0, stale: true, event_files: None })
+    }
+
+    /// The same, with event files of its lines.
+    pub(crate) fn with_event_files(self, event_files: Option<EventFiles>) -> Self {
+        Self { event_files, ..self }
     }
 
     /// Begins a stage behind the lines of those before it.
-    pub(crate) fn begin_stage(&mut self) {
+    pub(crate) fn begin_stage(&mut self) -> Result<()> {
         self.stage_start = self.end;
+        self.event_files.as_mut().map_or(Ok(()), EventFiles::begin_stage)
     }
 
     /// The stage has these lines so far, whatever was told of it before: none, those up to its checkpoint, or all of a stored
@@ -179,22 +188,25 @@ impl EventLog {
         self.stale = true;
         if self.holds(lines).map_err(|e| Error::file(&self.path, e))? {
             self.end += lines.len() as u64;
-            return Ok(());
+        } else {
+            self.append(lines)?;
         }
-        self.append(lines)
+        self.event_files.as_mut().map_or(Ok(()), |files| files.tell(lines))
     }
 
     /// Appends a line, of the stage `stage` if it is one of an update or a mask.
     pub(crate) fn write(&mut self, stage: &str, event: &Event<'_>) -> Result<()> {
         let mut line = Vec::new();
         event.clone().of(stage).write_to(&mut line)?;
-        self.append(&line)
+        self.append(&line)?;
+        self.event_files.as_mut().map_or(Ok(()), |files| files.append(&line))
     }
 
     /// Cuts off what an earlier sitting wrote beyond the last line, and waits for the disk.
     pub(crate) fn finish(&mut self) -> Result<()> {
         self.append(&[])?;
-        self.file.sync_all().map_err(|e| Error::file(&self.path, e))
+        self.file.sync_all().map_err(|e| Error::file(&self.path, e))?;
+        self.event_files.as_mut().map_or(Ok(()), EventFiles::end_stage)
     }
 
     /// Whether these bytes are what the file holds next.
@@ -292,7 +304,7 @@ mod tests {
         let mut log = EventLog::open(&path).unwrap();
         let (first, second) = (b"{\"a\": 1}\n", b"{\"bb\": 2}\n");
         log.tell_stage(first).unwrap();
-        log.begin_stage();
+        log.begin_stage().unwrap();
         log.tell_stage(b"half").unwrap();
         log.tell_stage(second).unwrap();
         log.finish().unwrap();
@@ -302,7 +314,7 @@ mod tests {
         let mut again = EventLog::open(&path).unwrap();
         again.tell_stage(first).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), whole, "the later lines stay until others come");
-        again.begin_stage();
+        again.begin_stage().unwrap();
         again.tell_stage(&second[..5]).unwrap();
         again.write("s", &line(1)).unwrap();
         let changed = std::fs::read(&path).unwrap();

@@ -1,6 +1,6 @@
 //! How good the weights of a stage are: evaluated once, kept apart from training.
 
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::evaluate;
 use crate::identity::evaluation_key;
 use crate::memory;
 use crate::plugins::Plugins;
@@ -8,7 +8,7 @@ use crate::provenance::Provenance;
 use crate::record::EvaluationRecord;
 use crate::store::StageStore;
 use crate::{RunIdentity, SessionSettings, SplitMetrics};
-use lopper_core::{Dataset, Model, Outcomes, Result, Split};
+use lopper_core::{Dataset, Evaluation, Model, Outcomes, Result, Split};
 use std::time::Instant;
 
 /// Judges the weights of one run's stages on all splits that its dataset evaluates.

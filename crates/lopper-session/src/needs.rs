@@ -12,7 +12,7 @@ use tch::Device;
 
 /// Bytes of a float32.
 const FLOAT: u64 = 4;
-/// Bytes of an update's line in `metrics.jsonl`, about.
+/// Bytes of an update's line in `metrics.jsonl`, about, and of its record in an event file at the most.
 const EVENT: u64 = 200;
 /// Headers, records, tokenizer and the like: a file system's blocks, not entries.
 pub(crate) const SMALL: u64 = 1 << 20;
@@ -125,11 +125,13 @@ pub(crate) struct Stays {
     pub(crate) model: bool,
     /// Whether the weights of pruned stages stay in the store.
     pub(crate) weights: bool,
+    /// Whether there are event files.
+    pub(crate) event_files: bool,
 }
 
 impl Stays {
     pub(crate) fn of(settings: &SessionSettings) -> Self {
-        Self { model: settings.save_model, weights: settings.keep == Keep::All }
+        Self { model: settings.save_model, weights: settings.keep == Keep::All, event_files: settings.tensorboard }
     }
 }
 
@@ -144,11 +146,12 @@ pub(crate) struct DiskUse {
 /// weights before it are not gone yet, and when the model is saved.
 pub(crate) fn disk_uses(sizes: &Sizes, tasks: &[Task], stays: Stays) -> Vec<DiskUse> {
     let (mut store, mut events) = (0, 0);
+    let lines = 1 + u64::from(stays.event_files);
     // Of the stage before, until its reader is done.
     let mut passing = 0;
     let mut uses = Vec::new();
     for task in tasks {
-        events += task.updates.saturating_mul(EVENT);
+        events += task.updates.saturating_mul(lines * EVENT);
         let checkpoints = task.checkpoints(sizes);
         uses.push(DiskUse { store: store + passing, out: checkpoints + events });
         store += task.stored(sizes);
@@ -400,7 +403,7 @@ mod tests {
     const TASK: Task = Task { updates: 0, snapshots: 0, moments: 2, checkpoints: 2, zero: 0.0, pruned: 0.0 };
     /// A round of IMP.
     const ROUND: Task = Task { zero: 0.5, pruned: 0.5, ..TASK };
-    const NEEDED: Stays = Stays { model: true, weights: false };
+    const NEEDED: Stays = Stays { model: true, weights: false, event_files: false };
     /// Without the weights.
     const STORED: u64 = 21 * MIB;
     const MODEL: u64 = 411 * MIB;
@@ -427,11 +430,15 @@ mod tests {
             DiskUse { store: dense + 2 * STORED + 800 * MIB + ROUND_WEIGHTS, out: MODEL },
         ];
         assert_eq!(found, expected);
-        let all = Stays { weights: true, model: false };
+        let all = Stays { weights: true, model: false, event_files: false };
         let end = disk_uses(&SIZES, &[TASK, ROUND, ROUND], all).pop();
         assert_eq!(end, Some(DiskUse { store: dense + 2 * (STORED + ROUND_WEIGHTS), out: 11 * MIB }));
         // Nothing to train: only the model is written, once more.
         assert_eq!(disk_uses(&SIZES, &[], NEEDED), [DiskUse { store: 0, out: MODEL }]);
+        for (event_files, lines) in [(false, 1), (true, 2)] {
+            let told = disk_uses(&SIZES, &[Task { updates: 1000, ..TASK }], Stays { event_files, ..NEEDED }).pop();
+            assert_eq!(told.map(|end| end.out), Some(MODEL + lines * 1000 * EVENT));
+        }
         let interrupted = Task { checkpoints: 1, moments: 0, updates: 1000, ..TASK };
         assert_eq!(interrupted.checkpoints(&SIZES), 421 * MIB + 1000 * EVENT);
         assert_eq!(Task { checkpoints: 0, ..TASK }.checkpoints(&SIZES), 0);

@@ -2,6 +2,7 @@
 
 use crate::checkpoint::CheckpointStore;
 use crate::predictions;
+use crate::tensorboard;
 use crate::{CheckpointRecord, PlannedStage, Precision, RunRecord, RunState, RunStatus, StageStore};
 use lopper_core::{Error, Result};
 use lopper_weights::files;
@@ -20,7 +21,7 @@ pub(crate) struct Begins<'a> {
 
 /// Refuses a run directory whose checkpoints belong to no stage of `plan`: going on would begin at update 0 and remove them.
 /// Likewise one that holds the finished run of another configuration, unless that is to be replaced: then its record, model,
-/// mask and predictions go, so that the directory is never half the one run and half the other. Its stages stay in the store.
+/// mask, predictions and event files go, so that the directory is never half the one run and half the other. Its stages stay in the store.
 ///
 /// # Errors
 /// [`Error::File`] naming the directory, what it holds, who wrote that, and what to do; what cannot be removed.
@@ -63,6 +64,7 @@ pub(crate) fn make_way(
     lopper_weights::remove_saved_model(&out.join(RunRecord::MODEL))?;
     files::remove_file(&out.join(RunRecord::LONE_MASK))?;
     predictions::remove(out)?;
+    tensorboard::remove(out)?;
     files::remove_file(&out.join(RunRecord::FILE))
 }
 

@@ -20,9 +20,12 @@ use crate::run_id;
 use crate::sealed;
 use crate::status::{self, RunState, RunStatus, StageStatus, StatusWriter};
 use crate::store::{ArtefactId, StageStore};
+use crate::tensorboard::EventFiles;
 use crate::weights::Weights;
 use crate::{Batcher, DiskNeeds, MicroBatches, OpenDataset, RunRecord, RunStage, SessionSettings};
-use lopper_core::{Dataset, Error, MaskOrigin, Model, PruningStrategy, Recipe, Result, RunSpec, Selector, Split};
+use lopper_core::{
+    Dataset, Error, MaskOrigin, Model, PruningStrategy, Recipe, Result, RunSpec, Selector, Split, Stage,
+};
 use lopper_weights::files;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -129,6 +132,11 @@ impl Session {
         &self.plan
     }
 
+    /// What is planned of each, in order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        self.plan.iter().map(|planned| &planned.stage)
+    }
+
     /// The disk that [`run`](Self::run) will need.
     pub fn disk_needs(&self) -> DiskNeeds {
         DiskNeeds::of(self.participants.model.as_ref(), self.weights.layout(), &self.plan, &self.settings)
@@ -188,6 +196,7 @@ impl Session {
             process: std::process::id(),
             store: std::path::absolute(store).map_err(|e| Error::file(store, e))?,
             stages: self.plan.iter().map(stage).collect(),
+            loss: None,
             metric: None,
             sparsity: None,
         })
@@ -195,7 +204,10 @@ impl Session {
 
     fn train(&mut self, id: &str, status: &mut StatusWriter) -> Result<RunRecord> {
         let checkpoints = CheckpointStore::new(&self.settings.out).keeping(self.settings.checkpoints_kept);
-        let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?;
+        let stages = self.plan.iter().map(|planned| planned.stage.name.as_str());
+        let event_files =
+            self.settings.tensorboard.then(|| EventFiles::open(&self.settings.out, stages)).transpose()?;
+        let mut events = EventLog::open(&self.settings.out.join("metrics.jsonl"))?.with_event_files(event_files);
         let mut ended: Vec<Ended> = Vec::new();
         // Before anything is trained: what is damaged is found now.
         self.look()?;

@@ -99,6 +99,10 @@ pub struct SessionSettings {
     pub replace: bool,
     /// Kept as `config.toml` in the run's directory, for whoever wants to know or repeat what was done.
     pub configuration: Option<String>,
+    /// Whether a bar of the stage under way is drawn on standard error, where that is a terminal.
+    pub progress: bool,
+    /// Whether what `metrics.jsonl` tells is also written as TensorBoard's event files, in `tensorboard/` in the run's directory.
+    pub tensorboard: bool,
     /// Updates in a row that may be skipped for a loss or gradient that is not finite.
     pub max_skipped: u64,
     /// Asks the run, from outside such as a signal handler, to save its state and stop.

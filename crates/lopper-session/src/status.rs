@@ -66,6 +66,9 @@ pub struct RunStatus {
     pub store: PathBuf,
     /// Its stages, in order.
     pub stages: Vec<StageStatus>,
+    /// The loss of the latest update of the stage under way. Absent before there is one, and once the run has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
     /// The task's primary metric, once the run is done. Absent from what older versions wrote, as is the sparsity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<MetricValue>,
@@ -170,18 +173,20 @@ impl StatusWriter {
     /// Stage `index` stands at `done` updates.
     pub(crate) fn stage(&mut self, index: usize, done: u64, seconds: f64) {
         self.stage = index;
-        self.stands_at(done, seconds, true);
+        self.stands_at(done, seconds, None, true);
     }
 
-    /// The stage under way has finished another update.
-    pub(crate) fn update(&mut self, done: u64, seconds: f64) {
-        self.stands_at(done, seconds, self.written.elapsed() >= INTERVAL);
+    /// The stage under way has finished another update, with this loss.
+    pub(crate) fn update(&mut self, done: u64, seconds: f64, loss: Option<f64>) {
+        self.stands_at(done, seconds, loss, self.written.elapsed() >= INTERVAL);
     }
 
-    fn stands_at(&mut self, done: u64, seconds: f64, write: bool) {
+    fn stands_at(&mut self, done: u64, seconds: f64, loss: Option<f64>, write: bool) {
         let mut shared = locked(&self.shared);
         let stage = &mut shared.status.stages[self.stage];
         (stage.done, stage.seconds) = (done, seconds);
+        // What is not finite is skipped, and no number for JSON.
+        shared.status.loss = loss.filter(|loss| loss.is_finite());
         if write && shared.status.state == RunState::Running {
             shared.tell();
             self.written = Instant::now();
@@ -212,6 +217,7 @@ fn end(shared: &Mutex<Shared>, state: RunState, note: impl FnOnce(&mut RunStatus
     let mut shared = locked(shared);
     if shared.status.state == RunState::Running {
         shared.status.state = state;
+        shared.status.loss = None;
         note(&mut shared.status);
         shared.tell();
     }
@@ -301,6 +307,7 @@ mod tests {
             process: 1,
             store: "nowhere".into(),
             stages: done.into_iter().enumerate().map(stage).collect(),
+            loss: None,
             metric: None,
             sparsity: None,
         }

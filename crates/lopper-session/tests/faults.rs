@@ -204,13 +204,9 @@ impl Dataset for Data {
         self.inner.task()
     }
 
-    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Evaluation> {
         assert!(self.panics != Panics::Evaluate, "a metric went wrong");
         self.inner.evaluate(split, outputs)
-    }
-
-    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
-        self.inner.outcomes(split, outputs)
     }
 
     fn identity(&self, split: &Split) -> String {

@@ -412,20 +412,18 @@ impl Dataset for Flawed {
         Ok(if self.1 == "forgets" { Predictions { logits: worst(), ..predictions } } else { predictions })
     }
 
-    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Evaluation> {
         let name = self.task().primary_metric.clone();
+        let alone = |name, value| Evaluation::of_metrics(vec![MetricValue { name, value }]);
+        let mut right = match (self.0.evaluate(split, outputs), self.1) {
+            (Err(_), "forgives") => return Ok(alone(name, 0.5)),
+            (right, _) => right?,
+        };
+        let Some(Outcomes::Classes(pairs)) = &mut right.outcomes else { return Ok(right) };
         match self.1 {
-            "praises" => Ok(vec![MetricValue { name, value: 1.0 }]),
-            "percents" => Ok(vec![MetricValue { name, value: 100.0 * self.0.evaluate(split, outputs)?[0].value }]),
-            "forgives" => Ok(self.0.evaluate(split, outputs).unwrap_or(vec![MetricValue { name, value: 0.5 }])),
-            "renames" => Ok(vec![MetricValue { name: "f1".into(), value: 1.0 }]),
-            _ => self.0.evaluate(split, outputs),
-        }
-    }
-
-    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
-        let Some(Outcomes::Classes(mut pairs)) = self.0.outcomes(split, outputs)? else { return Ok(None) };
-        match self.1 {
+            "praises" => return Ok(alone(name, 1.0)),
+            "percents" => return Ok(alone(name, 100.0 * right.metrics[0].value)),
+            "renames" => return Ok(alone("f1".into(), 1.0)),
             "omits" => drop(pairs.pop()),
             "flatters" => pairs[0].0 = pairs[0].1,
             "shuffles" => {
@@ -434,7 +432,7 @@ impl Dataset for Flawed {
             }
             _ => {}
         }
-        Ok(Some(Outcomes::Classes(pairs)))
+        Ok(right)
     }
 
     fn identity(&self, split: &Split) -> String {

@@ -4,7 +4,7 @@ use crate::encoded::{EncodedSplit, features};
 use crate::example::Example;
 use crate::kind::{Kind, Label};
 use lopper_core::{
-    Batch, Dataset, Error, Features, MetricValue, Outcomes, Predictions, Preprocessor, Result, Split, Targets, Task,
+    Batch, Dataset, Error, Evaluation, Features, Outcomes, Predictions, Preprocessor, Result, Split, Targets, Task,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -189,12 +189,8 @@ impl Dataset for TextDataset {
         self.splits.iter().map(|s| s.split.clone()).filter(|s| *s != Split::TRAIN).collect()
     }
 
-    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
-        Ok(self.kind.metrics(&self.judged(split, outputs)?))
-    }
-
-    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
-        self.judged(split, outputs).map(Some)
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Evaluation> {
+        Evaluation::of_outcomes(self.judged(split, outputs)?, self.kind.metrics())
     }
 
     /// `rows_left_out`.

@@ -62,7 +62,7 @@ fn rows_and_splits_that_are_not_there_are_named() {
 fn metrics_do_not_depend_on_the_order_of_batches() {
     let data = dataset(CLASSES, classes(), 5);
     let outputs = [(vec![2, 0], predictions(&[0.0, 1.0, 2.0, 1.0], 2)), (vec![1], predictions(&[3.0, 3.0], 2))];
-    let metrics = data.evaluate(&Split::VALIDATION, &outputs).unwrap();
+    let metrics = data.evaluate(&Split::VALIDATION, &outputs).unwrap().metrics;
     // Example 0 is called 0 (wrong), 2 is called 1, and the tie of 1 goes to class 0.
     let named: Vec<_> = metrics.iter().map(|m| (m.name.as_str(), m.value)).collect();
     assert_eq!(named, [("accuracy", 2.0 / 3.0), ("f1", 2.0 / 3.0)]);
@@ -71,7 +71,8 @@ fn metrics_do_not_depend_on_the_order_of_batches() {
 #[test]
 fn regression_compares_raw_values() {
     let data = dataset(NUMBERS, [Label::Value(0.0), Label::Value(2.5), Label::Value(5.0)], 5);
-    let metrics = data.evaluate(&Split::VALIDATION, &[(vec![0, 1, 2], predictions(&[-7.0, 0.0, 7.0], 1))]).unwrap();
+    let metrics =
+        data.evaluate(&Split::VALIDATION, &[(vec![0, 1, 2], predictions(&[-7.0, 0.0, 7.0], 1))]).unwrap().metrics;
     assert!((metrics[0].value - 1.0).abs() < 1e-12, "{metrics:?}");
     let Some(Targets::Values(targets)) = data.batch(&Split::VALIDATION, &[2]).unwrap().targets else { panic!() };
     assert_eq!(Vec::<f32>::try_from(targets).unwrap(), [5.0]);

@@ -178,8 +178,16 @@ options! {
     }
 }
 
+options! {
+    /// Keys of `[track]`: programs that show how a run is going.
+    pub struct TrackOptions {
+        /// Whether the run's directory also gets event files for `tensorboard --logdir`, of what `metrics.jsonl` tells.
+        tensorboard: bool = false,
+    }
+}
+
 /// Name and own keys of each table.
-pub(crate) const TABLES: [(&str, &[OptionDoc]); 8] = [
+pub(crate) const TABLES: [(&str, &[OptionDoc]); 9] = [
     ("model", ModelOptions::DOCS),
     ("data", DataOptions::DOCS),
     ("prune", PruneOptions::DOCS),
@@ -188,6 +196,7 @@ pub(crate) const TABLES: [(&str, &[OptionDoc]); 8] = [
     ("checkpoint", CheckpointOptions::DOCS),
     ("store", StoreOptions::DOCS),
     ("run", RunOptions::DOCS),
+    ("track", TrackOptions::DOCS),
 ];
 
 /// Pairs of keys of `[train]` of which one is given: setting one on the command line takes the place of the other.

@@ -27,11 +27,12 @@ mod problems;
 mod recipes;
 mod signals;
 mod sweep;
+mod terminal;
 
 pub use commands::run;
 pub use config::{
     CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions, Setting,
-    StoreOptions, TrainOptions,
+    StoreOptions, TrackOptions, TrainOptions,
 };
 pub use config::{OptimizerName, ScheduleName};
 pub use experiment::{Experiment, Outline};

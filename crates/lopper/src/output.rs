@@ -109,9 +109,13 @@ pub(crate) fn quantity(n: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(n), if n == 1 { "" } else { "s" })
 }
 
-/// A time for people: `41.3 s` or `12.5 min`.
+/// A time for people: `41.3 s`, `12.5 min` or `6.4 h`.
 pub(crate) fn duration(seconds: f64) -> String {
-    if seconds < 120.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
+    match seconds {
+        ..120.0 => format!("{seconds:.1} s"),
+        ..10_800.0 => format!("{:.1} min", seconds / 60.0),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
 }
 
 #[cfg(test)]

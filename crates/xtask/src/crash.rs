@@ -1,4 +1,4 @@
-//! `cargo xtask crash-campaign`: the tests of tests/cli/crash.rs, and those of sweeps that are killed, at full size.
+//! `cargo xtask crash-campaign`: the tests of tests/cli/crash.rs and of tests/cli/sweeps_crash.rs, at full size.
 
 use crate::checkout::{Checkout, run as run_command};
 use anyhow::Result;
@@ -7,7 +7,7 @@ use std::time::Instant;
 /// How much of everything.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Options {
-    /// Kills of each method, of a sweep, and of three workers at one.
+    /// Kills of each method, of a sweep, and of three workers at one; half as many times each way in which a sweep's disk fails.
     pub(crate) kills: usize,
     /// Races of two processes for one directory.
     pub(crate) races: usize,
@@ -48,7 +48,8 @@ pub(crate) fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let started = Instant::now();
     // The whole workspace, as `cargo xtask test` has it: fewer packages would have other features, and compile again.
     let mut cargo = checkout.cargo(["test", "--workspace", "--locked", "--test", "cli"]);
-    cargo.args(["--", "crash::", "two_runs::", "killed_goes_on", "killed_leave", "--nocapture", "--test-threads=1"]);
+    cargo.args(["--", "crash::", "two_runs::", "sweeps_crash::", "--nocapture", "--test-threads=1"]);
+    cargo.env("LOPPER_SWEEP_FAULTS", (options.kills / 2).max(1).to_string());
     cargo.env("LOPPER_KILLS", options.kills.to_string()).env("LOPPER_RACES", options.races.to_string());
     run_command(cargo.env("LOPPER_FAULT_STEP", options.step.to_string()))?;
     println!("{:.0} s", started.elapsed().as_secs_f64());

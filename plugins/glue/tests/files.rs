@@ -237,7 +237,7 @@ fn a_file_is_the_validation_split() {
     assert_eq!(data.evaluation_splits(), [Split::VALIDATION]);
     let outputs =
         [(vec![0], Predictions { logits: Tensor::from_slice(&[0.0f32, 1.0]).reshape([1, 2]), lengths: None })];
-    assert_eq!(data.evaluate(&Split::VALIDATION, &outputs).unwrap()[0].value, 1.0);
+    assert_eq!(data.evaluate(&Split::VALIDATION, &outputs).unwrap().metrics[0].value, 1.0);
     open_refused(&file, "task = 'sst-2'\nvalidation = 'other.tsv'", &["itself a file"]);
     fs::write(directory.path().join("t.tsv"), SST).unwrap();
     assert_eq!(open(&file, "task = 'sst-2'\ntrain = 't.tsv'").unwrap().len(&Split::TRAIN), 2);

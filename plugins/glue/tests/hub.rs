@@ -135,7 +135,7 @@ fn accuracy_of_right_answers(path: &Path, options: &str, names: [&str; 3], head:
     let logits = rows.iter().flat_map(|row| names.map(|name| f32::from(u8::from(name == row[2].as_str().unwrap()))));
     let logits = Tensor::from_slice(&logits.collect::<Vec<_>>()).reshape([rows.len() as i64, 3]);
     let outputs = [((0..rows.len()).collect(), Predictions { logits, lengths: None })];
-    data.evaluate(&Split::named("validation_matched"), &outputs).unwrap()[0].value
+    data.evaluate(&Split::named("validation_matched"), &outputs).unwrap().metrics[0].value
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::tables::Tables;
 use crate::utterances::{Fault, Opened, Utterance, Utterances};
 use crate::{Dictionary, Unit};
 use lopper_core::{
-    Batch, Dataset, Error, Errors, Features, Input, MetricValue, Outcomes, Predictions, Preprocessor, Result, Split,
+    Batch, Dataset, Error, Errors, Evaluation, Features, Input, Outcomes, Predictions, Preprocessor, Result, Split,
     Targets, Task,
 };
 use lopper_metrics::{Edits, character_edits, edits, word_edits};
@@ -352,7 +352,7 @@ impl Dataset for SpeechDataset {
     /// For letters `wer` and `cer`, for phones `per` and `per_mean` (the mean over utterances); in a joint run also each with
     /// `_own` after its name, decoded among the symbols of the split's language alone. A split of which recordings were left
     /// out as damaged is refused.
-    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Evaluation> {
         let errors = self.errors(split, outputs)?;
         let mut names = Vec::new();
         for Errors { rate, .. } in &errors {
@@ -360,12 +360,7 @@ impl Dataset for SpeechDataset {
             // The mean over utterances is told of phones alone.
             names.extend(rate.strip_prefix("per").map(|ending| format!("per_mean{ending}")));
         }
-        let outcomes = Outcomes::Errors(errors);
-        Ok(names.into_iter().filter_map(|name| Some(MetricValue { value: outcomes.metric(&name)?, name })).collect())
-    }
-
-    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
-        self.errors(split, outputs).map(|errors| Some(Outcomes::Errors(errors)))
+        Evaluation::of_outcomes(Outcomes::Errors(errors), names)
     }
 
     /// `rows_left_out` when the data were opened, `silent_recordings` and `unknown_symbols` of the others; of the recordings decoded so far

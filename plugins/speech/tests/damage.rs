@@ -146,7 +146,7 @@ fn a_recording_that_takes_anothers_place_is_not_judged() {
     let data = open(folder.path(), "skip_bad = true").unwrap();
     let logits = Tensor::zeros([5, time, width], (tch::Kind::Float, tch::Device::Cpu));
     let all = [((0..5).collect(), Predictions { logits, lengths: None })];
-    assert_eq!(data.evaluate(&Split::TRAIN, &all).unwrap().len(), 2);
+    assert_eq!(data.evaluate(&Split::TRAIN, &all).unwrap().metrics.len(), 2);
 }
 
 /// A file is settled once it is older than the times of files are coarse.

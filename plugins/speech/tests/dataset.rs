@@ -90,23 +90,23 @@ fn error_rates_are_those_of_the_corpus() {
     let data = open(folder.path(), "").unwrap();
     let split = Split::VALIDATION;
     let right = targets(&data, &split);
-    let perfect = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &right))]).unwrap();
+    let perfect = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &right))]).unwrap().metrics;
     assert_eq!((value(&perfect, "wer"), value(&perfect, "cer"), perfect.len()), (0.0, 0.0, 2));
     // "A B C", "B", "CAB" answered by "A C", "B", "CB": 2 of 5 words, 3 of 9 characters.
     let id = |symbol: &str| data.dictionary().id(symbol).unwrap();
     let said = [vec!["A", "|", "C", "|"], vec!["B"], vec!["|", "C", "B", "|", "|"]];
     let said: Vec<Vec<u32>> = said.iter().map(|row| row.iter().map(|symbol| id(symbol)).collect()).collect();
-    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &said))]).unwrap();
+    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &said))]).unwrap().metrics;
     assert_eq!((value(&metrics, "wer"), value(&metrics, "cer")), (2.0 / 5.0, 3.0 / 9.0));
     // Batches may come in any order.
     let pieces =
         [(vec![2, 0], saying(&data, &[said[2].clone(), said[0].clone()])), (vec![1], saying(&data, &said[1..2]))];
-    assert_eq!(data.evaluate(&split, &pieces).unwrap(), metrics);
+    assert_eq!(data.evaluate(&split, &pieces).unwrap().metrics, metrics);
     // Phones: over the corpus, and the mean over utterances of 3, 1 and 3 phones.
     let data = open(folder.path(), "unit = 'phones'").unwrap();
     let id = |symbol: &str| data.dictionary().id(symbol).unwrap();
     let said = [vec![id("A"), id("C")], vec![id("B"), id("B")], vec![id("C"), id("B")]];
-    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &said))]).unwrap();
+    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &said))]).unwrap().metrics;
     assert_eq!((value(&metrics, "per"), metrics.len()), (3.0 / 7.0, 2));
     assert!((value(&metrics, "per_mean") - (1.0 / 3.0 + 1.0 + 1.0 / 3.0) / 3.0).abs() < 1e-12);
     // What the dictionary does not have is an error, even when it is said to be unknown.
@@ -114,7 +114,7 @@ fn error_rates_are_those_of_the_corpus() {
     let data = open(folder.path(), "unit = 'phones'\ndictionary = 'dict.phn.txt'\nunknown = 'unk'").unwrap();
     let unknown = targets(&data, &split);
     assert_eq!(unknown, [vec![4, 5, 3], vec![5], vec![3, 4, 5]]);
-    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &unknown))]).unwrap();
+    let metrics = data.evaluate(&split, &[(vec![0, 1, 2], saying(&data, &unknown))]).unwrap().metrics;
     assert_eq!(value(&metrics, "per"), 2.0 / 7.0);
 }
 
@@ -169,7 +169,7 @@ fn several_languages_share_a_dictionary() {
     let mut logits = vec![0f32; 2 * data.dictionary().len()];
     (logits[id("m")], logits[id("a")], logits[data.dictionary().len() + id("l")]) = (2.0, 1.0, 1.0);
     let logits = Tensor::from_slice(&logits).reshape([1, 2, data.dictionary().len() as i64]);
-    let metrics = data.evaluate(&splits[0], &[(vec![0], Predictions { logits, lengths: None })]).unwrap();
+    let metrics = data.evaluate(&splits[0], &[(vec![0], Predictions { logits, lengths: None })]).unwrap().metrics;
     assert_eq!((value(&metrics, "per"), value(&metrics, "per_own"), value(&metrics, "per_mean_own")), (0.5, 0.0, 0.0));
     // Each alone, in the joint dictionary: the same symbols without the others' data.
     let symbols = data.dictionary().symbols()[4..].iter().enumerate().map(|(n, s)| format!("{s} {n}\n"));
@@ -397,10 +397,10 @@ fn what_is_kept_of_predictions_is_judged_as_they_are() {
                 let lengths = Some((0..number).map(|row| 9 - (row + seed) % 9).collect::<Vec<_>>());
                 let whole = || Predictions { logits: logits.copy(), lengths: lengths.clone() };
                 let all: Vec<usize> = (0..number as usize).rev().collect();
-                let expected = data.evaluate(&split, &[(all.clone(), whole())]).unwrap();
+                let expected = data.evaluate(&split, &[(all.clone(), whole())]).unwrap().metrics;
                 let kept = data.keep(&split, whole()).unwrap();
                 assert!(kept.logits.numel() * 2 <= logits.numel(), "{:?}", kept.logits);
-                assert_eq!(data.evaluate(&split, &[(all, kept)]).unwrap(), expected);
+                assert_eq!(data.evaluate(&split, &[(all, kept)]).unwrap().metrics, expected);
             }
         }
     }

@@ -20,7 +20,7 @@ fn judged(data: &SpeechDataset, rows: &[Vec<String>]) -> Vec<MetricValue> {
     }
     let logits = Tensor::from_slice(&logits).reshape([rows.len() as i64, time as i64, dictionary.len() as i64]);
     let all = (0..rows.len()).collect();
-    data.evaluate(&Split::VALIDATION, &[(all, Predictions { logits, lengths: None })]).unwrap()
+    data.evaluate(&Split::VALIDATION, &[(all, Predictions { logits, lengths: None })]).unwrap().metrics
 }
 
 /// JSON lines `name.jsonl` of recordings with texts or phones.

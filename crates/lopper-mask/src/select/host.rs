@@ -179,8 +179,8 @@ impl HostSelector {
             let mut counts = lock(&used[rayon::current_thread_index().unwrap_or(0) % used.len()]);
             counts.first_chunk_mut::<BINS>().is_some_and(|counts| add(&chunk, counts))
         };
-        if let [only] = &used[..] {
-            let fine = chunks_in_order(slices, words).fold(true, |fine, chunk| add(chunk) && fine);
+        if let [only] = used {
+            let fine = chunks_in_order(slices, words).all(add);
             std::mem::swap(&mut self.total, &mut *lock(only));
             return fine;
         }

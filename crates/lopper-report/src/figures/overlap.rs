@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+/// The axis that tells groups of cells apart.
+const GROUP: &str = "group";
+
 /// What parts one number from others of its seed.
 type Axes = BTreeMap<String, AxisValue>;
 
@@ -130,8 +133,11 @@ fn compare(ask: Ask<'_>, overlap: &Overlap, unit: &Unit<'_>, columns: usize, par
     }
     for (place, reference) in overlap.reference.iter().enumerate() {
         for (column, cell, result) in &unit.cells {
-            if let Some(other) = closest(ask, overlap, reference, cell) {
-                told(columns + place, *column, other, (cell, result), notes);
+            match closest(ask, overlap, reference, cell) {
+                Some(other) => drop(told(columns + place, *column, other, (cell, result), notes)),
+                None => {
+                    notes.unreadable(format!("no finished cell of {} is like {}", reference_name(reference), cell.name))
+                }
             }
         }
     }
@@ -141,7 +147,8 @@ fn compare(ask: Ask<'_>, overlap: &Overlap, unit: &Unit<'_>, columns: usize, par
 /// its seed and its own value on the compared axis where there is one, since a random mask is drawn for each seed.
 fn closest<'a>(ask: Ask<'a>, overlap: &Overlap, reference: &Selection, cell: &Cell) -> Option<&'a CellResult> {
     let mut free: Vec<&str> = reference.keys().map(String::as_str).collect();
-    free.push(&overlap.over);
+    // A group says where in the configuration a cell is written, and a reference is mostly written in one of its own.
+    free.extend([&*overlap.over, GROUP]);
     let fits = |other: &&Cell| {
         other.result.is_some() && is_reference(other, &ask.figure.cells, reference) && agree(cell, other, &free)
     };

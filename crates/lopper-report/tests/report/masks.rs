@@ -127,6 +127,23 @@ fn overlaps_are_those_of_the_masks() {
     }
 }
 
+/// Groups of a configuration: the reference is in one of its own.
+#[test]
+fn a_reference_of_another_group_is_compared() {
+    let grouped = |group: fn(&str) -> &'static str| {
+        let mut cells = masked();
+        for cell in &mut cells {
+            let method = cell.axes["method"].to_string();
+            cell.axes.insert("group".into(), group(&method).into());
+        }
+        draw_with(&cells, OVERLAP, &mask).csv
+    };
+    assert_eq!(grouped(|method| if method == "rp" { "reference" } else { "task" }), grouped(|_| "all"));
+    let omp: Vec<_> = masked().into_iter().filter(|cell| cell.axes["method"].to_string() == "omp").collect();
+    let told = caption(&draw_with(&omp, OVERLAP, &mask));
+    assert!(told.contains("Left out: no finished cell of rp is like "), "{told}");
+}
+
 #[test]
 fn masks_that_cannot_be_read_or_compared_are_told() {
     let broken = |path: &Path| match path.display().to_string().as_str() {

@@ -8,6 +8,7 @@ use crate::StageRecord;
 use crate::checkpoint::CheckpointStore;
 use crate::events::EventLog;
 use crate::plan::PlannedStage;
+use crate::progress::Progress;
 use crate::stage::{Goal, Sink, StageInputs, Trained, run_stage};
 use crate::status::StatusWriter;
 use crate::store::{ArtefactId, Finished, Lease, StoredStage};
@@ -69,6 +70,7 @@ impl Session {
             key,
             events: tells.then_some(events),
             status,
+            progress: self.settings.progress.then(|| Progress::new(&stage.name, until, told.0)),
             checkpoints,
             writer: &writer,
             every: self.settings.checkpoint,

@@ -51,7 +51,7 @@ impl Session {
         events: &mut EventLog,
         status: &mut StatusWriter,
     ) -> Result<Ended> {
-        events.begin_stage();
+        events.begin_stage()?;
         let mut trained = false;
         let mut waits = Waits::default();
         let mut start = None;

@@ -18,7 +18,6 @@ use crate::checkpoint::{Checkpoint, Progressed, Resumed};
 use crate::evaluate::costs;
 use crate::events::{Event, TrainingLines};
 use crate::memory;
-use crate::progress::Progress;
 use crate::stop::Unsaved;
 use crate::world::World;
 use crate::{Batcher, LearningRate, MicroBatches, OptimizerState};
@@ -170,7 +169,7 @@ impl<'a> Run<'a> {
         state.tell_time();
         let (update, updates, name) = (state.progress.update, self.inputs.stage.updates, &self.inputs.stage.name);
         if self.world.writes() {
-            self.sink.stands_at(&state.progress);
+            self.sink.stands_at(&state.progress, None);
             if update > 0 && !self.sink.holds(&state.progress) {
                 self.sink.save(&self.checkpoint(state)?, state.unsaved.saved())?;
             }
@@ -201,7 +200,6 @@ impl<'a> Run<'a> {
         let stage = self.inputs.stage;
         let until = self.inputs.goal.until;
         let mut saved_at = Instant::now();
-        let bar = self.world.writes().then(|| Progress::new(&stage.name, until, state.progress.update));
         let first = state.progress.update + 1;
         let freeze = stage.recipe.freeze_encoder_updates;
         // Where the head alone is trained, nothing is differentiated through the encoder.
@@ -216,15 +214,12 @@ impl<'a> Run<'a> {
             let target = self.target(schedule, update)?;
             let due = self.sink().is_some_and(|sink| sink.is_due(update, saved_at.elapsed()));
             let (loss, wishes) = self.update(state, (batches, micro.of(update)), rates, (update, target), due)?;
-            if let Some(bar) = &bar {
-                bar.update(update, loss);
-            }
             state.progress.update = update;
             state.unsaved.begin();
             self.keep_if_due(state)?;
             state.tell_time();
             if let Some(sink) = self.sink() {
-                sink.stands_at(&state.progress);
+                sink.stands_at(&state.progress, Some(loss));
             }
             if wishes.stop {
                 self.inputs.stop.check("training")?;

@@ -4,6 +4,7 @@ use crate::CheckpointEvery;
 use crate::checkpoint::{Checkpoint, CheckpointStore, Progressed};
 use crate::events::{Event, EventLog};
 use crate::judge::Judge;
+use crate::progress::Progress;
 use crate::status::StatusWriter;
 use crate::weights::Weights;
 use crate::writer::Writer;
@@ -24,6 +25,8 @@ pub(crate) struct Sink<'a> {
     /// Where its lines are told as they come; `None` when the run has told them already.
     pub(crate) events: Option<&'a mut EventLog>,
     pub(crate) status: &'a mut StatusWriter,
+    /// A bar on the terminal, where the run draws one.
+    pub(crate) progress: Option<Progress>,
     pub(crate) checkpoints: &'a CheckpointStore,
     /// Who trains it, for its checkpoints.
     pub(crate) writer: &'a Writer,
@@ -43,9 +46,12 @@ impl Sink<'_> {
         }
     }
 
-    /// The stage has come so far.
-    pub(crate) fn stands_at(&mut self, progress: &Progressed) {
-        self.status.update(progress.update, progress.seconds);
+    /// The stage has come so far; `loss` is that of its latest update.
+    pub(crate) fn stands_at(&mut self, progress: &Progressed, loss: Option<f64>) {
+        self.status.update(progress.update, progress.seconds, loss);
+        if let (Some(bar), Some(loss)) = (&self.progress, loss) {
+            bar.update(progress.update, loss);
+        }
     }
 
     /// Puts the weights after `update` into the store.

@@ -103,6 +103,8 @@ impl Case {
             save_dtype: lopper_weights::SaveDtype::Float32,
             replace: false,
             configuration: None,
+            progress: false,
+            tensorboard: false,
             max_skipped: 0,
             stop: stop.clone(),
         };
@@ -131,6 +133,7 @@ impl Case {
                 done: 0,
                 seconds: 0.0,
             }],
+            loss: None,
             metric: None,
             sparsity: None,
         };
@@ -153,6 +156,7 @@ impl Case {
             key: "key",
             events: Some(&mut events),
             status: &mut status,
+            progress: None,
             checkpoints: &checkpoints,
             writer: &Writer::default(),
             every: settings.checkpoint,

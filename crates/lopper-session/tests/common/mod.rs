@@ -124,6 +124,8 @@ pub(crate) fn settings(spec: &RunSpec, out: &Path, store: &Path, stop: Arc<Atomi
         save_dtype: lopper_weights::SaveDtype::Float32,
         replace: true,
         configuration: None,
+        progress: false,
+        tensorboard: false,
         max_skipped: 0,
         stop: Stop::watching(stop),
     }

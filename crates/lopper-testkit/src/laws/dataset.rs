@@ -1,7 +1,7 @@
 //! The laws of datasets.
 
 use super::{Broken, Law, bits, close, deep_copy, for_all, holds, law};
-use lopper_core::{Batch, Dataset, Head, MetricValue, Predictions, Result, Split, Targets};
+use lopper_core::{Batch, Dataset, Evaluation, Head, MetricValue, Predictions, Result, Split, Targets};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use tch::{Device, Kind, Tensor};
@@ -197,31 +197,34 @@ fn perfect(dataset: &dyn Dataset, split: &Split) -> Law {
     else {
         return Ok(());
     };
-    let metrics = dataset.evaluate(split, &right)?;
+    let metrics = dataset.evaluate(split, &right)?.metrics;
     let best = primary(dataset, &metrics)?;
     let ideal = if dataset.task().higher_is_better { 1.0 } else { 0.0 };
     holds!(close(best, ideal), "{} of perfect predictions is {best}", dataset.task().primary_metric);
-    let worse = primary(dataset, &dataset.evaluate(split, &wrong)?)?;
+    let worse = primary(dataset, &dataset.evaluate(split, &wrong)?.metrics)?;
     let loses = if dataset.task().higher_is_better { worse < best } else { worse > best };
     holds!(loses, "{} of wrong predictions is {worse}, of perfect ones {best}", dataset.task().primary_metric);
     right.reverse();
-    holds!(dataset.evaluate(split, &right)? == metrics, "predictions in another order give other metrics");
+    holds!(dataset.evaluate(split, &right)?.metrics == metrics, "predictions in another order give other metrics");
     Ok(())
 }
 
 fn told(dataset: &dyn Dataset, split: &Split, seed: i64) -> Law {
     let outputs = chance(dataset, split, seed)?;
-    let Some(outcomes) = dataset.outcomes(split, &outputs)? else { return Ok(()) };
+    let Evaluation { metrics, outcomes: Some(outcomes) } = dataset.evaluate(split, &outputs)? else { return Ok(()) };
     let (found, all) = (outcomes.len(), dataset.len(split));
     holds!(found == all, "{found} of {all} examples are told of");
-    for MetricValue { name, value } in dataset.evaluate(split, &outputs)? {
+    for MetricValue { name, value } in metrics {
         let again = outcomes.metric(&name);
         let same = again.is_some_and(|again| again.to_bits() == value.to_bits());
         holds!(same, "{name} is {value}, and from what is told of each example {again:?}");
     }
     let mut turned = outputs;
     turned.reverse();
-    holds!(dataset.outcomes(split, &turned)? == Some(outcomes), "predictions in another order tell of other examples");
+    holds!(
+        dataset.evaluate(split, &turned)?.outcomes == Some(outcomes),
+        "predictions in another order tell of other examples"
+    );
     Ok(())
 }
 
@@ -253,9 +256,11 @@ fn kept(dataset: &dyn Dataset, split: &Split, seed: i64) -> Law {
         let given = Predictions { logits: deep_copy(logits)?, lengths: lengths.clone() };
         less.push((indices.clone(), dataset.keep(split, given)?));
     }
-    let (expected, found) = (dataset.evaluate(split, &whole)?, dataset.evaluate(split, &less)?);
+    let (whole, less) = (dataset.evaluate(split, &whole)?, dataset.evaluate(split, &less)?);
     // As text, because a metric of chance answers may be NaN.
-    holds!(format!("{found:?}") == format!("{expected:?}"), "{expected:?} become {found:?}");
+    let (expected, found) = (format!("{:?}", whole.metrics), format!("{:?}", less.metrics));
+    holds!(found == expected, "{expected} become {found}");
+    holds!(less.outcomes == whole.outcomes, "what is kept of a batch tells otherwise of its examples");
     Ok(())
 }
 

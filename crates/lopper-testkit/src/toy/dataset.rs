@@ -1,7 +1,7 @@
 //! Gaussian clusters as a [`Dataset`].
 
 use lopper_core::{
-    Batch, Dataset, Error, Head, Inputs, MetricValue, Outcomes, Predictions, Result, Split, Targets, Task,
+    Batch, Dataset, Error, Evaluation, Head, Inputs, Outcomes, Predictions, Result, Split, Targets, Task,
 };
 use lopper_metrics::ClassMetric;
 use rand::{Rng, SeedableRng};
@@ -173,14 +173,8 @@ impl Dataset for ToyDataset {
         &self.task
     }
 
-    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Vec<MetricValue>> {
-        let name = ClassMetric::Accuracy.name();
-        let value = self.judged(split, outputs)?.metric(name).unwrap_or_default();
-        Ok(vec![MetricValue { name: name.into(), value }])
-    }
-
-    fn outcomes(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Option<Outcomes>> {
-        self.judged(split, outputs).map(Some)
+    fn evaluate(&self, split: &Split, outputs: &[(Vec<usize>, Predictions)]) -> Result<Evaluation> {
+        Evaluation::of_outcomes(self.judged(split, outputs)?, [ClassMetric::Accuracy.name()])
     }
 
     fn identity(&self, split: &Split) -> String {

@@ -211,8 +211,9 @@ fn start_logging(verbose: u8) -> Result<()> {
                 .with_target("symphonia", LevelFilter::OFF)
         }
     };
-    let layer =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(|| crate::terminal::Lines)
+        .with_ansi(std::io::stderr().is_terminal());
     // Another subscriber may be there already in a program of one's own; it then has the logs.
     let _ = tracing_subscriber::registry().with(layer).with(targets).try_init();
     Ok(())

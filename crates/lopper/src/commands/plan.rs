@@ -94,7 +94,7 @@ impl Arguments {
         let (store_dir, out_dir) = (experiment.store().to_owned(), experiment.out().to_owned());
         let session = experiment.into_session(Default::default(), &StoreCache::new(&store_dir, false))?;
         let stages = session.plan();
-        warn_of_long_intervals(stages.iter().map(|planned| &planned.stage));
+        warn_of_long_intervals(session.stages());
         let finetunings = || stages.iter().filter(|planned| planned.stage.is_finetuning());
         let plan = Plan {
             method,

@@ -4,6 +4,7 @@ use super::ConfigArguments;
 use crate::output::{self, Table, count, duration, quantity};
 use crate::signals::stop_on_signals;
 use crate::sweep::Beginning;
+use crate::terminal;
 use lopper_core::Result;
 use lopper_session::{RunRecord, StoreCache, warn_of_long_intervals};
 
@@ -27,7 +28,7 @@ impl Arguments {
         let stop = stop_on_signals(super::INTERRUPTED)?;
         if let Some(sweep) = self.config.sweep()? {
             let beginning = Beginning { stop: &stop, verify: self.verify, replace: self.replace, elsewhere: false };
-            let record = sweep.run(&beginning, |told| eprintln!("{}", told.line()))?;
+            let record = sweep.run(&beginning, |told| terminal::line(&told.line()))?;
             output::report(json, &record, || record.text())?;
             return record.result();
         }
@@ -35,7 +36,7 @@ impl Arguments {
         experiment.set_replace(self.replace);
         let cache = StoreCache::new(experiment.store(), self.verify);
         let mut session = experiment.into_session(stop, &cache)?;
-        warn_of_long_intervals(session.plan().iter().map(|planned| &planned.stage));
+        warn_of_long_intervals(session.stages());
         // It saves time alone.
         cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
         let record = session.run()?;

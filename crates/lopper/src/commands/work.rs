@@ -1,7 +1,7 @@
 //! `lopper work`: takes part in a sweep that was started.
 
 use crate::signals::stop_on_signals;
-use crate::sweep::{Sweep, Told};
+use crate::sweep::{Sweep, Told, Training};
 use lopper_core::Result;
 use std::path::PathBuf;
 
@@ -15,6 +15,10 @@ pub(super) struct Arguments {
     #[arg(long)]
     verify: bool,
 
+    /// Where to train, of the kind that the sweep's cells are trained on: cpu, cuda or cuda:N [default: what they say]
+    #[arg(long)]
+    device: Option<String>,
+
     /// Leave the report to another process, also when all cells are done
     #[arg(long)]
     no_report: bool,
@@ -24,8 +28,9 @@ impl Arguments {
     pub(super) fn execute(&self) -> Result<()> {
         let stop = stop_on_signals(super::INTERRUPTED)?;
         let sweep = Sweep::of_directory(&self.directory)?;
+        let training = Training { stop: &stop, verify: self.verify, device: self.device.as_deref() };
         let told = |told: Told<'_>| eprintln!("{}", told.line());
-        let Some(record) = sweep.take_part(&stop, self.verify, !self.no_report, told)? else { return Ok(()) };
+        let Some(record) = sweep.take_part(training, !self.no_report, told)? else { return Ok(()) };
         eprintln!("{}", record.text());
         record.result()
     }

@@ -15,3 +15,4 @@ mod written;
 pub use outline::Outline;
 pub(crate) use outline::Outlined;
 pub use resolved::Experiment;
+pub(crate) use resolved::in_place_of;

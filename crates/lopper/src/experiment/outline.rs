@@ -40,6 +40,18 @@ pub(crate) struct Outlined {
     pub(crate) in_epochs: bool,
 }
 
+impl Outlined {
+    /// Where its model comes from, as the configuration has it.
+    pub(crate) fn model_path(&self) -> &str {
+        self.model["path"].as_str().unwrap_or_default()
+    }
+
+    /// Where it is trained, as the configuration has it.
+    pub(crate) fn device(&self) -> &str {
+        self.general["device"].as_str().unwrap_or_default()
+    }
+}
+
 impl Experiment {
     /// The stages that a configuration plans. Neither model nor data need be there.
     ///

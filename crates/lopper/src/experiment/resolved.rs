@@ -30,6 +30,24 @@ pub struct Experiment {
     out: PathBuf,
     wanted_by_others: WantedByOthers,
     replace: bool,
+    draws: bool,
+    /// In place of what the configuration says.
+    device: Option<Device>,
+}
+
+/// The device `name`, for a run whose configuration says `configured`. `key` is where `name` was given.
+///
+/// # Errors
+/// [`Error::InvalidValue`] when its kind is another one, on which results depend; [`Error::Device`] for one that is not here.
+pub(crate) fn in_place_of(configured: &str, name: &str, key: &str) -> Result<Device> {
+    let (device, of_run) = (lopper_torch::resolve_device(name)?, lopper_torch::resolve_device(configured)?);
+    let (kind, wanted) = (lopper_torch::device_kind(device), lopper_torch::device_kind(of_run));
+    if kind == wanted {
+        return Ok(device);
+    }
+    let expected =
+        format!("a device of the kind {wanted}, which `device = {configured:?}` is here; results depend on it");
+    Err(Error::invalid(key, format!("{name:?}"), expected))
 }
 
 impl Experiment {
@@ -73,8 +91,17 @@ impl Experiment {
         };
         let out = given.run.out.as_ref().map_or_else(|| default_out.to_owned(), PathBuf::from);
         let wanted_by_others = WantedByOthers::default();
-        let mut experiment =
-            Self { given, data, prune, sparsity, out: PathBuf::new(), wanted_by_others, replace: false };
+        let mut experiment = Self {
+            given,
+            data,
+            prune,
+            sparsity,
+            out: PathBuf::new(),
+            wanted_by_others,
+            replace: false,
+            draws: true,
+            device: None,
+        };
         experiment.set_out(&out)?;
         Ok(experiment)
     }
@@ -95,6 +122,20 @@ impl Experiment {
     /// Whether the run may take the place of another one that ended in its directory; unless told, it may not.
     pub fn set_replace(&mut self, replace: bool) {
         self.replace = replace;
+    }
+
+    /// Whether it draws a bar of the stage under way, which it does where there is a terminal.
+    pub(crate) fn set_draws(&mut self, draws: bool) {
+        self.draws = draws;
+    }
+
+    /// Trains on this device in place of the one that the configuration names, which stays on record.
+    ///
+    /// # Errors
+    /// Those of [`in_place_of`].
+    pub(crate) fn set_device(&mut self, name: &str) -> Result<()> {
+        self.device = Some(in_place_of(&self.given.general.device, name, "--device")?);
+        Ok(())
     }
 
     /// The run's own directory.
@@ -189,13 +230,14 @@ impl Experiment {
     pub(crate) fn into_session_with(mut self, stop: Stop, cache: &StoreCache, kept: &mut KeptData) -> Result<Session> {
         let seed = self.given.general.seed;
         let mut problems = Vec::new();
-        let device = keep(&mut problems, lopper_torch::resolve_device(&self.given.general.device));
+        let configured = || lopper_torch::resolve_device(&self.given.general.device);
+        let device = keep(&mut problems, self.device.map_or_else(configured, Ok));
         let source = inspect::model_key(Path::new(&self.given.model.keys.path));
         let directory = keep(&mut problems, inspect::named(self.locate_model(), &source));
         keep(&mut problems, inspect::check_directory("[run] out", &self.out));
         keep(&mut problems, inspect::check_directory("[run] store", self.store()));
         let configuration = Some(self.to_toml());
-        let Self { given, data, prune, sparsity, out, wanted_by_others, replace } = self;
+        let Self { given, data, prune, sparsity, out, wanted_by_others, replace, draws, device: _ } = self;
         let mut nominal = given.training.nominal_spec(sparsity.nominal(), seed);
         let entry = given.model.entry;
         let inspection = Inspection {
@@ -251,6 +293,8 @@ impl Experiment {
             save_dtype: given.run.save_dtype,
             replace,
             configuration,
+            progress: draws,
+            tensorboard: given.track.tensorboard,
             max_skipped: given.training.options.max_skipped,
             stop,
         };

@@ -5,7 +5,7 @@ use super::target::{Target, ends_with_given_mask};
 use super::unfinetuned::Unfinetuned;
 use crate::config::{
     self, CheckpointOptions, DataOptions, EvaluateOptions, GeneralOptions, ModelOptions, PruneOptions, RunOptions,
-    Setting, Split, StoreOptions, TABLES, TrainOptions,
+    Setting, Split, StoreOptions, TABLES, TrackOptions, TrainOptions,
 };
 use crate::problems::{check, keep};
 use crate::recipes;
@@ -28,6 +28,7 @@ pub(super) struct Given {
     pub(super) checkpoint: CheckpointOptions,
     pub(super) store: StoreOptions,
     pub(super) run: RunOptions,
+    pub(super) track: TrackOptions,
 }
 
 /// The model that `[model]` names. Which plugin reads it may show only when it is found.
@@ -91,11 +92,12 @@ impl<'a> Draft<'a> {
         let checkpoint = checkpoint_options(&section("checkpoint"), &mut problems);
         let store = store_options(&section("store"), &mut problems);
         let run = run_options(&section("run"), &mut problems);
+        let track = parse_leniently(&section("track"), TrackOptions::parse, "[track]", &mut problems);
         Self {
             context,
             // Each by itself, to be told apart.
             problems: problems.into_iter().flat_map(Error::into_single).collect(),
-            given: Given { general, model, finetune, training, evaluate, checkpoint, store, run },
+            given: Given { general, model, finetune, training, evaluate, checkpoint, store, run, track },
             data,
             prune,
             sparsity,

@@ -57,6 +57,7 @@ impl Experiment {
             "evaluate" => (given.evaluate.to_table(), &[]),
             "checkpoint" => (given.checkpoint.to_table(), &[]),
             "store" => (given.store.to_table(), &[]),
+            "track" => (given.track.to_table(), &[]),
             _ => (given.run.to_table(), &[]),
         }
     }

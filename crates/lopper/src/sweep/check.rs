@@ -3,10 +3,10 @@
 use super::running::Beginning;
 use super::{Graph, Problems, Sweep};
 use crate::Experiment;
-use crate::experiment::Outlined;
+use crate::experiment::{Outlined, in_place_of};
 use lopper_core::{Error, Layout, MaskSet, Result};
 use lopper_session::{StoreCache, warn_of_long_intervals};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a model and data that cells name have come to: what there is to prune, or what is wrong with them.
@@ -43,6 +43,20 @@ impl Sweep {
         };
         let layouts = self.of_each(check)?;
         self.check_masks(&layouts)
+    }
+
+    /// Whether devices are here, and of the kind that the cells are trained on; `key` is where they were given.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(super) fn check_devices<'a>(
+        outlines: &[Outlined],
+        devices: impl IntoIterator<Item = &'a str>,
+        key: &str,
+    ) -> Result<()> {
+        let wanted: BTreeSet<&str> = outlines.iter().map(Outlined::device).collect();
+        let each = devices.into_iter().flat_map(|device| wanted.iter().map(move |cell| in_place_of(cell, device, key)));
+        Error::all(each.filter_map(Result::err).collect())
     }
 
     /// Warns, once for all cells, of what is allowed and seldom meant. Where only the data tell how long stages are, each cell does

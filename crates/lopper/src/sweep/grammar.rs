@@ -3,6 +3,7 @@
 use super::values::{same, text};
 use crate::config::{GeneralOptions, TABLES};
 use lopper_core::{Error, nearest};
+use std::collections::BTreeSet;
 use toml::{Table, Value};
 
 /// Seeds of a sweep that gives none: a result of one seed says little.
@@ -55,6 +56,8 @@ lopper_core::options! {
     pub struct SweepOptions {
         /// Processes that train cells at the same time, each with its share of the machine's threads.
         workers: u64 = 1,
+        /// Devices of this machine to train on, one worker each, in place of `workers`: cpu, cuda or cuda:N, all of one kind.
+        devices: Vec<String> = Vec::new(),
         /// How often a cell that failed is tried again.
         retries: u64 = 1,
     }
@@ -62,6 +65,35 @@ lopper_core::options! {
 
 /// Keys of `[sweep]` that say which cells there are.
 const CELL_KEYS: [&str; 4] = ["seeds", "over", "group", "exclude"];
+
+/// Devices that are none, of several kinds, or beside a number of workers.
+fn check_devices(options: &SweepOptions, has_workers: bool, problems: &mut Vec<Error>) {
+    const KEY: &str = "[sweep] devices";
+    let SweepOptions { devices, .. } = options;
+    let mut on_gpus = BTreeSet::new();
+    for name in devices {
+        match lopper_torch::gpu_named(name) {
+            Ok(gpu) if name != "auto" => drop(on_gpus.insert(gpu.is_some())),
+            Ok(_) | Err(_) => {
+                problems.push(Error::invalid(KEY, format!("{name:?}"), "cpu, cuda, or cuda:N for GPU number N"))
+            }
+        }
+    }
+    if on_gpus.len() > 1 {
+        let expected = "devices of one kind: results depend on it, and any worker may train any cell";
+        problems.push(Error::invalid(KEY, devices.join(", "), expected));
+    }
+    if devices.len() > 256 {
+        problems.push(Error::invalid(
+            KEY,
+            format!("a list of {}", devices.len()),
+            "up to 256 devices, one process each",
+        ));
+    }
+    if has_workers && !devices.is_empty() {
+        problems.push(Error::invalid("[sweep] workers", options.workers, "either workers or devices, one worker each"));
+    }
+}
 
 impl Grammar {
     /// Reads `[sweep]`; what is wrong goes to `problems`.
@@ -78,6 +110,7 @@ impl Grammar {
             options.workers,
             || "from 1 to 256 processes".into(),
         );
+        check_devices(&options, table.contains_key("workers"), problems);
         let mut axes = vec![seeds(table.get("seeds"), problems)];
         axes.extend(over(table.get("over"), "[sweep] over", problems));
         let groups = match table.get("group") {

@@ -21,7 +21,9 @@ pub(crate) struct Node {
     /// The cells that it is a stage of, by number.
     pub(crate) cells: Vec<usize>,
     /// The nodes whose weights it starts from or ranks, by number.
-    reads: BTreeSet<usize>,
+    pub(super) reads: BTreeSet<usize>,
+    /// Updates after which stages of these cells want its weights.
+    pub(super) points: BTreeSet<u64>,
 }
 
 /// What a cell's run comes to.
@@ -76,6 +78,7 @@ impl Graph {
                         updates: stage.updates,
                         cells: Vec::new(),
                         reads,
+                        points: BTreeSet::new(),
                     });
                     graph.nodes.len() - 1
                 });
@@ -84,6 +87,13 @@ impl Graph {
                     node.cells.push(index);
                 }
                 numbers.push(number);
+            }
+            let points = stages.iter().flat_map(points).filter_map(|point| match point {
+                RewindPoint::Update(update) if update > 0 => Some(update),
+                RewindPoint::Update(_) | RewindPoint::Current | RewindPoint::Pretrained => None,
+            });
+            if let Some(first) = numbers.first() {
+                graph.nodes[*first].points.extend(points);
             }
             graph.of_cell.push(numbers);
             let sources: usize =
@@ -124,14 +134,19 @@ impl Graph {
     }
 }
 
-/// The nodes whose weights a stage starts from or ranks, when those `before` it are these.
-fn reads(stage: &Stage, before: &[usize]) -> BTreeSet<usize> {
-    let Some(previous) = before.last() else { return BTreeSet::new() };
+/// The weights that a stage starts from, and those that it ranks.
+fn points(stage: &Stage) -> impl Iterator<Item = RewindPoint> {
     let ranked = match &stage.mask {
         InitialMask::Discover { on, .. } => Some(*on),
         _ => None,
     };
-    let points = [Some(stage.weights), ranked].into_iter().flatten().filter_map(|point| match point {
+    [Some(stage.weights), ranked].into_iter().flatten()
+}
+
+/// The nodes whose weights a stage starts from or ranks, when those `before` it are these.
+fn reads(stage: &Stage, before: &[usize]) -> BTreeSet<usize> {
+    let Some(previous) = before.last() else { return BTreeSet::new() };
+    let points = points(stage).filter_map(|point| match point {
         RewindPoint::Current => Some(*previous),
         RewindPoint::Update(update) if update > 0 => before.first().copied(),
         RewindPoint::Pretrained | RewindPoint::Update(_) => None,

@@ -7,18 +7,20 @@ mod check;
 mod expand;
 mod grammar;
 mod graph;
+mod needs;
 mod plan;
 mod results;
 mod round;
 mod running;
 mod started;
 mod values;
+mod view;
 mod workers;
 
 pub(crate) use expand::Cell;
 pub(crate) use graph::Graph;
 pub(crate) use plan::SweepPlan;
-pub(crate) use running::{Beginning, Told};
+pub(crate) use running::{Beginning, Told, Training};
 pub(crate) use values::text as value_text;
 
 use crate::config::{self, Setting};
@@ -127,7 +129,10 @@ impl Sweep {
 
     /// Processes that train cells at the same time, as the configuration wants it.
     pub(crate) fn workers(&self) -> u64 {
-        self.options.workers
+        match self.options.devices.len() as u64 {
+            0 => self.options.workers,
+            devices => devices,
+        }
     }
 
     /// The directory of a cell's run.

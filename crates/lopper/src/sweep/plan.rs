@@ -1,8 +1,9 @@
 //! What a sweep would do.
 
+use super::needs::{WeightsAtOnce, model_bytes, seconds_left, weights_at_once};
 use super::{Graph, Sweep};
 use crate::experiment::Outlined;
-use crate::output::{Table, count, quantity};
+use crate::output::{Table, count, duration, quantity, size};
 use lopper_core::Sparsity;
 use lopper_session::{RunState, RunStatus};
 use serde::Serialize;
@@ -22,6 +23,10 @@ pub(crate) struct SweepPlan {
     /// Updates of the distinct finetunings; absent where only the data tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     updates: Option<u64>,
+    /// What the store holds at the most while it is run, beyond what it holds now, where it keeps no more than is needed.
+    weights_at_once: WeightsAtOnce,
+    /// Seconds that one worker still needs, by the pace of what was trained already; null before there is a pace.
+    seconds_left: Option<f64>,
     cells: Vec<PlannedCell>,
     stages: Vec<PlannedNode>,
 }
@@ -74,13 +79,16 @@ impl SweepPlan {
             stages: stages.clone(),
         });
         let nodes = graph.nodes.iter().zip(&done);
+        let cells = cells.collect();
         Self {
             directory: sweep.out().to_owned(),
             finetunings_alone: graph.naive,
             finetunings: graph.shared(),
             to_train: nodes.clone().filter(|(node, done)| node.updates > 0 && !**done).count(),
             updates: updates(graph.nodes.iter().map(|node| node.updates).sum()),
-            cells: cells.collect(),
+            weights_at_once: weights_at_once(graph, &done, &model_bytes(outlines)),
+            seconds_left: seconds_left(graph, outlines, &states, &done),
+            cells,
             stages: nodes
                 .map(|(node, done)| PlannedNode {
                     name: node.name.clone(),
@@ -111,7 +119,27 @@ impl SweepPlan {
                 if cell.done { "done" } else { "" }.to_owned(),
             ]);
         }
-        format!("{}\n{}", table.render(), self.summary())
+        format!("{}\n{}{}", table.render(), self.summary(), self.needs())
+    }
+
+    /// What it will take, a line for each that is known.
+    fn needs(&self) -> String {
+        let WeightsAtOnce { copies, bytes } = self.weights_at_once;
+        let mut lines = String::new();
+        if copies > 0 {
+            let bytes = match bytes {
+                Some(bytes) => format!(", {} before what is pruned is left out", size(bytes)),
+                None => "; how large they are is not known before the model is here".to_owned(),
+            };
+            lines += &format!("\nstore, at the most: the weights of {} at a time{bytes}", quantity(copies, "stage"));
+        }
+        match self.seconds_left {
+            Some(seconds) if self.to_train > 0 => {
+                lines += &format!("\ntime, one worker: about {} at the pace so far", duration(seconds));
+            }
+            _ => {}
+        }
+        lines
     }
 
     /// In one line.
@@ -128,7 +156,7 @@ impl SweepPlan {
 }
 
 /// Which stages some cell has finished.
-fn done(graph: &Graph, states: &[Option<RunStatus>]) -> Vec<bool> {
+pub(super) fn done(graph: &Graph, states: &[Option<RunStatus>]) -> Vec<bool> {
     let mut done = vec![false; graph.nodes.len()];
     for (stages, status) in graph.of_cell.iter().zip(states) {
         let Some(status) = status else { continue };

@@ -2,10 +2,11 @@
 
 use super::round::{FAILED, Round, Standing};
 use super::started::Started;
+use super::view::watched;
 use super::{Cell, Graph, Sweep, SweepPlan};
 use crate::experiment::Outlined;
 use crate::kept_data::KeptData;
-use crate::{Experiment, output};
+use crate::{Experiment, output, terminal};
 use lopper_core::{Error, Result};
 use lopper_session::{RunRecord, RunState, RunStatus, Stop, StoreCache, WantedByOthers, warn_of_long_intervals};
 use lopper_weights::files;
@@ -80,6 +81,16 @@ pub(crate) struct Beginning<'a> {
     pub(crate) elsewhere: bool,
 }
 
+/// How one process trains cells.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Training<'a> {
+    pub(crate) stop: &'a Stop,
+    /// Whether files of the data are read that have not changed since.
+    pub(crate) verify: bool,
+    /// Where, in place of what the cells say.
+    pub(crate) device: Option<&'a str>,
+}
+
 impl Sweep {
     /// All that comes before training: everything is looked at as far as that goes, and it is told what there is to do. Nothing
     /// is written into the sweep's directory.
@@ -90,6 +101,9 @@ impl Sweep {
         let (_, (outlines, graph)) = Error::both(self.parsed_figures(), self.outline())?;
         if !beginning.replace {
             self.check_unreplaced(&graph)?;
+        }
+        if !beginning.elsewhere {
+            Self::check_devices(&outlines, self.options.devices.iter().map(String::as_str), "[sweep] devices")?;
         }
         self.check(&outlines, beginning)?;
         self.warn(&outlines, &graph);
@@ -118,14 +132,18 @@ impl Sweep {
     /// own directory from being written.
     pub(crate) fn run(&self, beginning: &Beginning<'_>, tell: impl FnMut(Told<'_>)) -> Result<SweepRecord> {
         let started = Instant::now();
-        let (_, graph) = self.begin(beginning)?;
+        let (outlines, graph) = self.begin(beginning)?;
         self.start()?;
         let &Beginning { stop, verify, .. } = beginning;
-        if self.options.workers > 1 {
-            self.run_workers(self.options.workers, verify, stop)?;
-        }
-        // All of it, or what workers that died have left.
-        let round = self.work(&graph, stop, verify, tell)?;
+        let devices = &self.options.devices;
+        let training = Training { stop, verify, device: devices.first().map(String::as_str) };
+        let round = watched(self, &graph, &outlines, || {
+            if self.workers() > 1 {
+                self.run_workers(verify, stop)?;
+            }
+            // All of it, or what workers that died have left.
+            self.work(&graph, training, tell)
+        })?;
         self.conclude(&graph, &round, started)
     }
 
@@ -145,14 +163,14 @@ impl Sweep {
     /// As [`run`](Self::run), and when another version of Lopper started the sweep.
     pub(crate) fn take_part(
         &self,
-        stop: &Stop,
-        verify: bool,
+        training: Training<'_>,
         report: bool,
         tell: impl FnMut(Told<'_>),
     ) -> Result<Option<SweepRecord>> {
         let started = Instant::now();
-        let (_, graph) = self.outline()?;
-        let round = self.work(&graph, stop, verify, tell)?;
+        let (outlines, graph) = self.outline()?;
+        Self::check_devices(&outlines, training.device, "--device")?;
+        let round = self.work(&graph, training, tell)?;
         if !report {
             return Ok(None);
         }
@@ -161,7 +179,8 @@ impl Sweep {
     }
 
     /// Runs the cells that no other process is at work at, until none is left.
-    fn work(&self, graph: &Graph, stop: &Stop, verify: bool, mut tell: impl FnMut(Told<'_>)) -> Result<Round> {
+    fn work(&self, graph: &Graph, training: Training<'_>, mut tell: impl FnMut(Told<'_>)) -> Result<Round> {
+        let stop = training.stop;
         let mut round = Round::of(self)?;
         let mut kept = KeptData::default();
         let source = |round: &Round, cell: &Cell, standing| {
@@ -198,7 +217,7 @@ impl Sweep {
                         round.end(&self.directory(index), Some(&why))?;
                         End::Blocked(why)
                     }
-                    None => self.run_cell(index, graph, &round, stop, verify, &mut kept)?,
+                    None => self.run_cell(index, graph, &round, training, &mut kept)?,
                 };
                 done = true;
                 let seconds = began.elapsed().as_secs_f64();
@@ -238,14 +257,13 @@ impl Sweep {
         index: usize,
         graph: &Graph,
         round: &Round,
-        stop: &Stop,
-        verify: bool,
+        training: Training<'_>,
         kept: &mut KeptData,
     ) -> Result<End> {
         let cell = &self.cells[index];
         let mut left = self.options.retries;
         loop {
-            match self.try_cell(index, graph, round, stop, verify, kept) {
+            match self.try_cell(index, graph, round, training, kept) {
                 Ok(record) => {
                     round.end(&self.directory(index), None)?;
                     return Ok(End::Done(Box::new(record)));
@@ -271,8 +289,7 @@ impl Sweep {
         index: usize,
         graph: &Graph,
         round: &Round,
-        stop: &Stop,
-        verify: bool,
+        training: Training<'_>,
         kept: &mut KeptData,
     ) -> Result<RunRecord> {
         let directory = self.directory(index);
@@ -285,10 +302,15 @@ impl Sweep {
         // Whoever started the sweep was asked.
         experiment.set_replace(true);
         experiment.set_wanted_by_others(WantedByOthers::Stages(graph.wanted_by(&others, index)));
-        let cache = StoreCache::new(experiment.store(), verify);
-        let mut session = experiment.into_session_with(stop.clone(), &cache, kept)?;
+        // The sweep is drawn as a whole.
+        experiment.set_draws(!terminal::is_live());
+        if let Some(device) = training.device {
+            experiment.set_device(device)?;
+        }
+        let cache = StoreCache::new(experiment.store(), training.verify);
+        let mut session = experiment.into_session_with(training.stop.clone(), &cache, kept)?;
         if graph.in_epochs {
-            warn_of_long_intervals(session.plan().iter().map(|planned| &planned.stage));
+            warn_of_long_intervals(session.stages());
         }
         // It saves time alone.
         cache.write().unwrap_or_else(|e| tracing::warn!("{e}"));
