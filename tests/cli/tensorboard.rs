@@ -178,7 +178,7 @@ fn event_files_hold_what_metrics_jsonl_does_each_point_once() {
     while !is_killed_when(f.command(&arguments("killed", &killed)), || {
         fs::read_to_string(f.path("killed/metrics.jsonl")).is_ok_and(|lines| lines.lines().count() > 50)
     }) {
-        ["killed", "other"].map(|directory| fs::remove_dir_all(f.path(directory)).unwrap());
+        ["killed", "other"].iter().for_each(|directory| fs::remove_dir_all(f.path(directory)).unwrap());
     }
     assert!(!f.path("killed/record.json").exists());
     // Another one is never stopped and writes no event files: then what the first one does is not told from what it does without.
