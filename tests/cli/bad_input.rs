@@ -73,7 +73,7 @@ const CASES: &[Case] = &[
     case("typos in keys", RUN, 1, |f| {
         let config = "sede = 3\n[model]\npath = 'model'\nname = 'bert'\nhaed = 'fresh'\n[data]\nname = 'glue'\n\
             task = 'sst-2'\npath = 'SST-2'\nmax_lenght = 9\n[prune]\nmethod = 'parp'\nsparsty = 0.5\nevry = 2\n\
-            [train]\nepoch = 1\nlearning_rate = 'fast'\n[evaluat]\nevery = 1\n";
+            [train]\nepoch = 1\nlearning_rate = 'fast'\n[evaluat]\nevery = 1\n[track]\ntensorbord = true\n";
         f.write("run.toml", config);
     }),
     // Sweeps.

@@ -45,7 +45,7 @@ fn tones(f: &Fixture, language: &str) {
     }
 }
 
-/// Leaves out all but the two lowest values of every axis of numbers: sparsities, tasks, rewinding points.
+/// Leaves out all but the lowest sparsity, and the two lowest values of every other axis of numbers.
 fn exclusions(plan: &Value) -> String {
     let mut axes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for cell in plan["cells"].as_array().unwrap() {
@@ -56,16 +56,31 @@ fn exclusions(plan: &Value) -> String {
     let excluded = axes.into_iter().filter_map(|(axis, mut values)| {
         values.sort_by(f64::total_cmp);
         values.dedup();
-        (values.len() > 2).then(|| format!("{{ {axis} = {:?} }}", &values[2..]))
+        let kept = if axis == "sparsity" { 1 } else { 2 };
+        (values.len() > kept).then(|| format!("{{ {axis} = {:?} }}", &values[kept..]))
     });
     format!("sweep.exclude=[{}]", excluded.collect::<Vec<_>>().join(", "))
 }
 
-/// How many rows of a figure's CSV have a mean.
-fn numbers(csv: &str) -> usize {
-    let mut rows = csv.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let mean = rows.next().unwrap().iter().position(|column| *column == "mean").unwrap();
-    rows.filter(|row| row[mean].parse().is_ok_and(f64::is_finite)).count()
+/// The rows of a figure's CSV, by column.
+fn rows(csv: &str) -> Vec<BTreeMap<&str, &str>> {
+    let mut lines = csv.lines().map(|line| line.split(','));
+    let header: Vec<&str> = lines.next().unwrap().collect();
+    lines.map(|line| header.iter().copied().zip(line).collect()).collect()
+}
+
+/// A figure has numbers, and all that it asks for beside its cells: rows of references, differences to the diagonal.
+fn check(figure: &Table, csv: &str) {
+    let rows = rows(csv);
+    let is_number = |row: &BTreeMap<&str, &str>, column: &str| row[column].parse().is_ok_and(f64::is_finite);
+    assert!(rows.iter().any(|row| is_number(row, "mean")), "{figure}: no number in\n{csv}");
+    let of_part = |part: &str| rows.iter().filter(|row| row["part"] == part).collect::<Vec<_>>();
+    if figure.contains_key("reference") {
+        assert!(!of_part("reference").is_empty(), "{figure}: no references in\n{csv}");
+    }
+    if figure.contains_key("relative") {
+        assert!(of_part("cell").iter().all(|row| is_number(row, "difference_mean")), "{figure}: {csv}");
+    }
 }
 
 fn runs(f: &Fixture, path: &Path, sizes: &[&str]) {
@@ -84,12 +99,13 @@ fn runs(f: &Fixture, path: &Path, sizes: &[&str]) {
     assert!((1..=planned["finetunings"].as_u64().unwrap()).contains(&trained), "{name}: {run}");
     let table: Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
     let figures = table["figure"].as_array().unwrap();
-    for figure in figures {
-        let figure = figure["name"].as_str().unwrap();
-        let read = |ending: &str| String::from_utf8(f.read(&format!("{name}/figures/{figure}.{ending}"))).unwrap();
-        assert!(read("svg").starts_with("<svg"), "{name}: {figure}.svg");
-        let csv = read("csv");
-        assert!(numbers(&csv) > 0, "{name}: {figure}.csv has no number:\n{csv}");
+    for figure in figures.iter().map(|figure| figure.as_table().unwrap()) {
+        let file = |ending: &str| {
+            let path = format!("{name}/figures/{}.{ending}", figure["name"].as_str().unwrap());
+            String::from_utf8(f.read(&path)).unwrap()
+        };
+        assert!(file("svg").starts_with("<svg"), "{name}: {figure}");
+        check(figure, &file("csv"));
     }
     let page = String::from_utf8(f.read(&format!("{name}/report.html"))).unwrap();
     assert!(figures.iter().all(|figure| page.contains(figure["name"].as_str().unwrap())), "{name}: report.html");

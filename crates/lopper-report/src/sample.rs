@@ -6,6 +6,9 @@ use crate::stats::Summary;
 use crate::{AxisValue, Cell, CellResult, State};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The axis that tells groups of cells apart.
+pub(crate) const GROUP: &str = "group";
+
 /// A finished cell and one number of it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Point<'a> {
@@ -295,12 +298,16 @@ pub(crate) struct Pair<'a> {
     pub(crate) second: Vec<Point<'a>>,
 }
 
-/// Every cell of `first` with those of `second` that have its seed and agree on every axis that both have but `compared`. Where none
-/// does, the cell is left out, and its seed may be incomplete.
+/// Every cell of `first` with those of `second` that have its seed and agree on every axis that both have but `compared`: with those
+/// of its own group where there are any. Where none agrees, the cell is left out, and its seed may be incomplete.
 pub(crate) fn pairs<'a>(first: &[Point<'a>], second: &[Point<'a>], compared: &[&str]) -> Vec<Pair<'a>> {
     let pair = |a: &Point<'a>| {
         let agrees = |b: &&Point<'_>| b.cell.seed == a.cell.seed && agree(a.cell, b.cell, compared);
         let mut fitting: Vec<Point<'a>> = second.iter().filter(agrees).copied().collect();
+        let own = |b: &Point<'_>| b.cell.axes.get(GROUP) == a.cell.axes.get(GROUP);
+        if fitting.iter().any(own) {
+            fitting.retain(own);
+        }
         fitting.sort_by(|a, b| a.value.total_cmp(&b.value));
         (!fitting.is_empty()).then_some(Pair { first: *a, second: fitting })
     };
@@ -321,8 +328,9 @@ pub(crate) fn differences(first: &[Point<'_>], second: &[Point<'_>], compared: &
     over_pairs(&pairs(first, second, compared))
 }
 
-/// Whether two cells agree on every axis that both have but some; the seed is no axis here.
+/// Whether two cells agree on every axis that both have but some. The seed is no axis here, nor is the group: it says where in the
+/// configuration a cell is written, and what a cell is compared with is mostly written elsewhere.
 pub(crate) fn agree(a: &Cell, b: &Cell, but: &[&str]) -> bool {
-    let counts = |axis: &str| axis != "seed" && !but.contains(&axis);
+    let counts = |axis: &str| !["seed", GROUP].contains(&axis) && !but.contains(&axis);
     a.axes.iter().all(|(axis, own)| !counts(axis) || b.axes.get(axis).is_none_or(|other| other == own))
 }

@@ -234,6 +234,28 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// A sweep's workers on devices that it names train as one run alone on that device does.
+    fn sweep(&mut self, device: &str, subject: &Subject, method: &Method) -> Result<()> {
+        // Workers share out the threads of a CPU, and with another number libtorch adds up in another order.
+        let one_thread = |mut command: Command| {
+            command.env("OMP_NUM_THREADS", "1");
+            command
+        };
+        let mut alone = one_thread(self.training_of("alone", device, "float32", subject, method, &[]));
+        let alone = self.outcome("alone", &mut alone)?;
+        let config = fs::read_to_string(self.root.join(&subject.config)).with_context(|| subject.config.clone())?;
+        let file = self.path("sweep.toml");
+        let devices = format!("devices = [\"{device}\", \"{device}\"]");
+        fs::write(&file, format!("{config}\n[sweep]\nseeds = [57, 1]\n{devices}\n")).with_context(|| file.clone())?;
+        let of_sweep = Subject { name: "sweep", config: file, settings: subject.settings.clone() };
+        output(&mut one_thread(self.training_of("sweep", device, "float32", &of_sweep, method, &[])))?;
+        let worst = furthest(&alone.losses, &self.losses("sweep/cells/seed57")?)?;
+        let most = if device == "cpu" { 0.0 } else { LOSS_TOLERANCE };
+        let wanted = format!("at most {LOSS_TOLERANCE}; 0 on a CPU");
+        self.hold("a worker of a sweep beside a run alone: losses", worst, worst <= most, &wanted);
+        Ok(())
+    }
+
     /// The methods train alike on both devices.
     fn training(&mut self, device: &str, subject: &Subject, methods: &[Method]) -> Result<()> {
         for method in methods {
@@ -330,6 +352,7 @@ pub(crate) fn run(checkout: &Checkout, lopper: &Path, device: &str) -> Result<()
     }
     check.prediction(device)?;
     check.continuing(device, &Subject::bert(), &("parp", &["prune.every=1"]))?;
+    check.sweep(device, &Subject::bert(), &("parp", &["prune.every=1"]))?;
     if check.failures.is_empty() {
         println!("{device} agrees with the CPU");
         return Ok(());

@@ -4,7 +4,7 @@ use super::notes::{Notes, grouped};
 use super::{Ask, Drawn};
 use crate::draw::{Colours, Heat, HeatCell, HeatPanel, HeatRow};
 use crate::figure::{Measure, Overlap, Selection};
-use crate::sample::{Seeds, agree, axes_of, collect, is_reference, named, panels, reference_name, values};
+use crate::sample::{GROUP, Seeds, agree, axes_of, collect, is_reference, named, panels, reference_name, values};
 use crate::stats::Summary;
 use crate::table::{csv, fields};
 use crate::words::{about, decimals, fixed, interval};
@@ -13,9 +13,6 @@ use lopper_mask::MaskSet;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-
-/// The axis that tells groups of cells apart.
-const GROUP: &str = "group";
 
 /// What parts one number from others of its seed.
 type Axes = BTreeMap<String, AxisValue>;
@@ -147,14 +144,14 @@ fn compare(ask: Ask<'_>, overlap: &Overlap, unit: &Unit<'_>, columns: usize, par
 /// its seed and its own value on the compared axis where there is one, since a random mask is drawn for each seed.
 fn closest<'a>(ask: Ask<'a>, overlap: &Overlap, reference: &Selection, cell: &Cell) -> Option<&'a CellResult> {
     let mut free: Vec<&str> = reference.keys().map(String::as_str).collect();
-    // A group says where in the configuration a cell is written, and a reference is mostly written in one of its own.
-    free.extend([&*overlap.over, GROUP]);
+    free.push(&overlap.over);
     let fits = |other: &&Cell| {
         other.result.is_some() && is_reference(other, &ask.figure.cells, reference) && agree(cell, other, &free)
     };
     let distance = |other: &&Cell| {
         let value = other.axis(&overlap.over);
-        (other.seed != cell.seed, value != cell.axis(&overlap.over))
+        let own_group = other.axes.get(GROUP) == cell.axes.get(GROUP);
+        (other.seed != cell.seed, value != cell.axis(&overlap.over), !own_group)
     };
     ask.cells.iter().filter(fits).min_by_key(distance).and_then(|other| other.result.as_ref())
 }

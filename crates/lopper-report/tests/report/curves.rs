@@ -156,6 +156,33 @@ fn comparisons_are_paired_by_seed() {
     assert!(crate::common::rows(&nobody.csv).iter().all(|row| row["n"] == "0"), "{}", nobody.csv);
 }
 
+/// Groups of a configuration say where a cell is written. Those of one's own group come first.
+#[test]
+fn cells_are_paired_across_groups() {
+    let keys = "kind = \"compare\"\nbaseline = \"a\"\nwhere = { method = [\"a\", \"b\"] }\npanels = \"sparsity\"";
+    let in_groups = |group: fn(&str) -> &'static str| {
+        let mut cells = cells();
+        for cell in &mut cells {
+            let method = cell.axes["method"].to_string();
+            cell.axes.insert("group".into(), group(&method).into());
+        }
+        cells
+    };
+    let alone = draw(&cells(), keys).csv;
+    let parted = in_groups(|method| if method == "a" { "first" } else { "second" });
+    assert_eq!(draw(&parted, keys).csv, alone);
+    // Another group whose baseline is far off.
+    let mut both = in_groups(|_| "first");
+    for mut cell in in_groups(|_| "other") {
+        cell.name.push_str("-other");
+        if cell.axes["method"].to_string() == "a" {
+            cell.result.as_mut().unwrap().metrics[0].value += 100.0;
+            both.push(cell);
+        }
+    }
+    assert_eq!(draw(&both, keys).csv, alone);
+}
+
 #[test]
 fn pairs_do_not_depend_on_the_order_of_cells() {
     let mut cells = cells();
