@@ -108,15 +108,20 @@ pub(crate) fn model_bytes(outlines: &[Outlined]) -> Vec<Option<u64>> {
     outlines.iter().map(of).collect()
 }
 
+/// For each cell the number of its model and data: cells of one number train at one pace.
+pub(crate) fn kinds(outlines: &[Outlined]) -> Vec<usize> {
+    let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut number = |outlined: &Outlined| {
+        let next = known.len();
+        *known.entry((outlined.model.to_string(), outlined.data.to_string())).or_insert(next)
+    };
+    outlines.iter().map(&mut number).collect()
+}
+
 /// Seconds that one worker needs for what is still to be trained, by the pace of the stages that the sweep has trained already: of
-/// the same model and data where there are any, else of all. `None` before there is a pace, and where only the data tell how many
+/// the same model and data ([`kinds`]) where there are any, else of all. `None` before there is a pace, and where only the data tell how many
 /// updates there are.
-pub(crate) fn seconds_left(
-    graph: &Graph,
-    outlines: &[Outlined],
-    states: &[Option<RunStatus>],
-    done: &[bool],
-) -> Option<f64> {
+pub(crate) fn seconds_left(graph: &Graph, kinds: &[usize], states: &[Option<RunStatus>], done: &[bool]) -> Option<f64> {
     let mut left = graph.nodes.iter().zip(done).filter(|(node, done)| node.updates > 0 && !**done).peekable();
     if left.peek().is_none() {
         return Some(0.0);
@@ -124,19 +129,18 @@ pub(crate) fn seconds_left(
     if graph.in_epochs {
         return None;
     }
-    let kind = |cell: usize| (outlines[cell].model.to_string(), outlines[cell].data.to_string());
-    let mut paces: BTreeMap<(String, String), Pace> = BTreeMap::new();
+    let mut paces: BTreeMap<usize, Pace> = BTreeMap::new();
     let mut all = Pace::default();
     for (cell, state) in states.iter().enumerate() {
         // What came from the store took no time here.
         for stage in state.iter().flat_map(|state| &state.stages).filter(|stage| stage.seconds > 0.0 && stage.done > 0)
         {
             let pace = Pace { seconds: stage.seconds, updates: stage.done };
-            paces.entry(kind(cell)).or_default().add(pace);
+            paces.entry(kinds[cell]).or_default().add(pace);
             all.add(pace);
         }
     }
-    left.map(|(node, _)| paces.get(&kind(node.cells[0])).unwrap_or(&all).seconds_for(node.updates)).sum()
+    left.map(|(node, _)| paces.get(&kinds[node.cells[0]]).unwrap_or(&all).seconds_for(node.updates)).sum()
 }
 
 #[derive(Debug, Clone, Copy, Default)]

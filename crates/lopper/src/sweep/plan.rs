@@ -1,6 +1,6 @@
 //! What a sweep would do.
 
-use super::needs::{WeightsAtOnce, model_bytes, seconds_left, weights_at_once};
+use super::needs::{WeightsAtOnce, kinds, model_bytes, seconds_left, weights_at_once};
 use super::{Graph, Sweep};
 use crate::experiment::Outlined;
 use crate::output::{Table, count, duration, quantity, size};
@@ -87,7 +87,7 @@ impl SweepPlan {
             to_train: nodes.clone().filter(|(node, done)| node.updates > 0 && !**done).count(),
             updates: updates(graph.nodes.iter().map(|node| node.updates).sum()),
             weights_at_once: weights_at_once(graph, &done, &model_bytes(outlines)),
-            seconds_left: seconds_left(graph, outlines, &states, &done),
+            seconds_left: seconds_left(graph, &kinds(outlines), &states, &done),
             cells,
             stages: nodes
                 .map(|(node, done)| PlannedNode {

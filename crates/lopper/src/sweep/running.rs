@@ -217,7 +217,10 @@ impl Sweep {
                         round.end(&self.directory(index), Some(&why))?;
                         End::Blocked(why)
                     }
-                    None => self.run_cell(index, graph, &round, training, &mut kept)?,
+                    None => {
+                        let attempt = |kept: &mut KeptData| self.try_cell(index, graph, &round, training, kept);
+                        self.run_cell(index, &round, &mut kept, attempt)?
+                    }
                 };
                 done = true;
                 let seconds = began.elapsed().as_secs_f64();
@@ -251,34 +254,32 @@ impl Sweep {
             .is_some_and(|keys| keys == graph.keys(cell))
     }
 
-    /// One cell, as often as it may be tried.
+    /// One cell, by `attempt` as often as that may be tried.
     fn run_cell(
         &self,
         index: usize,
-        graph: &Graph,
         round: &Round,
-        training: Training<'_>,
         kept: &mut KeptData,
+        attempt: impl Fn(&mut KeptData) -> Result<RunRecord>,
     ) -> Result<End> {
         let cell = &self.cells[index];
         let mut left = self.options.retries;
         loop {
-            match self.try_cell(index, graph, round, training, kept) {
+            match attempt(kept) {
                 Ok(record) => {
                     round.end(&self.directory(index), None)?;
                     return Ok(End::Done(Box::new(record)));
                 }
                 Err(error @ Error::Interrupted(_)) => return Err(error),
-                Err(error) if left > 0 => {
+                Err(error) => {
                     // Whatever it was, nothing that was open then is used again.
                     kept.forget();
+                    if left == 0 {
+                        round.end(&self.directory(index), Some(&error.to_string()))?;
+                        return Ok(End::Failed(error.to_string()));
+                    }
                     tracing::warn!("cell {} failed and is tried again: {error}", cell.name);
                     left -= 1;
-                }
-                Err(error) => {
-                    kept.forget();
-                    round.end(&self.directory(index), Some(&error.to_string()))?;
-                    return Ok(End::Failed(error.to_string()));
                 }
             }
         }

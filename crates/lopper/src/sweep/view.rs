@@ -1,6 +1,6 @@
 //! A sweep on the terminal while it goes on: how many cells are done, and where those under way stand.
 
-use super::needs::seconds_left;
+use super::needs::{kinds, seconds_left};
 use super::plan::done;
 use super::round::{Round, Standing};
 use super::{Graph, Sweep};
@@ -28,7 +28,7 @@ pub(super) fn watched<T>(sweep: &Sweep, graph: &Graph, outlines: &[Outlined], wo
         // Also when `work` panics, or nobody would ever end.
         let _ends = OnDrop(|| ended.store(true, Ordering::Relaxed));
         let ended = &ended;
-        let view = View { sweep, graph, outlines, round, states: vec![None; outlines.len()] };
+        let view = View { sweep, graph, kinds: kinds(outlines), round, states: vec![None; outlines.len()] };
         scope.spawn(move || view.draw(live, ended));
         work()
     })
@@ -45,7 +45,8 @@ impl<F: FnMut()> Drop for OnDrop<F> {
 struct View<'a> {
     sweep: &'a Sweep,
     graph: &'a Graph,
-    outlines: &'a [Outlined],
+    /// Of each cell; told once, as every look asks for them.
+    kinds: Vec<usize>,
     round: Round,
     /// As they were last seen. Of a cell that has ended it is not looked at again.
     states: Vec<Option<RunStatus>>,
@@ -54,7 +55,7 @@ struct View<'a> {
 impl View<'_> {
     fn draw(mut self, live: Live, ended: &AtomicBool) {
         let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let cells = self.outlines.len() as u64;
+        let cells = self.states.len() as u64;
         let bar = live.bars().add(ProgressBar::new(cells).with_style(style("[{bar:30}] {msg}").progress_chars("=> ")));
         let mut lines: Vec<ProgressBar> = Vec::new();
         while !ended.load(Ordering::Relaxed) {
@@ -76,7 +77,7 @@ impl View<'_> {
 
     fn look(&mut self) -> Seen {
         let mut seen = Seen::default();
-        for cell in 0..self.outlines.len() {
+        for cell in 0..self.states.len() {
             let standing = self.round.standing(self.sweep, cell);
             let is_known = self.states[cell].as_ref().is_some_and(|status| status.state == RunState::Done);
             if standing == Standing::Open || !is_known {
@@ -92,7 +93,7 @@ impl View<'_> {
             }
         }
         let done = done(self.graph, &self.states);
-        let seconds = seconds_left(self.graph, self.outlines, &self.states, &done);
+        let seconds = seconds_left(self.graph, &self.kinds, &self.states, &done);
         seen.seconds_left = seconds.map(|seconds| seconds / seen.running.len().max(1) as f64);
         seen
     }
